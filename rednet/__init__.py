@@ -1,0 +1,53 @@
+"""RedNet: involution networks that train, evaluate and run at hardware speed.
+
+Importing `rednet` is instant and makes RedNet known to timm: its models are registered at once
+where timm is imported already, and otherwise as soon as it is.
+"""
+
+from importlib import import_module, metadata
+from typing import TYPE_CHECKING, Any
+
+from wrapt import register_post_import_hook
+
+if TYPE_CHECKING:
+    from rednet import layers, models, ops
+    from rednet.layers import Involution2d
+    from rednet.models.rednet import RedNet
+    from rednet.ops import involution2d, involution2d_grad_input, involution2d_grad_weight
+
+__version__ = metadata.version("rednet")
+
+_HOMES = {
+    "Involution2d": "rednet.layers",
+    "RedNet": "rednet.models.rednet",
+    "involution2d": "rednet.ops",
+    "involution2d_grad_input": "rednet.ops",
+    "involution2d_grad_weight": "rednet.ops",
+}
+
+__all__ = [
+    "Involution2d",
+    "RedNet",
+    "involution2d",
+    "involution2d_grad_input",
+    "involution2d_grad_weight",
+    "layers",
+    "models",
+    "ops",
+]
+
+
+def __getattr__(name: str) -> Any:
+    """Imports torch when something that needs it is first asked for."""
+    if name in _HOMES:
+        return getattr(import_module(_HOMES[name]), name)
+    if name in __all__:
+        return import_module(f"rednet.{name}")
+    raise AttributeError(f"module 'rednet' has no attribute {name!r}")
+
+
+def _register_models(timm: Any) -> None:
+    import_module("rednet.models")
+
+
+register_post_import_hook(_register_models, "timm")

@@ -1,0 +1,15 @@
+"""Layers: the involution and the ways to generate its kernel."""
+
+from rednet.layers.conv import ConvNormAct, LayerType, init_conv
+from rednet.layers.generators import GENERATORS
+from rednet.layers.involution import Involution2d
+from rednet.layers.recompute import checkpoint_module
+
+__all__ = [
+    "GENERATORS",
+    "ConvNormAct",
+    "Involution2d",
+    "LayerType",
+    "checkpoint_module",
+    "init_conv",
+]

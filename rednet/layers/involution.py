@@ -1,0 +1,105 @@
+"""The involution layer (Li et al., CVPR 2021, https://arxiv.org/abs/2103.06255)."""
+
+from typing import Any
+
+from torch import Tensor, nn
+
+from rednet.layers.conv import LayerType, init_conv
+from rednet.layers.generators import KernelSpec, make_generator
+from rednet.layers.recompute import apply_recomputed
+from rednet.ops import Window, involution2d
+
+
+class Involution2d(nn.Module):
+    """Convolution's inverse: a kernel for every pixel, shared by the channels of a group.
+
+    Its parameters are called as in the original's `cls/mmcls/models/utils/involution_cuda.py`.
+    Odd sizes at stride 2, which the original gets wrong, give ceil(H/s) rows.
+
+    Args:
+        channels: C, of the input and of the output.
+        kernel_size: K, odd.
+        stride: Distance of two windows; the kernels come from an average pool of that size.
+        dilation: Distance of two taps; the padding follows it.
+        group_channels: Channels that share a kernel, a divisor of C; "layer" for all of them.
+        reduction: r, how many times narrower than C the inside of the generator is.
+        generator: "bottleneck", "linear" or "attention", see `rednet.layers.generators`.
+        norm_layer: Normalisation inside the bottleneck generator.
+        act_layer: Activation inside the bottleneck generator.
+        recompute_kernel: Do not keep the kernels for the backward pass, generate them again.
+        generator_options: Further arguments of the generator: `softmax`, `relative_position` of
+            "attention".
+
+    Raises:
+        ValueError: K is even, the group does not divide C, or there is no such generator.
+    """
+
+    def __init__(
+        self,
+        channels: int,
+        kernel_size: int = 7,
+        stride: int = 1,
+        dilation: int = 1,
+        group_channels: int | str = 16,
+        reduction: int = 4,
+        generator: str = "bottleneck",
+        norm_layer: LayerType = nn.BatchNorm2d,
+        act_layer: LayerType = nn.ReLU,
+        recompute_kernel: bool = True,
+        generator_options: dict[str, Any] | None = None,
+    ) -> None:
+        super().__init__()
+        self.channels = channels
+        self.groups = count_groups(channels, group_channels)
+        self.window = centred_window(kernel_size, stride, dilation)
+        self.recompute_kernel = recompute_kernel
+        spec = KernelSpec(channels, self.groups, self.window, reduction, norm_layer, act_layer)
+        self.conv1, self.conv2 = make_generator(generator, spec, generator_options or {})
+        for module in self.modules():
+            if isinstance(module, nn.Conv2d):
+                init_conv(module)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, C, H, W) to (N, C, ceil(H/stride), ceil(W/stride))."""
+        source = self.conv1(x)
+        if self.recompute_kernel:
+            return apply_recomputed(self.apply_kernel, x, self.conv2, source)
+        return self.apply_kernel(x, self.conv2(source))
+
+    def kernel(self, x: Tensor) -> Tensor:
+        """The kernels (N, G*K*K, Ho, Wo) generated for the images (N, C, H, W)."""
+        return self.conv2(self.conv1(x))
+
+    def apply_kernel(self, x: Tensor, kernel: Tensor) -> Tensor:
+        """The involution of the images (N, C, H, W) with the kernels (N, G*K*K, Ho, Wo)."""
+        window = self.window
+        return involution2d(
+            x, kernel, window.kernel_size, window.stride, window.padding, window.dilation
+        )
+
+    def extra_repr(self) -> str:
+        """The layer's own numbers, for print(model)."""
+        window = self.window
+        return (
+            f"{self.channels}, kernel_size={window.kernel_size}, stride={window.stride}, "
+            f"dilation={window.dilation}, groups={self.groups}"
+        )
+
+
+def count_groups(channels: int, group_channels: int | str) -> int:
+    """G for C channels; ValueError where `group_channels` is neither a divisor nor "layer"."""
+    if group_channels == "layer":
+        return 1
+    if not isinstance(group_channels, int) or group_channels < 1 or channels % group_channels:
+        raise ValueError(
+            f"group_channels must be a divisor of {channels} channels or 'layer', "
+            f"got {group_channels!r}"
+        )
+    return channels // group_channels
+
+
+def centred_window(kernel_size: int, stride: int, dilation: int) -> Window:
+    """The window whose middle tap lies on the pixel; ValueError for an even kernel size."""
+    if kernel_size % 2 == 0:
+        raise ValueError(f"kernel_size must be odd, got {kernel_size}")
+    return Window(kernel_size, stride, dilation * (kernel_size - 1) // 2, dilation)

@@ -1,0 +1,96 @@
+"""What autograd does not keep for the backward pass but computes again there."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+from torch.utils.checkpoint import checkpoint
+
+
+def apply_recomputed(
+    function: Callable[[Tensor, Tensor], Tensor],
+    kept: Tensor,
+    make: Callable[[Any], Tensor],
+    source: Any,
+) -> Tensor:
+    """`function(kept, make(source))`, where the backward pass calls `make(source)` again.
+
+    `function` itself runs once only, which is what sets this apart from `torch.utils.checkpoint`.
+    `make` must give the same tensor twice: no dropout, no batch statistics. Where somebody else
+    already decides what is kept (a checkpoint around the whole block) nothing is recomputed here.
+    """
+    if not torch.is_grad_enabled() or torch.compiler.is_exporting():
+        return function(kept, make(source))
+    if torch.compiler.is_compiling():
+        # Inductor drops the second run of `function`, whose result nobody uses.
+        return checkpoint(
+            lambda *args: function(args[0], make(args[1])), kept, source, use_reentrant=False
+        )
+    made = make(source)
+    if _others_decide():
+        return function(kept, made)
+    remake = _Remake(make, source, made)
+    with torch.autograd.graph.saved_tensors_hooks(remake.pack, remake.unpack):
+        return function(kept, made)
+
+
+def _others_decide() -> bool:
+    return torch._C._autograd._top_saved_tensors_default_hooks(True) is not None
+
+
+class _Remake:
+    """Hooks that replace one saved tensor by the way to make it, under the autocast of today."""
+
+    def __init__(self, make: Callable[[Any], Tensor], source: Any, made: Tensor) -> None:
+        self.make, self.source = make, source
+        self.identity = self._identify(made)
+        device = made.device.type
+        self.autocast: dict[str, Any] = {
+            "device_type": device,
+            "dtype": torch.get_autocast_dtype(device),
+            "enabled": torch.is_autocast_enabled(device),
+        }
+
+    @staticmethod
+    def _identify(tensor: Tensor) -> tuple[Any, ...]:
+        return tensor.data_ptr(), tensor.shape, tensor.stride()
+
+    def pack(self, saved: Tensor) -> Tensor | None:
+        return None if self._identify(saved) == self.identity else saved
+
+    def unpack(self, packed: Tensor | None) -> Tensor:
+        if packed is not None:
+            return packed
+        with torch.no_grad(), torch.autocast(**self.autocast):
+            return self.make(self.source)
+
+
+def checkpoint_module(module: nn.Module, x: Tensor) -> Tensor:
+    """`module(x)` keeping x alone for the backward pass; running statistics move once only."""
+    if torch.compiler.is_compiling():
+        return checkpoint(module, x, use_reentrant=False)
+
+    def contexts() -> tuple[Any, Any]:
+        return nullcontext(), _frozen_statistics(module)
+
+    return checkpoint(module, x, use_reentrant=False, context_fn=contexts)
+
+
+@contextmanager
+def _frozen_statistics(module: nn.Module) -> Iterator[None]:
+    """Batch normalisation uses the statistics of the batch but does not record them again."""
+    tracking = [
+        (layer, layer.momentum, layer.num_batches_tracked)
+        for layer in module.modules()
+        if isinstance(layer, _BatchNorm) and layer.track_running_stats and layer.training
+    ]
+    for layer, _, _ in tracking:
+        layer.momentum, layer.num_batches_tracked = 0.0, None
+    try:
+        yield
+    finally:
+        for layer, momentum, count in tracking:
+            layer.momentum, layer.num_batches_tracked = momentum, count

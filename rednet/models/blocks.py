@@ -1,0 +1,156 @@
+"""The parts of RedNet: its bottleneck block, its stages and its stems.
+
+Modules are called as in the original's `cls/mmcls/models/backbones/rednet.py`, so that the
+released weights fit.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from timm.layers import DropPath, create_act_layer, get_norm_layer
+from torch import Tensor, nn
+
+from rednet.layers import ConvNormAct, Involution2d, LayerType
+from rednet.models.plan import StagePlan
+
+EXPANSION = 4
+STEM_KERNEL_SIZES = {"involution3": 3, "involution7": 7, "small": 3}
+STEMS = (*STEM_KERNEL_SIZES, "conv7")
+
+SpatialLayer = Callable[[int, int, int], nn.Module]
+"""Makes from (channels, stride, dilation) the middle layer of a bottleneck."""
+
+
+@dataclass(frozen=True)
+class Style:
+    """The normalisation and the activation used all over the network."""
+
+    norm_layer: LayerType = nn.BatchNorm2d
+    act_layer: LayerType = nn.ReLU
+
+    def norm(self, channels: int) -> Any:
+        """A normalisation of `channels` channels."""
+        return get_norm_layer(self.norm_layer)(channels)
+
+    def act(self) -> nn.Module:
+        """An activation in place."""
+        return create_act_layer(self.act_layer, inplace=True)
+
+    def keywords(self) -> dict[str, Any]:
+        """The two as keyword arguments of a layer."""
+        return {"norm_layer": self.norm_layer, "act_layer": self.act_layer}
+
+
+def conv3x3(channels: int, stride: int, dilation: int) -> nn.Module:
+    """The convolution of a ResNet's bottleneck, for stages without involution."""
+    return nn.Conv2d(channels, channels, 3, stride, dilation, dilation, bias=False)
+
+
+class Bottleneck(nn.Module):
+    """1x1 convolution, involution (or what `spatial` makes), 1x1 convolution, and a shortcut.
+
+    Args:
+        in_channels: Channels of the input.
+        width: Channels inside; the output has four times as many.
+        spatial: Makes the middle layer, which carries the stride.
+        stride: Of the block.
+        dilation: Of the middle layer.
+        style: Normalisation and activation.
+        drop_path: Probability to skip the block for a sample in training.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        width: int,
+        spatial: SpatialLayer,
+        stride: int = 1,
+        dilation: int = 1,
+        style: Style = Style(),
+        drop_path: float = 0.0,
+    ) -> None:
+        super().__init__()
+        out_channels = EXPANSION * width
+        self.conv1 = nn.Conv2d(in_channels, width, 1, bias=False)
+        self.bn1 = style.norm(width)
+        self.act1 = style.act()
+        self.conv2 = spatial(width, stride, dilation)
+        self.bn2 = style.norm(width)
+        self.act2 = style.act()
+        self.conv3 = nn.Conv2d(width, out_channels, 1, bias=False)
+        self.bn3 = style.norm(out_channels)
+        self.drop_path = DropPath(drop_path) if drop_path else nn.Identity()
+        self.downsample = None
+        if stride > 1 or in_channels != out_channels:
+            self.downsample = nn.Sequential(
+                nn.Conv2d(in_channels, out_channels, 1, stride, bias=False),
+                style.norm(out_channels),
+            )
+        self.act3 = style.act()
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, in_channels, H, W) to (N, 4*width, ceil(H/stride), ceil(W/stride))."""
+        shortcut = x if self.downsample is None else self.downsample(x)
+        x = self.act1(self.bn1(self.conv1(x)))
+        x = self.act2(self.bn2(self.conv2(x)))
+        x = self.bn3(self.conv3(x))
+        return self.act3(self.drop_path(x) + shortcut)
+
+    def zero_init_last(self) -> None:
+        """Lets the block start as its shortcut alone."""
+        nn.init.zeros_(self.bn3.weight)
+
+
+def make_stage(
+    in_channels: int, plan: StagePlan, spatial: SpatialLayer, style: Style
+) -> nn.Sequential:
+    """The blocks of a stage, of which the first carries the stride.
+
+    Args:
+        in_channels: Channels of the stage's input.
+        plan: The stage's numbers.
+        spatial: Makes the middle layer of each block.
+        style: Normalisation and activation.
+    """
+    blocks = []
+    stride, dilation = plan.stride, plan.dilations[0]
+    for drop_path in plan.drop_paths:
+        blocks.append(
+            Bottleneck(in_channels, plan.width, spatial, stride, dilation, style, drop_path)
+        )
+        in_channels = EXPANSION * plan.width
+        stride, dilation = 1, plan.dilations[1]
+    return nn.Sequential(*blocks)
+
+
+def make_stem(
+    name: str, in_chans: int, inner: int, outer: int, style: Style, **involution: Any
+) -> nn.Sequential:
+    """The layers before the first stage, without the pooling.
+
+    Args:
+        name: "involution3" (released for classification), "involution7" (what the published
+            complexity and the detection weights have), "conv7" (ResNet's), or "small" (the first
+            at stride 1, for images up to 64 pixels).
+        in_chans: Channels of the image.
+        inner: Channels of the first two layers.
+        outer: Channels of the output.
+        style: Normalisation and activation.
+        **involution: Further arguments of the stem's own involution.
+
+    Raises:
+        ValueError: There is no such stem.
+    """
+    if name not in STEMS:
+        raise ValueError(f"no stem is named {name!r}; there is: {', '.join(STEMS)}")
+    if name == "conv7":
+        return nn.Sequential(ConvNormAct(in_chans, outer, 7, 2, **style.keywords()))
+    stride = 1 if name == "small" else 2
+    return nn.Sequential(
+        ConvNormAct(in_chans, inner, 3, stride, **style.keywords()),
+        Involution2d(inner, STEM_KERNEL_SIZES[name], **style.keywords(), **involution),
+        style.norm(inner),
+        style.act(),
+        ConvNormAct(inner, outer, 3, 1, **style.keywords()),
+    )

@@ -1,0 +1,262 @@
+"""RedNet, ResNet with involution (Li et al., CVPR 2021, https://arxiv.org/abs/2103.06255).
+
+The network keeps timm's contract for a model; `rednet.models.registry` gives it to timm by name.
+"""
+
+from collections.abc import Iterator, Sequence
+from functools import partial
+from typing import Any
+
+import torch.nn.functional as F
+from timm.layers import create_classifier
+from timm.models._features import feature_take_indices
+from torch import Tensor, nn
+
+from rednet.layers import Involution2d, LayerType, checkpoint_module, init_conv
+from rednet.models.blocks import (
+    EXPANSION,
+    Bottleneck,
+    SpatialLayer,
+    Style,
+    conv3x3,
+    make_stage,
+    make_stem,
+)
+from rednet.models.plan import STAGES, StagePlan, plan_stages, scale
+
+STEM_WIDTHS = (32, 64)
+
+
+class RedNet(nn.Module):
+    """A ResNet whose bottlenecks have an involution where ResNet has a 3x3 convolution.
+
+    Args:
+        layers: Blocks of each of the four stages.
+        num_classes: Outputs of the classifier; 0 for none.
+        in_chans: Channels of the images.
+        global_pool: Pooling before the classifier, as in timm.
+        output_stride: 32, 16 or 8: later stages dilate where they would stride beyond it.
+        stem: "involution3" (released), "involution7" (published complexity), "conv7" or "small".
+        width: Multiplier of all widths, which are rounded to multiples of 16.
+        involution_stages: Stages (1 to 4) with involution; the others have a 3x3 convolution.
+        kernel_size: K of the bottlenecks' involutions.
+        group_channels: Channels that share a kernel there; "layer" for all of them.
+        reduction: How many times narrower than its layer a kernel generator is there.
+        generator: How kernels are generated there: "bottleneck", "linear" or "attention".
+        generator_options: Further arguments of that generator.
+        recompute_kernel: Generate kernels again in the backward pass instead of keeping them.
+        drop_rate: Dropout before the classifier.
+        drop_path_rate: Stochastic depth of the last block, rising linearly from 0.
+        norm_layer: Normalisation, a class or timm's name.
+        act_layer: Activation, a class or timm's name.
+
+    Raises:
+        ValueError: An option has no such value, or options do not fit each other.
+    """
+
+    def __init__(
+        self,
+        layers: Sequence[int] = (3, 4, 6, 3),
+        num_classes: int = 1000,
+        in_chans: int = 3,
+        global_pool: str = "avg",
+        output_stride: int = 32,
+        stem: str = "involution3",
+        width: float = 1.0,
+        involution_stages: Sequence[int] = STAGES,
+        kernel_size: int = 7,
+        group_channels: int | str = 16,
+        reduction: int = 4,
+        generator: str = "bottleneck",
+        generator_options: dict[str, Any] | None = None,
+        recompute_kernel: bool = True,
+        drop_rate: float = 0.0,
+        drop_path_rate: float = 0.0,
+        norm_layer: LayerType = nn.BatchNorm2d,
+        act_layer: LayerType = nn.ReLU,
+    ) -> None:
+        super().__init__()
+        _check_options(layers, output_stride, width, involution_stages)
+        self.num_classes = num_classes
+        self.in_chans = in_chans
+        self.drop_rate = drop_rate
+        self.grad_checkpointing = False
+        self.global_pool: Any
+        self.feature_info: list[dict[str, Any]] = []
+
+        style = Style(norm_layer, act_layer)
+        involution = partial(
+            _involution,
+            kernel_size=kernel_size,
+            group_channels=group_channels,
+            reduction=reduction,
+            generator=generator,
+            generator_options=generator_options,
+            recompute_kernel=recompute_kernel,
+            **style.keywords(),
+        )
+        reduction_by_stem = self._add_stem(stem, width, style, recompute_kernel)
+        plans = plan_stages(layers, width, reduction_by_stem, output_stride, drop_path_rate)
+        self._add_stages(plans, involution, involution_stages, style)
+        self.reset_classifier(num_classes, global_pool)
+        self.init_weights()
+
+    def _add_stem(self, name: str, width: float, style: Style, recompute_kernel: bool) -> int:
+        """Adds stem and pooling; returns how many times smaller than the image they make it."""
+        inner, outer = (scale(channels, width) for channels in STEM_WIDTHS)
+        self.stem = make_stem(
+            name, self.in_chans, inner, outer, style, recompute_kernel=recompute_kernel
+        )
+        self.num_features = outer
+        self._note_feature("stem", 1 if name == "small" else 2)
+        if name == "small":
+            return 1
+        self.maxpool = nn.MaxPool2d(3, 2, 1)
+        return 4
+
+    def _add_stages(
+        self,
+        plans: list[StagePlan],
+        involution: SpatialLayer,
+        involution_stages: Sequence[int],
+        style: Style,
+    ) -> None:
+        for stage, plan in zip(STAGES, plans, strict=True):
+            spatial = involution if stage in involution_stages else conv3x3
+            blocks = make_stage(self.num_features, plan, spatial, style)
+            self.add_module(f"layer{stage}", blocks)
+            self.num_features = EXPANSION * plan.width
+            self._note_feature(f"layer{stage}", plan.reduction)
+
+    def _note_feature(self, module: str, reduction: int) -> None:
+        self.feature_info.append(
+            {"num_chs": self.num_features, "reduction": reduction, "module": module}
+        )
+
+    def init_weights(self) -> None:
+        """Initialises as the original: every block starts as its shortcut."""
+        for module in self.modules():
+            if isinstance(module, nn.Conv2d):
+                init_conv(module)
+            elif isinstance(module, Bottleneck):
+                module.zero_init_last()
+
+    def group_matcher(self, coarse: bool = False) -> dict[str, str]:
+        """Patterns of parameter names by depth, for timm's layer decay."""
+        blocks = r"^layer(\d+)" if coarse else r"^layer(\d+)\.(\d+)"
+        return {"stem": r"^stem", "blocks": blocks}
+
+    def no_weight_decay(self) -> set[str]:
+        """Parameters that are never decayed: none."""
+        return set()
+
+    def set_grad_checkpointing(self, enable: bool = True) -> None:
+        """Keeps the input of each block alone and runs the block again in the backward pass."""
+        self.grad_checkpointing = enable
+
+    def get_classifier(self) -> nn.Module:
+        """The last layer."""
+        return self.fc
+
+    def reset_classifier(self, num_classes: int, global_pool: str | None = None) -> None:
+        """Replaces the classifier (normal weights of std 0.01, biases 0) and maybe the pooling.
+
+        Args:
+            num_classes: Outputs; 0 for none.
+            global_pool: As in timm; None keeps what is there.
+        """
+        self.num_classes = num_classes
+        pool_type: str = self.global_pool.pool_type if global_pool is None else global_pool
+        self.global_pool, self.fc = create_classifier(
+            self.num_features, num_classes, pool_type=pool_type
+        )
+        self.head_hidden_size = self.num_features * self.global_pool.feat_mult()
+        if isinstance(self.fc, nn.Linear):
+            nn.init.normal_(self.fc.weight, std=0.01)
+            nn.init.zeros_(self.fc.bias)
+
+    def forward_features(self, x: Tensor) -> Tensor:
+        """(N, in_chans, H, W) to the last stage's (N, num_features, H/32, W/32), rounded up."""
+        for _, features in self._stage_outputs(x):  # noqa: B007
+            pass
+        return features
+
+    def forward_head(self, x: Tensor, pre_logits: bool = False) -> Tensor:
+        """Features (N, num_features, h, w) to logits (N, num_classes), or to what goes in there."""
+        x = self.global_pool(x)
+        x = F.dropout(x, self.drop_rate, self.training) if self.drop_rate else x
+        return x if pre_logits else self.fc(x)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Images (N, in_chans, H, W) to logits (N, num_classes)."""
+        return self.forward_head(self.forward_features(x))
+
+    def forward_intermediates(
+        self,
+        x: Tensor,
+        indices: int | list[int] | None = None,
+        norm: bool = False,
+        stop_early: bool = False,
+        output_fmt: str = "NCHW",
+        intermediates_only: bool = False,
+    ) -> Any:
+        """Outputs of the stem (index 0) and the stages (1 to 4), by timm's convention.
+
+        Args:
+            x: Images (N, in_chans, H, W).
+            indices: Which outputs; the last n if an int, all if None.
+            norm: Has no meaning here; every output is normalised and activated.
+            stop_early: Do not run stages beyond the last one asked for.
+            output_fmt: Only "NCHW".
+            intermediates_only: Return the list alone.
+
+        Returns:
+            (last features, list of outputs), or the list.
+
+        Raises:
+            ValueError: `output_fmt` is not "NCHW".
+        """
+        if output_fmt != "NCHW":
+            raise ValueError(f"output_fmt must be 'NCHW', got {output_fmt!r}")
+        wanted, last = feature_take_indices(len(self.feature_info), indices)
+        intermediates = []
+        for index, features in self._stage_outputs(x):
+            if index in wanted:
+                intermediates.append(features)
+            if stop_early and index == last:
+                break
+        return intermediates if intermediates_only else (features, intermediates)
+
+    def _stage_outputs(self, x: Tensor) -> Iterator[tuple[int, Tensor]]:
+        """Index and output of the stem and of each stage."""
+        x = self.stem(x)
+        yield 0, x
+        if hasattr(self, "maxpool"):
+            x = self.maxpool(x)
+        for stage in STAGES:
+            x = self._run_stage(getattr(self, f"layer{stage}"), x)
+            yield stage, x
+
+    def _run_stage(self, stage: nn.Sequential, x: Tensor) -> Tensor:
+        if not (self.grad_checkpointing and self.training):
+            return stage(x)
+        for block in stage:
+            x = checkpoint_module(block, x)
+        return x
+
+
+def _involution(channels: int, stride: int, dilation: int, **options: Any) -> Involution2d:
+    return Involution2d(channels, stride=stride, dilation=dilation, **options)
+
+
+def _check_options(
+    layers: Sequence[int], output_stride: int, width: float, involution_stages: Sequence[int]
+) -> None:
+    if len(layers) != len(STAGES) or min(layers) < 1:
+        raise ValueError(f"layers must be four numbers of at least 1, got {list(layers)}")
+    if output_stride not in (8, 16, 32):
+        raise ValueError(f"output_stride must be 8, 16 or 32, got {output_stride}")
+    if width <= 0:
+        raise ValueError(f"width must be positive, got {width}")
+    if not set(involution_stages) <= set(STAGES):
+        raise ValueError(f"involution_stages must be among 1 to 4, got {list(involution_stages)}")

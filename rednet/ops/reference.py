@@ -1,0 +1,75 @@
+"""The reference backend: loops over the taps in plain PyTorch, for any device and dtype.
+
+N batch, C channels, G groups, K kernel size, H W input, Ho Wo output; x (N, C, H, W),
+w (N, G*K*K, Ho, Wo). One tap is one pass over the output, so that beside its arguments an operator
+holds a padded image and a result, where unfolding would hold K*K copies of the input.
+"""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from rednet.ops.window import Window, memory_format_of
+
+
+def involution2d(input: Tensor, weight: Tensor, window: Window) -> Tensor:
+    """Output (N, C, Ho, Wo) of an involution."""
+    groups = weight.shape[1] // window.area
+    height, width = weight.shape[2:]
+    kernels = weight.unflatten(1, (groups, window.area))
+    padded = _pad(_accumulated(input), window).unflatten(1, (groups, -1))
+    shape = (*input.shape[:2], height, width)
+    output = _zeros(padded, shape, memory_format_of(input, weight))
+    sums = output.unflatten(1, (groups, -1))
+    for tap, rows, columns in window.taps(height, width):
+        sums.addcmul_(padded[..., rows, columns], _accumulated(kernels[:, :, tap, None]))
+    return output.to(input.dtype)
+
+
+def involution2d_grad_input(
+    grad: Tensor, weight: Tensor, input_size: tuple[int, int], window: Window
+) -> Tensor:
+    """Gradient (N, C, H, W) of the input from `grad` (N, C, Ho, Wo)."""
+    groups = weight.shape[1] // window.area
+    kernels = weight.unflatten(1, (groups, window.area))
+    outer = _accumulated(grad).unflatten(1, (groups, -1))
+    layout = memory_format_of(grad, weight)
+    height, width = (size + 2 * window.padding for size in input_size)
+    padded = _zeros(outer, (*grad.shape[:2], height, width), layout)
+    sums = padded.unflatten(1, (groups, -1))
+    for tap, rows, columns in window.taps(*grad.shape[2:]):
+        sums[..., rows, columns].addcmul_(outer, _accumulated(kernels[:, :, tap, None]))
+    top = window.padding
+    inner = padded[..., top : top + input_size[0], top : top + input_size[1]]
+    return inner.to(grad.dtype, memory_format=layout, copy=True)
+
+
+def involution2d_grad_weight(grad: Tensor, input: Tensor, groups: int, window: Window) -> Tensor:
+    """Gradient (N, G*K*K, Ho, Wo) of the weight from `grad` (N, C, Ho, Wo)."""
+    size = grad.shape[2:]
+    outer = _accumulated(grad).unflatten(1, (groups, -1))
+    padded = _pad(_accumulated(input), window).unflatten(1, (groups, -1))
+    shape = (grad.shape[0], groups * window.area, *size)
+    output = torch.empty(
+        shape, dtype=grad.dtype, device=grad.device, memory_format=memory_format_of(grad, input)
+    )
+    sums = output.unflatten(1, (groups, window.area))
+    products = torch.empty_like(outer)
+    for tap, rows, columns in window.taps(*size):
+        torch.mul(outer, padded[..., rows, columns], out=products)
+        sums[:, :, tap] = products.sum(2)
+    return output
+
+
+def _accumulated(tensor: Tensor) -> Tensor:
+    """The tensor in the dtype that sums are taken in: half and bfloat16 become float32."""
+    return tensor.float() if tensor.dtype in (torch.float16, torch.bfloat16) else tensor
+
+
+def _pad(input: Tensor, window: Window) -> Tensor:
+    return F.pad(input, [window.padding] * 4) if window.padding else input
+
+
+def _zeros(like: Tensor, shape: tuple[int, ...], layout: torch.memory_format) -> Tensor:
+    empty = torch.empty(shape, dtype=like.dtype, device=like.device, memory_format=layout)
+    return empty.zero_()

@@ -1,0 +1,54 @@
+"""Cut the balanced subset of Fashion-MNIST that the package embeds."""
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from rednet.data.fashion_mnist import CLASS_NAMES, EMBEDDED_FILE, read_idx_folder
+from rednet.errors import InputError
+
+
+def main() -> None:
+    """Read the full set, keep the first pictures of each class, write them to one file."""
+    parser = build_parser()
+    args = parser.parse_args()
+    try:
+        arrays = read_idx_folder(args.folder)
+    except InputError as error:
+        parser.error(str(error))
+    subset: dict[str, Any] = {}
+    for split, count in {"train": args.train_per_class, "test": args.test_per_class}.items():
+        images, labels = arrays[split]
+        chosen = first_of_each_class(labels, count)
+        subset |= {f"{split}_images": images[chosen], f"{split}_labels": labels[chosen]}
+        print(f"{split}: {len(chosen)} of {len(labels)} pictures, the first {count} of each class")
+    np.savez_compressed(args.output, **subset)
+    print(f"wrote {args.output}: {args.output.stat().st_size:,} bytes")
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Describe the command line."""
+    parser = argparse.ArgumentParser(
+        description=__doc__,
+        epilog="The full set comes with Debian's package dataset-fashion-mnist, in "
+        "/usr/share/datasets/fashion-mnist. The same input gives the same bytes.",
+    )
+    parser.add_argument("folder", type=Path, help="folder of the four IDX files, gzipped or not")
+    parser.add_argument(
+        "--output", type=Path, default=EMBEDDED_FILE, help="an .npz file (default: %(default)s)"
+    )
+    parser.add_argument("--train-per-class", type=int, default=1000, help="default: %(default)s")
+    parser.add_argument("--test-per-class", type=int, default=200, help="default: %(default)s")
+    return parser
+
+
+def first_of_each_class(labels: np.ndarray, count: int) -> np.ndarray:
+    """Return the positions of each class's first ``count`` pictures, in file order."""
+    chosen = [np.flatnonzero(labels == target)[:count] for target in range(len(CLASS_NAMES))]
+    return np.sort(np.concatenate(chosen))
+
+
+if __name__ == "__main__":
+    main()
