@@ -29,6 +29,10 @@ class KernelSpec:
     norm_layer: LayerType
     act_layer: LayerType
 
+    def __post_init__(self) -> None:
+        if self.reduction < 1:
+            raise ValueError(f"reduction must be at least 1, got {self.reduction}")
+
     @property
     def kernel_channels(self) -> int:
         """Channels of the generated kernels, G*K*K."""
@@ -129,8 +133,7 @@ class Attend(nn.Module):
         return self._normalise(scores) if self.softmax else scores
 
     def _normalise(self, scores: Tensor) -> Tensor:
-        by_pixel = scores.permute(0, 2, 3, 1).unflatten(-1, (self.groups, self.window.area))
-        return by_pixel.softmax(-1).flatten(-2).permute(0, 3, 1, 2)
+        return scores.unflatten(1, (self.groups, self.window.area)).softmax(2).flatten(1, 2)
 
 
 Generator = tuple[nn.Module, nn.Module]

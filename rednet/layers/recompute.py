@@ -56,7 +56,8 @@ class _Remake:
 
     @staticmethod
     def _identify(tensor: Tensor) -> tuple[Any, ...]:
-        return tensor.data_ptr(), tensor.shape, tensor.stride()
+        storage = tensor.untyped_storage()
+        return storage._cdata, tensor.storage_offset(), tensor.shape, tensor.stride()
 
     def pack(self, saved: Tensor) -> Tensor | None:
         return None if self._identify(saved) == self.identity else saved

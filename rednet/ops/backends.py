@@ -86,7 +86,7 @@ def select(device: torch.device, dtype: torch.dtype) -> Backend:
         RuntimeError: The forced backend cannot run; the message says why and what to do.
     """
     name = _forced or os.environ.get("REDNET_BACKEND")
-    if name is None:
+    if not name:
         return next(choice for choice in BACKENDS if choice.why_not(device, dtype) is None)
     choice = _named(name)
     reason = choice.why_not(device, dtype)

@@ -259,7 +259,7 @@ torch.library.register_autograd(
 def _autocast(*tensors: Tensor) -> tuple[Tensor, ...]:
     """The tensors as autocast wants them for a convolution; float64 stays as it is."""
     device = tensors[0].device.type
-    if not torch.is_autocast_enabled(device):
+    if not torch.amp.is_autocast_available(device) or not torch.is_autocast_enabled(device):
         return tensors
     dtype = torch.get_autocast_dtype(device)
     return tuple(

@@ -1,0 +1,84 @@
+"""Pictures of results, drawn without a display."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.colors import LogNorm
+from matplotlib.figure import Figure
+from torch import Tensor
+
+NUMBERED_AT_MOST = 20
+NAMED_AT_MOST = 60
+
+
+def draw_curves(metrics: Sequence[dict[str, Any]], path: Path) -> None:
+    """Loss, top-1 and learning rate over the epochs of a run.
+
+    Args:
+        metrics: Lines of metrics.jsonl.
+        path: Where the PNG goes.
+    """
+    figure = Figure(figsize=(12, 3.6), layout="constrained")
+    losses, accuracy, rate = figure.subplots(1, 3)
+    _curve(losses, metrics, "train_loss", "training")
+    _curve(losses, metrics, "val_loss", "validation")
+    losses.set_title("loss")
+    losses.legend()
+    _curve(accuracy, metrics, "val_top1", "top-1")
+    accuracy.set_title("validation top-1, %")
+    _curve(rate, metrics, "lr", "learning rate")
+    rate.set_title("learning rate")
+    for axes in (losses, accuracy, rate):
+        axes.set_xlabel("epoch")
+        axes.xaxis.get_major_locator().set_params(integer=True)
+        axes.grid(alpha=0.3)
+    figure.savefig(path, dpi=120)
+
+
+def _curve(axes: Axes, metrics: Sequence[dict[str, Any]], name: str, label: str) -> None:
+    points = [(line["epoch"], line[name]) for line in metrics if line[name] is not None]
+    axes.plot(
+        [epoch for epoch, _ in points],
+        [value for _, value in points],
+        marker="o",
+        markersize=3,
+        label=label,
+    )
+
+
+def draw_confusion(confusion: Tensor, class_names: Sequence[str], path: Path, title: str) -> None:
+    """Which class is taken for which: true classes down, predictions across.
+
+    Args:
+        confusion: Counts (classes, classes).
+        class_names: In the order of the classes.
+        path: Where the PNG goes.
+        title: Above the picture.
+    """
+    counts = confusion.numpy()
+    size = float(np.clip(2.5 + 0.55 * len(class_names), 6, 16))
+    figure = Figure(figsize=(size, size), layout="constrained")
+    axes = figure.subplots()
+    visible = np.where(counts > 0, counts, np.nan)
+    top = max(2, counts.max())
+    image = axes.imshow(visible, cmap="viridis", norm=LogNorm(1, top), interpolation="nearest")
+    figure.colorbar(image, ax=axes, label="images", shrink=0.8)
+    axes.set(xlabel="predicted", ylabel="true", title=title)
+    if len(class_names) <= NAMED_AT_MOST:
+        ticks = range(len(class_names))
+        axes.set_xticks(ticks, class_names, rotation=60, ha="right")
+        axes.set_yticks(ticks, class_names)
+    if len(class_names) <= NUMBERED_AT_MOST:
+        _write_counts(axes, counts)
+    figure.savefig(path, dpi=110)
+
+
+def _write_counts(axes: Axes, counts: np.ndarray) -> None:
+    for (row, column), count in np.ndenumerate(counts):
+        if count:
+            dark = np.log(count) < 0.6 * np.log(counts.max())
+            color = "white" if dark else "black"
+            axes.text(column, row, str(count), ha="center", va="center", color=color, fontsize=8)

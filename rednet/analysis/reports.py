@@ -1,0 +1,46 @@
+"""Results as files: JSON, CSV and pictures."""
+
+import csv
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+from rednet.analysis.figures import draw_confusion
+from rednet.evaluation import Evaluation
+
+
+def write_evaluation(
+    result: Evaluation, class_names: Sequence[str], folder: Path, model: str
+) -> list[str]:
+    """Writes evaluation.json, per_class.csv and confusion.png.
+
+    Args:
+        result: Of the evaluation.
+        class_names: In the order of the classes.
+        folder: Where the files go.
+        model: Name of the network.
+
+    Returns:
+        Lines that tell the result to a person.
+    """
+    scores = {
+        "model": model,
+        "samples": result.samples,
+        "top1": result.top1,
+        "top5": result.top5,
+        "loss": result.loss,
+        "unreadable": [list(image) for image in result.unreadable],
+    }
+    (folder / "evaluation.json").write_text(json.dumps(scores, indent=2) + "\n")
+    rows = result.per_class(class_names)
+    with (folder / "per_class.csv").open("w", newline="") as file:
+        writer = csv.DictWriter(file, fieldnames=list(rows[0]))
+        writer.writeheader()
+        writer.writerows(rows)
+    summary = f"top-1 {result.top1:.2f} %, top-5 {result.top5:.2f} %, loss {result.loss:.4f}"
+    title = f"{model}: {summary}, {result.samples} images"
+    draw_confusion(result.confusion, class_names, folder / "confusion.png", title)
+    lines = [f"{model}  {summary}  ({result.samples} images)"]
+    if result.unreadable:
+        lines.append(f"{len(result.unreadable)} images could not be read; evaluation.json has them")
+    return [*lines, f"per-class table and confusion matrix are in {folder}"]

@@ -1,0 +1,74 @@
+"""The configured network: built, placed, compiled, wrapped for several processes."""
+
+from difflib import get_close_matches
+from typing import Any, cast
+
+import timm
+import torch
+from timm.layers import convert_sync_batchnorm
+from torch import nn
+
+import rednet.models  # noqa: F401 (registers the names with timm)
+from rednet.config import Model, Trainer
+from rednet.errors import InputError
+from rednet.runtime import Runtime
+
+
+def build_model(model: Model, num_classes: int, in_chans: int) -> nn.Module:
+    """A network of timm's registry, RedNet among them, for the data at hand.
+
+    Raises:
+        InputError: There is no such network, or it cannot be built with these options.
+    """
+    if not timm.is_model(model.name):
+        raise InputError(
+            f"model.name={model.name}: timm has no such model; "
+            f"{nearest(model.name, timm.list_models(), 'timm.list_models() has them all')}"
+        )
+    options = {name: value for name, value in model.options.items() if value is not None}
+    try:
+        return timm.create_model(model.name, num_classes=num_classes, in_chans=in_chans, **options)
+    except (ValueError, TypeError, AssertionError, KeyError, RuntimeError) as error:
+        raise InputError(f"model {model.name} with options {options}: {error}") from error
+
+
+def nearest(name: str, names: list[str], otherwise: str) -> str:
+    """A question after the names that look like `name`, or what to say where none does."""
+    near = get_close_matches(name, names, n=2)
+    return f"did you mean {' or '.join(near)}?" if near else otherwise
+
+
+def place_model(model: nn.Module, trainer: Trainer, runtime: Runtime) -> nn.Module:
+    """The network on its device, as the trainer's settings want it.
+
+    Raises:
+        InputError: The network or the device cannot do what is asked for.
+    """
+    if trainer.checkpoint_activations:
+        _checkpoint_activations(model)
+    if trainer.sync_bn:
+        if runtime.device.type != "cuda":
+            raise InputError("trainer.sync_bn=true: torch synchronises statistics on GPUs only")
+        model = convert_sync_batchnorm(model)
+    if trainer.precision == "fp16" and runtime.device.type == "cpu" and runtime.is_primary:
+        print("warning: trainer.precision=fp16 is slow on a CPU; bf16 may not be", flush=True)
+    return runtime.place(model)
+
+
+def _checkpoint_activations(model: Any) -> None:
+    try:
+        model.set_grad_checkpointing(True)
+    except (AttributeError, AssertionError) as error:
+        raise InputError(
+            f"trainer.checkpoint_activations=true: {type(model).__name__} knows no such thing"
+        ) from error
+
+
+def parallel_model(model: nn.Module, *, compiled: bool, runtime: Runtime) -> nn.Module:
+    """The network as a training step runs it: compiled, and one of several."""
+    if compiled:
+        model = cast(nn.Module, torch.compile(model))
+    if runtime.world_size == 1:
+        return model
+    devices = [runtime.device] if runtime.device.type == "cuda" else None
+    return nn.parallel.DistributedDataParallel(model, device_ids=devices)

@@ -1,0 +1,195 @@
+"""What is wrong with a configuration, in one readable line each."""
+
+import difflib
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from omegaconf import MISSING
+from pydantic import TypeAdapter, ValidationError
+
+from rednet.errors import InputError
+
+_EXPECTED = {
+    "float_type": "must be a number",
+    "finite_number": "must be a finite number",
+    "int_type": "must be a whole number",
+    "bool_type": "must be true or false",
+    "string_type": "must be text",
+    "string_too_short": "must not be empty",
+    "list_type": "must be a list, e.g. [1,2]",
+    "dict_type": "must be a group of keys",
+    "dataclass_type": "must be a group of keys",
+    "greater_than": "must be greater than {gt:g}",
+    "greater_than_equal": "must be at least {ge:g}",
+    "less_than": "must be less than {lt:g}",
+    "less_than_equal": "must be at most {le:g}",
+    "too_short": "must have at least {min_length} entries",
+    "too_long": "must have at most {max_length} entries",
+}
+
+
+class ConfigError(InputError):
+    """The configuration is wrong, in one way or in several.
+
+    Attributes:
+        problems: one line for each thing that is wrong.
+    """
+
+    def __init__(self, problems: Iterable[str]) -> None:
+        self.problems = list(dict.fromkeys(problems))
+        super().__init__("\n".join(self.problems))
+
+
+def nearest(word: str, legal: Iterable[str], cutoff: float = 0.6) -> str | None:
+    """The legal word most like `word`, or None if none is."""
+    matches = difflib.get_close_matches(word, list(legal), n=1, cutoff=cutoff)
+    return matches[0] if matches else None
+
+
+def suggestion(word: str, legal: Sequence[str], what: str) -> str:
+    """The end of a line about an unknown word: the nearest legal one and all of them."""
+    near = nearest(word, legal)
+    guess = f"did you mean '{near}'? " if near else ""
+    return f"{guess}{what} {', '.join(legal)}"
+
+
+def leaves(key: str, value: Any) -> list[str]:
+    """The dotted keys of all values that `value`, which stands at `key`, holds."""
+    if not isinstance(value, Mapping) or not value:
+        return [key]
+    return [leaf for name, item in value.items() for leaf in leaves(f"{key}.{name}", item)]
+
+
+def unknown_key(key: str, legal: Iterable[str]) -> str:
+    """The line about a dotted key that does not exist."""
+    near = _nearest_key(key, set(legal))
+    if near:
+        return f"unknown key '{key}': did you mean '{near}'?"
+    group = key.rpartition(".")[0]
+    siblings = _members(group, legal)
+    while group and not siblings:
+        group = group.rpartition(".")[0]
+        siblings = _members(group, legal)
+    where = f"the keys of {group} are" if group else "the keys are"
+    return f"unknown key '{key}': {where} {', '.join(sorted(siblings))}"
+
+
+def schema_problems(
+    schema: type,
+    plain: Any,
+    legal: Mapping[str, bool],
+    location: tuple[str, ...] = (),
+    *,
+    allow_missing: bool = False,
+) -> list[str]:
+    """What does not fit a schema, in one line each.
+
+    Args:
+        schema: a pydantic dataclass.
+        plain: plain dicts, lists and values.
+        legal: every legal dotted key, and whether it may be null.
+        location: the names of the groups that `plain` is in.
+        allow_missing: whether absent values are no problem.
+    """
+    try:
+        TypeAdapter(schema).validate_python(plain)
+    except ValidationError as error:
+        found = error.errors(include_url=False)
+    else:
+        return []
+    return [
+        line
+        for item in found
+        if not (allow_missing and item["type"] == "missing")
+        for line in _lines({**item, "loc": (*location, *item["loc"])}, legal)
+    ]
+
+
+def unset(plain: Mapping[str, Any]) -> list[str]:
+    """The dotted keys of the values that the user has yet to give (``???``)."""
+    keys = []
+    for name, value in plain.items():
+        if isinstance(value, Mapping):
+            keys += [f"{name}.{key}" for key in unset(value)]
+        elif value == MISSING:
+            keys.append(str(name))
+    return keys
+
+
+def without_unset(plain: Mapping[str, Any]) -> dict[str, Any]:
+    """The configuration without the values that the user has yet to give."""
+    return {
+        name: without_unset(value) if isinstance(value, Mapping) else value
+        for name, value in plain.items()
+        if value != MISSING
+    }
+
+
+def missing(key: str) -> str:
+    """The line about a value that only the user can give."""
+    return f"{key}: has no value, give one with {key}=..."
+
+
+def show(value: Any) -> str:
+    """A value as the user writes it, shortened where it is long."""
+    text = json.dumps(value, default=str, ensure_ascii=False)
+    return text if len(text) <= 80 else f"{text[:77]}..."
+
+
+def _lines(error: Mapping[str, Any], legal: Mapping[str, bool]) -> list[str]:
+    """The lines for one of pydantic's errors."""
+    key, value = _dotted(error["loc"]), error["input"]
+    match error["type"]:
+        case "unexpected_keyword_argument":
+            return [unknown_key(leaf, legal) for leaf in leaves(key, value)]
+        case "missing":
+            return [missing(key)]
+        case "value_error":
+            return [_sentence(key, line, value) for line in str(error["ctx"]["error"]).splitlines()]
+    expected = _expected(error) + (" or null" if legal.get(key) else "")
+    return [f"{key or 'the configuration'}: {expected}, got {show(value)}{_hint(error)}"]
+
+
+def _sentence(key: str, message: str, value: Any) -> str:
+    """A message of a validator of ours; one on a whole group names its keys and values itself."""
+    if isinstance(value, Mapping):
+        return f"{key}.{message}"
+    return f"{key}: {message}, got {show(value)}"
+
+
+def _expected(error: Mapping[str, Any]) -> str:
+    if error["type"] == "literal_error":
+        return f"must be {error['ctx']['expected'].replace(chr(39), '')}"
+    template = _EXPECTED.get(error["type"])
+    return template.format(**error.get("ctx", {})) if template else error["msg"]
+
+
+def _hint(error: Mapping[str, Any]) -> str:
+    if error["type"] == "string_type" and isinstance(error["input"], int | float):
+        return """ (on the command line: key='"text"')"""
+    return ""
+
+
+def _dotted(location: Sequence[str | int]) -> str:
+    key = ""
+    for part in location:
+        key += f"[{part}]" if isinstance(part, int) else f".{part}"
+    return key.removeprefix(".")
+
+
+def _members(group: str, legal: Iterable[str]) -> list[str]:
+    return [key.rpartition(".")[2] for key in legal if key.rpartition(".")[0] == group]
+
+
+def _nearest_key(key: str, legal: set[str]) -> str | None:
+    """A like name in the same group, else a like key, else a like name in another group."""
+    group, _, name = key.rpartition(".")
+    siblings = _members(group, legal)
+    if near := nearest(name, siblings):
+        return f"{group}.{near}".removeprefix(".")
+    if not siblings and (near := nearest(key, legal, cutoff=0.8)):
+        return near
+    like = nearest(name, {other.rpartition(".")[2] for other in legal}, cutoff=0.8)
+    elsewhere = [other for other in legal if other.rpartition(".")[2] == like]
+    return nearest(key, elsewhere, cutoff=0)

@@ -1,0 +1,58 @@
+"""The kinds of values in the configuration: a type, a range and what to say outside it."""
+
+import re
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, Field, StrictFloat, StrictInt, StrictStr
+
+
+def _odd(value: int) -> int:
+    if value % 2 == 0:
+        raise ValueError("must be odd")
+    return value
+
+
+def _group_channels(value: Any) -> Any:
+    is_count = isinstance(value, int) and not isinstance(value, bool) and value >= 1
+    if not (is_count or value == "layer"):
+        raise ValueError("must be a whole number of at least 1, or layer")
+    return value
+
+
+def _per_channel(values: list[float]) -> list[float]:
+    if len(values) not in (1, 3):
+        raise ValueError("must have 1 number (gray) or 3 (colour)")
+    return values
+
+
+def _rising_pair(values: list[float]) -> list[float]:
+    if len(values) != 2 or values[0] > values[1]:
+        raise ValueError("must be [min,max] with min <= max")
+    return values
+
+
+def _device(value: str) -> str:
+    if not re.fullmatch(r"auto|(cpu|cuda|mps|xpu)(:\d+)?", value):
+        raise ValueError("must be auto, cpu, cuda, cuda:1, mps or xpu")
+    return value
+
+
+Text = Annotated[StrictStr, Field(min_length=1)]
+Count = Annotated[StrictInt, Field(ge=1)]
+NonNegativeInt = Annotated[StrictInt, Field(ge=0)]
+Positive = Annotated[StrictFloat, Field(gt=0)]
+NonNegative = Annotated[StrictFloat, Field(ge=0)]
+Probability = Annotated[StrictFloat, Field(ge=0, le=1)]
+BelowOne = Annotated[StrictFloat, Field(ge=0, lt=1)]
+Part = Annotated[StrictFloat, Field(gt=0, le=1)]
+
+OddCount = Annotated[Count, AfterValidator(_odd)]
+GroupChannels = Annotated[Any, AfterValidator(_group_channels)]
+Stage = Annotated[StrictInt, Field(ge=1, le=4)]
+BlocksPerStage = Annotated[list[Count], Field(min_length=4, max_length=4)]
+MeanPerChannel = Annotated[list[StrictFloat], AfterValidator(_per_channel)]
+StdPerChannel = Annotated[list[Positive], AfterValidator(_per_channel)]
+PartRange = Annotated[list[Part], AfterValidator(_rising_pair)]
+PositiveRange = Annotated[list[Positive], AfterValidator(_rising_pair)]
+Decay = Annotated[StrictFloat, Field(gt=0, lt=1)]
+Device = Annotated[StrictStr, AfterValidator(_device)]

@@ -1,0 +1,43 @@
+"""Data: sources of labelled pictures, transforms, samplers and loaders."""
+
+from rednet.data.dataset import Batch, ImageDataset, Sample, collate
+from rednet.data.fashion_mnist import open_fashion_mnist
+from rednet.data.image_files import read_image
+from rednet.data.image_folder import open_image_folder
+from rednet.data.imagenet import imagenet_labels, imagenet_synsets, open_imagenet
+from rednet.data.loading import default_num_workers, make_loader
+from rednet.data.sampling import EvalSampler, TrainSampler
+from rednet.data.sources import ImageSource, Splits, UnreadableImage, balanced_subset
+from rednet.data.transforms import (
+    Augmentation,
+    ImageTransform,
+    Preprocessing,
+    eval_transform,
+    train_transform,
+)
+
+__all__ = [
+    "Augmentation",
+    "Batch",
+    "EvalSampler",
+    "ImageDataset",
+    "ImageSource",
+    "ImageTransform",
+    "Preprocessing",
+    "Sample",
+    "Splits",
+    "TrainSampler",
+    "UnreadableImage",
+    "balanced_subset",
+    "collate",
+    "default_num_workers",
+    "eval_transform",
+    "imagenet_labels",
+    "imagenet_synsets",
+    "make_loader",
+    "open_fashion_mnist",
+    "open_image_folder",
+    "open_imagenet",
+    "read_image",
+    "train_transform",
+]

@@ -1,0 +1,93 @@
+"""Any folder of classes, with its own validation folder or a split made here."""
+
+import hashlib
+from pathlib import Path
+
+from rednet.data.image_files import ImageFiles, images_by_class, labelled, some_of, subfolders
+from rednet.data.sources import Splits
+from rednet.errors import InputError
+
+VAL_FOLDERS = ("val", "valid", "validation", "test")
+
+
+def open_image_folder(root: str, *, val_fraction: float, seed: int) -> Splits:
+    """Open ``root/train/<class>/`` with ``root/val/<class>/``, or split one folder of classes.
+
+    The validation folder may be called val, valid, validation or test (the first of these that
+    is there). Without one, ``root/train``, or ``root`` itself, is split: each class gives
+    ``val_fraction`` of its images, the same ones for the same ``seed``. A root with nothing but
+    a validation folder has no training half. Classes are sorted by name, and the folders in a
+    class belong to it.
+
+    Raises:
+        InputError: a folder is missing or empty, a class has no images, or the validation
+            folder has a class that the training folder lacks.
+    """
+    folder = Path(root)
+    names = subfolders(folder)
+    val = next((name for name in VAL_FOLDERS if name in names), None)
+    if "train" in names and val:
+        return _open_halves(folder / "train", folder / val)
+    if "train" in names and subfolders(folder / "train"):
+        return _open_split(folder / "train", val_fraction, seed)
+    if val and set(names) <= set(VAL_FOLDERS):
+        return Splits(train=None, val=_all_of(folder / val))
+    return _open_split(folder, val_fraction, seed)
+
+
+def _all_of(folder: Path) -> ImageFiles:
+    images = images_by_class(folder)
+    return _source(folder, list(images), images)
+
+
+def _open_halves(train_folder: Path, val_folder: Path) -> Splits:
+    train = _all_of(train_folder)
+    images = images_by_class(val_folder)
+    unknown = [name for name in images if name not in train.class_names]
+    if unknown:
+        raise InputError(f"classes in {val_folder} that {train_folder} lacks: {some_of(unknown)}")
+    return Splits(train=train, val=_source(val_folder, train.class_names, images))
+
+
+def _open_split(folder: Path, val_fraction: float, seed: int) -> Splits:
+    images = images_by_class(folder)
+    halves = {name: _split(files, val_fraction, seed) for name, files in images.items()}
+    train = {name: half[0] for name, half in halves.items()}
+    val = {name: half[1] for name, half in halves.items()}
+    if not any(val.values()):
+        raise InputError(
+            f"{folder} has one image in each class, none to validate with: "
+            f"add images or a folder {folder.parent / 'val'}"
+        )
+    classes = list(images)
+    return Splits(
+        train=_source(folder, classes, train) if any(train.values()) else None,
+        val=_source(folder, classes, val),
+    )
+
+
+def _split(images: list[str], val_fraction: float, seed: int) -> tuple[list[str], list[str]]:
+    """Split one class's images into training and validation, both sorted.
+
+    The order of their hashes decides: no listing order matters, and an image added later
+    moves at most one other.
+    """
+    ranked = sorted(images, key=lambda image: _hash(f"{seed}/{image}"))
+    count = _val_count(len(images), val_fraction)
+    return sorted(ranked[count:]), sorted(ranked[:count])
+
+
+def _hash(text: str) -> bytes:
+    return hashlib.blake2b(text.encode(errors="surrogateescape"), digest_size=16).digest()
+
+
+def _val_count(num_images: int, val_fraction: float) -> int:
+    if val_fraction == 1:
+        return num_images
+    wanted = max(1, round(val_fraction * num_images))
+    return min(wanted, num_images - 1)
+
+
+def _source(folder: Path, class_names: list[str], images: dict[str, list[str]]) -> ImageFiles:
+    class_index = {name: index for index, name in enumerate(class_names)}
+    return ImageFiles(folder, class_names, labelled(images, class_index))

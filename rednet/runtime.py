@@ -1,0 +1,137 @@
+"""Where and how a run computes: device, precision, memory layout, and the processes beside it."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+
+from rednet.errors import InputError
+
+AUTOCAST_DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
+STORAGE_DTYPES = {"fp64": torch.float64}
+
+
+@dataclass(frozen=True)
+class Runtime:
+    """Device, precision and place among the processes of a run.
+
+    Attributes:
+        device: Where tensors live.
+        precision: "fp32", "bf16" or "fp16" (autocast over float32 weights), or "fp64" (everything
+            in float64, for proofs).
+        channels_last: Whether networks and images are laid out so.
+        rank: Number of this process.
+        world_size: How many processes there are.
+    """
+
+    device: torch.device = field(default_factory=lambda: torch.device("cpu"))
+    precision: str = "fp32"
+    channels_last: bool = True
+    rank: int = 0
+    world_size: int = 1
+
+    @property
+    def is_primary(self) -> bool:
+        """Whether this process writes the files and speaks to the user."""
+        return self.rank == 0
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Of weights and images."""
+        return STORAGE_DTYPES.get(self.precision, torch.float32)
+
+    def autocast(self) -> torch.autocast:
+        """The context in which networks run."""
+        return torch.autocast(
+            self.device.type,
+            dtype=AUTOCAST_DTYPES.get(self.precision),
+            enabled=self.precision in AUTOCAST_DTYPES,
+        )
+
+    def place(self, model: nn.Module) -> nn.Module:
+        """Moves a network here, in our layout."""
+        return model.to(self.device, self.dtype).to(memory_format=self._memory_format)
+
+    def place_images(self, images: Tensor) -> Tensor:
+        """Moves images (N, C, H, W) here, in our layout."""
+        return images.to(
+            self.device, self.dtype, non_blocking=True, memory_format=self._memory_format
+        )
+
+    @property
+    def _memory_format(self) -> torch.memory_format:
+        return torch.channels_last if self.channels_last else torch.contiguous_format
+
+    def sum(self, values: Tensor) -> Tensor:
+        """The sum of a tensor over all processes, in place."""
+        if self.world_size > 1:
+            dist.all_reduce(values)
+        return values
+
+    def gather(self, value: Any) -> list[Any]:
+        """A picklable value of each process, by rank."""
+        if self.world_size == 1:
+            return [value]
+        values: list[Any] = [None] * self.world_size
+        dist.all_gather_object(values, value)
+        return values
+
+    def from_primary(self, value: Any) -> Any:
+        """The first process's value, for all."""
+        return self.gather(value)[0]
+
+
+@contextmanager
+def start_runtime(device: str, precision: str, channels_last: bool) -> Iterator[Runtime]:
+    """The runtime of this process, among the others if `torchrun` started it.
+
+    Args:
+        device: "auto" (a GPU if there is one), or as torch writes it.
+        precision: As in `Runtime`.
+        channels_last: As in `Runtime`.
+
+    Raises:
+        InputError: The device is not there.
+    """
+    rank, local_rank, world_size = (
+        int(os.environ.get(name, default))
+        for name, default in (("RANK", 0), ("LOCAL_RANK", 0), ("WORLD_SIZE", 1))
+    )
+    place = find_device(device, local_rank)
+    runtime = Runtime(place, precision, channels_last, rank, world_size)
+    if world_size == 1:
+        yield runtime
+        return
+    dist.init_process_group("nccl" if place.type == "cuda" else "gloo")
+    try:
+        yield runtime
+    finally:
+        dist.destroy_process_group()
+
+
+def find_device(name: str, local_rank: int = 0) -> torch.device:
+    """The device called `name`; each process of a machine gets a GPU of its own.
+
+    Raises:
+        InputError: It is not there.
+    """
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    device = torch.device(name)
+    if device.type != "cuda":
+        return device
+    if device.index is None:
+        device = torch.device("cuda", local_rank)
+    count = torch.cuda.device_count()
+    if not torch.cuda.is_available() or device.index >= count:
+        raise InputError(
+            f"trainer.device={name}: this machine has {count} CUDA devices; "
+            "trainer.device=cpu runs anywhere"
+        )
+    torch.cuda.set_device(device)
+    return device

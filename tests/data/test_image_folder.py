@@ -1,0 +1,112 @@
+import os
+from pathlib import Path
+
+import pytest
+
+from rednet.data import open_image_folder
+from rednet.errors import InputError
+
+
+def names(source):
+    return [Path(source.name_of(i)).name for i in range(len(source))]
+
+
+def many(name, n):
+    return [f"{name}/{i:02d}.png" for i in range(n)]
+
+
+@pytest.mark.parametrize("val", ["val", "valid", "validation", "test"])
+def test_a_validation_folder_is_found_by_any_usual_name(make_images, val):
+    root = make_images(
+        "train/dog/1.png", "train/cat/x/y/2.png", "train/ant/3.png", f"{val}/dog/4.png"
+    )
+    splits = open_image_folder(root, val_fraction=0.1, seed=0)
+    assert splits.train.class_names == splits.val.class_names == ["ant", "cat", "dog"]
+    assert (names(splits.train), splits.train.targets) == (["3.png", "2.png", "1.png"], [0, 1, 2])
+    assert (names(splits.val), splits.val.targets) == (["4.png"], [2])
+
+
+def test_val_is_preferred_to_test(make_images):
+    root = make_images("train/a/1.png", "val/a/2.png", "test/a/3.png")
+    assert names(open_image_folder(root, val_fraction=0.1, seed=0).val) == ["2.png"]
+
+
+@pytest.mark.parametrize("inside", ["", "train/"])
+@pytest.mark.parametrize(
+    ("fraction", "counts"),
+    [(0.1, (1, 1, 0)), (0.25, (2, 1, 0)), (0.9, (9, 1, 0)), (0.999, (9, 1, 0))],
+)
+def test_split_is_stratified(make_images, inside, fraction, counts):
+    sizes = {"a": 10, "b": 2, "c": 1}
+    root = make_images(*[file for name, n in sizes.items() for file in many(inside + name, n)])
+    splits = open_image_folder(root, val_fraction=fraction, seed=0)
+    assert tuple(splits.val.targets.count(i) for i in range(3)) == counts
+    left = tuple(n - k for n, k in zip(sizes.values(), counts, strict=True))
+    assert tuple(splits.train.targets.count(i) for i in range(3)) == left
+    paths = [half.name_of(i) for half in (splits.train, splits.val) for i in range(len(half))]
+    assert len(set(paths)) == 13
+    assert splits.train.class_names == splits.val.class_names == ["a", "b", "c"]
+
+
+def test_split_depends_on_the_seed_and_not_on_the_listing_order(make_images, monkeypatch):
+    root = make_images(*many("a", 30), *many("b", 30))
+    first, other = (open_image_folder(root, val_fraction=0.3, seed=s).val for s in (1, 2))
+    assert names(first) != names(other)
+    real_walk = os.walk
+
+    def reversed_walk(*args, **kwargs):
+        for parent, folders, files in real_walk(*args, **kwargs):
+            yield parent, folders, sorted(files, reverse=True)
+
+    monkeypatch.setattr(os, "walk", reversed_walk)
+    assert names(open_image_folder(root, val_fraction=0.3, seed=1).val) == names(first)
+
+
+def test_an_image_added_later_moves_at_most_one_other(make_images):
+    root = make_images(*many("a", 30))
+    before = names(open_image_folder(root, val_fraction=0.3, seed=1).val)
+    make_images("a/late.png")
+    after = names(open_image_folder(root, val_fraction=0.3, seed=1).val)
+    assert len(set(before) - set(after)) <= 1
+
+
+def test_fraction_1_is_validation_only(make_images):
+    root = make_images(*many("a", 3), *many("b", 1))
+    splits = open_image_folder(root, val_fraction=1, seed=0)
+    assert splits.train is None
+    assert splits.val.targets == [0, 0, 0, 1]
+
+
+def test_a_root_with_only_a_validation_folder_has_no_training_half(make_images):
+    splits = open_image_folder(make_images("val/a/1.png", "val/b/2.png"), val_fraction=0.1, seed=0)
+    assert splits.train is None
+    assert (splits.val.class_names, splits.val.targets) == (["a", "b"], [0, 1])
+
+
+def test_a_class_may_be_called_train(make_images):
+    root = make_images(*many("bus", 2), *many("train", 2))
+    assert open_image_folder(root, val_fraction=0.5, seed=0).train.class_names == ["bus", "train"]
+
+
+@pytest.mark.parametrize(
+    ("files", "message"),
+    [
+        ((), "is empty: expected .*/<class>/<image>"),
+        (("1.png", "2.png"), "has no class folders"),
+        (("train/1.png", "val/a/2.png"), "train has no class folders"),
+        (("train/a/1.png", "val/b/2.png", "val/c/2.png"), "classes in .*val that .* lacks: b, c"),
+        (("a/1.png", "b/2.png"), "one image in each class"),
+    ],
+)
+def test_wrong_folders_are_named(make_images, files, message):
+    with pytest.raises(InputError, match=message):
+        open_image_folder(make_images(*files), val_fraction=0.1, seed=0)
+
+
+def test_missing_folders_and_classes_without_images_are_named(make_images, tmp_path):
+    with pytest.raises(InputError, match="nowhere cannot be read"):
+        open_image_folder(str(tmp_path / "nowhere"), val_fraction=0.1, seed=0)
+    make_images("cat/1.png", "cat/2.png")
+    (tmp_path / "dog").mkdir()
+    with pytest.raises(InputError, match=r"class folders without images in .*: dog;"):
+        open_image_folder(str(tmp_path), val_fraction=0.1, seed=0)

@@ -1,0 +1,333 @@
+import logging
+import os
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from rednet.cli import run
+from rednet.config import Config
+from rednet.errors import InputError
+
+PROGRAM = """
+import sys
+from rednet.cli import run
+
+def command(config, typed):
+    print(config.model.name, config.optimizer.lr)
+    if config.seed == 1:
+        raise RuntimeError("a bug")
+
+if __name__ == "__main__":
+    code = run("train", command)
+    heavy = {"torch", "timm", "numpy"} & set(sys.modules)
+    sys.exit(f"imported: {heavy}" if heavy else code)
+"""
+
+
+class Recorder:
+    """A command that notes what it was called with."""
+
+    def __init__(self) -> None:
+        self.calls: list[tuple[Config, frozenset[str]]] = []
+
+    def __call__(self, config: Config, typed: frozenset[str]) -> None:
+        self.calls.append((config, typed))
+
+    @property
+    def config(self) -> Config:
+        (call,) = self.calls
+        return call[0]
+
+    @property
+    def typed(self) -> frozenset[str]:
+        (call,) = self.calls
+        return call[1]
+
+
+@pytest.fixture
+def command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Recorder:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("IMAGENET_ROOT", raising=False)
+    return Recorder()
+
+
+def errors(capsys: pytest.CaptureFixture[str]) -> list[str]:
+    return capsys.readouterr().err.splitlines()
+
+
+def test_the_command_gets_the_configuration_and_what_was_typed(command: Recorder) -> None:
+    argv = ["model=rednet26", "optimizer.lr=0.5", "model.options={width: 0.5}", "data.root=a b"]
+    assert run("train", command, argv) == 0
+    assert command.config.model.options == {"width": 0.5}
+    assert (command.config.optimizer.lr, command.config.data.root) == (0.5, "a b")
+    assert command.typed == {"model", "optimizer.lr", "model.options.width", "data.root"}
+
+
+def test_nothing_typed(command: Recorder) -> None:
+    assert run("evaluate", command, []) == 0
+    assert command.typed == frozenset()
+    assert command.config.model is None
+
+
+def test_hydra_leaves_folder_arguments_environment_and_logging_alone(
+    command: Recorder, tmp_path: Path
+) -> None:
+    before = (Path.cwd(), list(sys.argv), dict(os.environ))
+    handlers = (list(logging.root.handlers), logging.root.level)
+    assert run("train", command, []) == 0
+    assert run("train", command, ["-m", "seed=1,2"]) == 0
+    assert (Path.cwd(), list(sys.argv), dict(os.environ)) == before
+    assert (list(logging.root.handlers), logging.root.level) == handlers
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("form", ["", "+", "++"])
+def test_the_three_ways_to_set_a_key_are_one(command: Recorder, form: str) -> None:
+    argv = [f"{form}model.options.width=0.5", f"{form}seed=3", f"{form}experiment=smoke"]
+    assert run("train", command, argv) == 0
+    assert command.config.model.options["width"] == 0.5
+    assert (command.config.seed, command.config.data.name) == (3, "fashion_mnist")
+
+
+def test_deleting(command: Recorder, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("train", command, ["experiment=smoke", "~model.options.width"]) == 0
+    assert "width" not in command.config.model.options
+    assert run("train", command, ["~optimizer.lr", "~nothing"]) == 2
+    assert errors(capsys) == [
+        "error: ~nothing: Could not delete from config. 'nothing' does not exist.",
+        "error: optimizer.lr: has no value, give one with optimizer.lr=...",
+    ]
+
+
+def test_a_model_chosen_by_the_user_wins_over_the_experiment(command: Recorder) -> None:
+    assert run("train", command, ["experiment=smoke", "model=rednet50"]) == 0
+    assert command.config.model.name == "rednet50"
+
+
+@pytest.mark.parametrize("text", ["data.root='/a=b/c'", 'data.root="/a=b/c"'])
+def test_quoted_values(command: Recorder, text: str) -> None:
+    assert run("train", command, [text]) == 0
+    assert command.config.data.root == "/a=b/c"
+
+
+def test_windows_paths(command: Recorder) -> None:
+    assert run("train", command, [r"data.root=C:\data\new folder"]) == 0
+    assert command.config.data.root == r"C:\data\new folder"
+
+
+MISTAKES = [
+    (["model=rednet5O"], ["unknown choice 'model=rednet5O': did you mean 'rednet50'? the choices"]),
+    (
+        ["experiment=zzz"],
+        ["unknown choice 'experiment=zzz': the choices of experiment are fashion"],
+    ),
+    (["optimizer.lrr=1"], ["unknown key 'optimizer.lrr': did you mean 'optimizer.lr'?"]),
+    (["+new.key=1"], ["unknown key 'new.key': the keys are augment, checkpoint, data, experiment"]),
+    (["++modle=rednet26"], ["unknown key 'modle': did you mean 'model'?"]),
+    (["model=timm"], ["model.name: has no value, give one with model.name=..."]),
+    (["model=null"], ["model: has no value, give one with model=..."]),
+    (["data=image_folder"], ["data.root: has no value, give one with data.root=..."]),
+    (["foo"], ["cannot read 'foo': write key=value"]),
+    (["=3"], ["cannot read '=3': write key=value"]),
+    (["augment.scale=[0.5,1"], ["cannot read 'augment.scale=[0.5,1': its brackets do not close"]),
+    (["checkpoint=a=b"], ["""cannot read 'checkpoint=a=b': quote the value, 'checkpoint="a=b"'"""]),
+    (["model=rednet26,rednet38"], ["model=rednet26,rednet38: a list is written [a,b]; several"]),
+    (["schedule.gamma=0.2"], ["schedule.gamma: only schedule=step uses it"]),
+    (["hydra.nothing=1"], ["hydra.nothing=1: Could not override 'hydra.nothing'."]),
+    (["--config-dir", "zzz"], ["there is no folder of configurations 'zzz'"]),
+    (["hydra.searchpath=[zzz]"], ["provider=hydra.searchpath in command-line, path=zzz is not"]),
+    (["--config-name", "zzz"], ["Cannot find primary config 'zzz'."]),
+    (["--resolve"], ["The --resolve flag can only be used in conjunction with --cfg or --help"]),
+    (["data.root=${oc.env:REDNET_ZZZ}"], ["++data.root=${oc.env:REDNET_ZZZ}: KeyError raised"]),
+    (["-m", "optimizer.lr=interval(1,2)"], ["BasicSweeper does not support sweep type"]),
+    (["-m", "optimizer.lr=1,-1"], ["optimizer.lr: must be greater than 0, got -1"]),
+    (["-m", "model=rednet26,zzz"], ["unknown choice 'model=zzz': the choices of model are"]),
+    (
+        ["seed=-1", "foo", "model=rednet5O", "modle=x", "trainer.compile=yes", "optimizer.lr=0"],
+        [
+            "cannot read 'foo'",
+            "unknown choice 'model=rednet5O'",
+            "optimizer.lr: must be greater than 0, got 0",
+            "trainer.compile: must be true or false",
+            "seed: must be at least 0",
+            "unknown key 'modle'",
+        ],
+    ),
+]
+
+
+@pytest.mark.parametrize(("argv", "lines"), MISTAKES, ids=lambda value: value[0][:40])
+def test_mistakes_are_reported_in_one_line_each(
+    command: Recorder,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    argv: list[str],
+    lines: list[str],
+) -> None:
+    monkeypatch.delenv("REDNET_ZZZ", raising=False)
+    assert run("train", command, argv) == 2
+    reported = errors(capsys)
+    assert len(reported) == len(lines)
+    for line, start in zip(reported, lines, strict=True):
+        assert line.startswith(f"error: {start}")
+    assert command.calls == []
+
+
+def test_settings_that_a_command_does_not_use(
+    command: Recorder, capsys: pytest.CaptureFixture[str]
+) -> None:
+    unused = ["optimizer", "trainer.ema_decay"]
+    argv = ["optimizer.lr=1", "optimizer=adamw", "trainer.ema_decay=0.9", "trainer.device=cpu"]
+    assert run("evaluate", command, argv, unused=unused) == 2
+    assert errors(capsys) == [
+        "error: optimizer: this command does not use it",
+        "error: optimizer.lr: this command does not use it",
+        "error: trainer.ema_decay: this command does not use it",
+    ]
+
+
+def test_multirun_runs_each_job_in_turn(
+    command: Recorder, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run("train", command, ["model=rednet26,rednet38", "-m", "seed=choice(1,2)"]) == 0
+    jobs = [(config.model.name, config.seed) for config, _ in command.calls]
+    assert jobs == [("rednet26", 1), ("rednet26", 2), ("rednet38", 1), ("rednet38", 2)]
+    assert all(typed == {"model", "seed"} for _, typed in command.calls)
+    assert "job 3: model=rednet38 seed=2" in capsys.readouterr().out
+
+
+def test_multirun_goes_on_after_a_job_that_cannot_work(
+    command: Recorder, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def picky(config: Config, typed: frozenset[str]) -> None:
+        command(config, typed)
+        if config.seed == 1:
+            raise InputError("not this one")
+
+    assert run("train", picky, ["-m", "seed=1,2"]) == 2
+    assert [config.seed for config, _ in command.calls] == [1, 2]
+    assert errors(capsys) == ["error: not this one"]
+
+
+@pytest.mark.parametrize("arguments", [[], ["-m"]])
+def test_bugs_pass_and_interrupts_end_with_130(
+    command: Recorder, capsys: pytest.CaptureFixture[str], arguments: list[str]
+) -> None:
+    def bug(config: Config, typed: frozenset[str]) -> None:
+        raise ValueError("a bug")
+
+    def interrupt(config: Config, typed: frozenset[str]) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(ValueError, match="a bug"):
+        run("train", bug, [*arguments, "seed=1"])
+    errors(capsys)
+    assert run("train", interrupt, [*arguments, "seed=1"]) == 130
+    assert errors(capsys) == ["interrupted"]
+
+
+@pytest.mark.parametrize(
+    ("argv", "expected"),
+    [
+        (["--help"], "experiment: fashion_mnist, paper, smoke"),
+        (["--cfg", "job", "seed=3"], "\nseed: 3\n"),
+        (["data=image_folder", "--cfg", "job", "--package", "data"], "root: ???"),
+        (["--info", "defaults", "model=rednet26"], "model/rednet26"),
+        (["--hydra-help"], "hydra/launcher: basic"),
+    ],
+    ids=lambda value: value[0],
+)
+def test_what_hydra_shows_instead_of_running(
+    command: Recorder, capsys: pytest.CaptureFixture[str], argv: list[str], expected: str
+) -> None:
+    level, handlers = logging.root.level, list(logging.root.handlers)
+    try:
+        assert run("train", command, argv) == 0
+    finally:  # --info reports through the root logger
+        logging.root.setLevel(level)
+        logging.root.handlers[:] = handlers
+    assert expected in capsys.readouterr().out
+    assert command.calls == []
+
+
+def test_wrong_keys_are_not_shown_either(
+    command: Recorder, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run("train", command, ["--cfg", "job", "optimizer.lrr=1"]) == 2
+    assert errors(capsys) == ["error: unknown key 'optimizer.lrr': did you mean 'optimizer.lr'?"]
+
+
+@pytest.fixture
+def own_configs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("own")
+    (folder / "experiment").mkdir()
+    mine = "# @package _global_\ndefaults:\n  - override /model: {}\noptimizer:\n  {}: 3\n"
+    (folder / "experiment" / "mine.yaml").write_text(mine.format("rednet26", "lr"))
+    (folder / "experiment" / "typo.yaml").write_text(mine.format("rednet26", "lrr"))
+    (folder / "experiment" / "other.yaml").write_text(mine.format("rednet27", "lr"))
+    (folder / "experiment" / "broken.yaml").write_text("a: [1\nb: }")
+    (folder / "mytrain.yaml").write_text("defaults:\n  - train\n  - _self_\n\nseed: 5\n")
+    return folder
+
+
+@pytest.mark.parametrize("option", ["--config-dir={}", "hydra.searchpath=[file://{}]"])
+@pytest.mark.parametrize("arguments", [[], ["-m"]])
+def test_experiments_of_the_user(
+    command: Recorder, own_configs: Path, option: str, arguments: Sequence[str]
+) -> None:
+    argv = [option.format(own_configs), "experiment=mine", *arguments]
+    assert run("train", command, argv) == 0
+    assert (command.config.model.name, command.config.optimizer.lr) == ("rednet26", 3)
+
+
+def test_a_primary_configuration_of_the_user(command: Recorder, own_configs: Path) -> None:
+    assert run("train", command, ["--config-name=mytrain", f"--config-dir={own_configs}"]) == 0
+    assert (command.config.seed, command.config.model.name) == (5, "rednet50")
+
+
+@pytest.mark.parametrize(
+    ("experiment", "line"),
+    [
+        ("typo", "unknown key 'optimizer.lrr': did you mean 'optimizer.lr'?"),
+        ("other", "experiment=other: In 'train': Could not find 'model/rednet27'"),
+        ("broken", "experiment=broken: while parsing a flow sequence"),
+    ],
+)
+def test_mistakes_in_the_users_files(
+    command: Recorder,
+    capsys: pytest.CaptureFixture[str],
+    own_configs: Path,
+    experiment: str,
+    line: str,
+) -> None:
+    argv = [f"--config-dir={own_configs}", f"experiment={experiment}", "seed=-1"]
+    assert run("train", command, argv) == 2
+    first, second = errors(capsys)
+    assert first.startswith(f"error: {line}")
+    assert second == "error: seed: must be at least 0, got -1"
+
+
+@pytest.mark.parametrize(
+    ("argv", "code", "out", "err"),
+    [
+        (["experiment=smoke"], 0, "rednet26 0.05\n", ""),
+        (["modle=x"], 2, "", "error: unknown key 'modle': did you mean 'model'?\n"),
+        (["--nonsense"], 2, "", "error: unrecognized arguments: --nonsense\n"),
+        (["seed=1"], 1, "rednet50 0.8\n", "RuntimeError: a bug\n"),
+    ],
+    ids=["right", "typo", "option", "bug"],
+)
+def test_exit_codes_of_the_process_without_heavy_imports(
+    tmp_path: Path, argv: list[str], code: int, out: str, err: str
+) -> None:
+    program = tmp_path / "program.py"
+    program.write_text(PROGRAM)
+    finished = subprocess.run(
+        [sys.executable, str(program), *argv], capture_output=True, text=True, cwd=tmp_path
+    )
+    assert (finished.returncode, finished.stdout) == (code, out)
+    assert finished.stderr.endswith(err)
+    assert [path.name for path in tmp_path.iterdir()] == ["program.py"]

@@ -1,0 +1,115 @@
+"""What a user finds after installing: the version, the dependencies, the files in the wheel."""
+
+import ast
+import importlib.metadata
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tomllib
+import zipfile
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+PUBLISHED = ["rednet", "scripts", "configs", "kernels", "train.py", "README.md"]
+
+
+def published_files(*suffixes: str) -> list[Path]:
+    paths = [path for name in PUBLISHED for path in [ROOT / name, *(ROOT / name).rglob("*")]]
+    return [path for path in paths if path.suffix in suffixes and path.is_file()]
+
+
+def imported_packages(path: Path) -> set[str]:
+    nodes = list(ast.walk(ast.parse(path.read_text())))
+    modules = [alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names]
+    modules += [node.module or "" for node in nodes if isinstance(node, ast.ImportFrom)]
+    return {module.partition(".")[0] for module in modules} - sys.stdlib_module_names - {"rednet"}
+
+
+def distribution_name(requirement: str) -> str:
+    return re.split(r"[^\w.-]", requirement)[0].lower().replace("_", "-")
+
+
+def test_the_installed_version_is_the_one_in_pyproject():
+    assert importlib.metadata.version("rednet") == PROJECT["version"]
+
+
+@pytest.mark.parametrize("name", ["configs", "kernels"])
+def test_the_package_holds_the_folders_beside_it(name):
+    assert (ROOT / "rednet" / name).resolve() == ROOT / name
+    assert any((ROOT / "rednet" / name).iterdir())
+
+
+def test_every_imported_package_is_declared():
+    extras = PROJECT["optional-dependencies"]
+    requirements = [*PROJECT["dependencies"], *extras["cuda12"], *extras["cuda13"]]
+    declared = {distribution_name(requirement) for requirement in requirements}
+    providers = importlib.metadata.packages_distributions()
+    imported = set().union(*(imported_packages(path) for path in published_files(".py")))
+    undeclared = {
+        package
+        for package in imported & providers.keys()
+        if not declared & {distribution_name(name) for name in providers[package]}
+    }
+    assert not undeclared
+
+
+@pytest.mark.parametrize("suffix", [".py", ".yaml", ".md", ".cu", ".cpp"])
+def test_no_file_names_a_folder_of_the_machine_it_was_written_on(suffix):
+    own_folder = re.compile(rf"(?<![\w.])({re.escape(str(ROOT))}|{re.escape(str(Path.home()))})/")
+    assert [path for path in published_files(suffix) if own_folder.search(path.read_text())] == []
+
+
+def copy_sources(target: Path) -> Path:
+    """Copies what a build needs, so that it leaves nothing behind in the checkout."""
+    target.mkdir()
+    for name in ["pyproject.toml", "README.md", "LICENSE", "NOTICE"]:
+        shutil.copy(ROOT / name, target)
+    for name in ["rednet", "configs", "kernels"]:
+        ignored = shutil.ignore_patterns("__pycache__")
+        shutil.copytree(ROOT / name, target / name, symlinks=True, ignore=ignored)
+    return target
+
+
+def python(*arguments: str, cwd: Path) -> None:
+    environment = {**os.environ, "PIP_NO_INDEX": "1"}
+    command = [sys.executable, *arguments]
+    done = subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def build_wheel(source: Path, output: Path) -> Path:
+    options = ["--no-deps", "--no-build-isolation", "--wheel-dir", str(output)]
+    python("-m", "pip", "wheel", *options, str(source), cwd=source.parent)
+    return next(output.glob("*.whl"))
+
+
+def expected_members() -> set[str]:
+    """Everything in the package's folder, both linked folders included."""
+    package = ROOT / "rednet"
+    linked = [package / "configs", package / "kernels"]
+    files = [path for folder in [package, *linked] for path in folder.rglob("*") if path.is_file()]
+    members = {path.relative_to(ROOT).as_posix() for path in files}
+    return {member for member in members if "/." not in member and "/__pycache__/" not in member}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("via_source_distribution", [False, True])
+def test_the_wheel_holds_every_file_of_the_package(tmp_path, via_source_distribution):
+    source = copy_sources(tmp_path / "source")
+    if via_source_distribution:
+        build = "from setuptools.build_meta import build_sdist; build_sdist('dist')"
+        python("-c", build, cwd=source)
+        source = next((source / "dist").glob("*.tar.gz"))
+
+    with zipfile.ZipFile(build_wheel(source, tmp_path / "wheel")) as wheel:
+        members = set(wheel.namelist())
+
+    licences = f"rednet-{PROJECT['version']}.dist-info/licenses"
+    assert {f"{licences}/LICENSE", f"{licences}/NOTICE"} <= members
+    assert "rednet/data/fashion_mnist.npz" in members
+    assert {member for member in members if ".dist-info/" not in member} == expected_members()
