@@ -1,6 +1,6 @@
 """Layers: the involution and the ways to generate its kernel."""
 
-from rednet.layers.conv import ConvNormAct, LayerType, init_conv
+from rednet.layers.conv import ConvNormAct, LayerType, init_conv, make_act, make_norm
 from rednet.layers.generators import GENERATORS
 from rednet.layers.involution import Involution2d
 from rednet.layers.recompute import checkpoint_module
@@ -12,4 +12,6 @@ __all__ = [
     "LayerType",
     "checkpoint_module",
     "init_conv",
+    "make_act",
+    "make_norm",
 ]

@@ -1,11 +1,32 @@
 """Convolution with normalisation, under the parameter names of the original's `ConvModule`."""
 
 from collections.abc import Callable
+from typing import Any
 
 from timm.layers import create_act_layer, get_norm_layer
 from torch import Tensor, nn
 
 LayerType = str | Callable[..., nn.Module] | type[nn.Module]
+
+
+def make_norm(norm_layer: LayerType, channels: int) -> Any:
+    """A normalisation of `channels` channels; ValueError for a name unknown to timm."""
+    try:
+        return get_norm_layer(norm_layer)(channels)
+    except KeyError as error:
+        raise ValueError(
+            f"timm knows no norm_layer {norm_layer!r}; take 'batchnorm2d', 'groupnorm1', a class"
+        ) from error
+
+
+def make_act(act_layer: LayerType) -> nn.Module:
+    """An activation, in place where it can be; ValueError for a name unknown to timm."""
+    try:
+        return create_act_layer(act_layer, inplace=True)
+    except KeyError as error:
+        raise ValueError(
+            f"timm knows no act_layer {act_layer!r}; take 'relu', 'silu', 'gelu', a class"
+        ) from error
 
 
 class ConvNormAct(nn.Module):
@@ -24,8 +45,8 @@ class ConvNormAct(nn.Module):
         self.conv = nn.Conv2d(
             in_channels, out_channels, kernel_size, stride, kernel_size // 2, bias=False
         )
-        self.bn = get_norm_layer(norm_layer)(out_channels)
-        self.act = create_act_layer(act_layer, inplace=True) if act_layer else nn.Identity()
+        self.bn = make_norm(norm_layer, out_channels)
+        self.act = make_act(act_layer) if act_layer else nn.Identity()
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, C, H, W) to (N, out_channels, ceil(H/stride), ceil(W/stride))."""

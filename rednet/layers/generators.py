@@ -8,12 +8,12 @@ edge of an odd size, which gives as many kernels as there are outputs.
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from inspect import signature
 from typing import Any
 
-from timm.layers import create_act_layer, get_norm_layer
 from torch import Tensor, nn
 
-from rednet.layers.conv import LayerType
+from rednet.layers.conv import LayerType, make_act, make_norm
 from rednet.layers.pooling import CeilAvgPool2d
 from rednet.ops import Window, involution2d_grad_weight
 
@@ -52,8 +52,8 @@ class Reduce(nn.Module):
         width = max(1, spec.channels // spec.reduction)
         self.pool = spec.pool()
         self.conv = nn.Conv2d(spec.channels, width, 1, bias=False)
-        self.bn = get_norm_layer(spec.norm_layer)(width)
-        self.act = create_act_layer(spec.act_layer, inplace=True)
+        self.bn = make_norm(spec.norm_layer, width)
+        self.act = make_act(spec.act_layer)
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, C, H, W) to (N, C/r, Ho, Wo)."""
@@ -103,7 +103,7 @@ class Attend(nn.Module):
         super().__init__()
         self.groups, self.window = spec.groups, spec.window
         self.scale = head_width**-0.5
-        self.softmax = softmax
+        self.softmax = self.keeps_result = softmax
         self.position = None
         if relative_position:
             self.position = nn.Conv2d(
@@ -166,7 +166,14 @@ GENERATORS: dict[str, Callable[..., Generator]] = {
 
 
 def make_generator(name: str, spec: KernelSpec, options: dict[str, Any]) -> Generator:
-    """The two halves of the generator called `name`; ValueError for a name that does not exist."""
+    """The two halves of the generator called `name`; ValueError for what does not exist."""
     if name not in GENERATORS:
         raise ValueError(f"no generator is named {name!r}; there is: {', '.join(GENERATORS)}")
+    _, *legal = signature(GENERATORS[name]).parameters
+    for option in options:
+        if option not in legal:
+            raise ValueError(
+                f"generator {name!r} has no option {option!r}; there is: "
+                f"{', '.join(legal) or 'none'}"
+            )
     return GENERATORS[name](spec, **options)

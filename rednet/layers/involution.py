@@ -63,7 +63,8 @@ class Involution2d(nn.Module):
         """(N, C, H, W) to (N, C, ceil(H/stride), ceil(W/stride))."""
         source = self.conv1(x)
         if self.recompute_kernel:
-            return apply_recomputed(self.apply_kernel, x, self.conv2, source)
+            keeps = getattr(self.conv2, "keeps_result", False)
+            return apply_recomputed(self.apply_kernel, x, self.conv2, source, keeps)
         return self.apply_kernel(x, self.conv2(source))
 
     def kernel(self, x: Tensor) -> Tensor:

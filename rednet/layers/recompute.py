@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
+from functools import partial
 from typing import Any
 
 import torch
@@ -15,23 +16,33 @@ def apply_recomputed(
     kept: Tensor,
     make: Callable[[Any], Tensor],
     source: Any,
+    make_keeps_result: bool = False,
 ) -> Tensor:
     """`function(kept, make(source))`, where the backward pass calls `make(source)` again.
 
     `function` itself runs once only, which is what sets this apart from `torch.utils.checkpoint`.
     `make` must give the same tensor twice: no dropout, no batch statistics. Where somebody else
     already decides what is kept (a checkpoint around the whole block) nothing is recomputed here.
+
+    Args:
+        function: Makes the output.
+        kept: First argument of `function`.
+        make: Makes the second argument of `function`.
+        source: What `make` makes it from.
+        make_keeps_result: `make` itself keeps what it made for its own backward, as a softmax does;
+            both functions then run again in the backward pass.
     """
     if not torch.is_grad_enabled() or torch.compiler.is_exporting():
         return function(kept, make(source))
-    if torch.compiler.is_compiling():
+    compiling = torch.compiler.is_compiling()
+    if not compiling and _others_decide():
+        return function(kept, make(source))
+    if compiling or make_keeps_result:
         # Inductor drops the second run of `function`, whose result nobody uses.
         return checkpoint(
             lambda *args: function(args[0], make(args[1])), kept, source, use_reentrant=False
         )
     made = make(source)
-    if _others_decide():
-        return function(kept, made)
     remake = _Remake(make, source, made)
     with torch.autograd.graph.saved_tensors_hooks(remake.pack, remake.unpack):
         return function(kept, made)
@@ -47,12 +58,7 @@ class _Remake:
     def __init__(self, make: Callable[[Any], Tensor], source: Any, made: Tensor) -> None:
         self.make, self.source = make, source
         self.identity = self._identify(made)
-        device = made.device.type
-        self.autocast: dict[str, Any] = {
-            "device_type": device,
-            "dtype": torch.get_autocast_dtype(device),
-            "enabled": torch.is_autocast_enabled(device),
-        }
+        self.autocast = _autocast_of_today(made.device.type)
 
     @staticmethod
     def _identify(tensor: Tensor) -> tuple[Any, ...]:
@@ -65,8 +71,16 @@ class _Remake:
     def unpack(self, packed: Tensor | None) -> Tensor:
         if packed is not None:
             return packed
-        with torch.no_grad(), torch.autocast(**self.autocast):
+        with torch.no_grad(), self.autocast():
             return self.make(self.source)
+
+
+def _autocast_of_today(device: str) -> Callable[[], Any]:
+    """Makes contexts that cast as is done now."""
+    if not torch.amp.is_autocast_available(device):
+        return nullcontext
+    dtype, enabled = torch.get_autocast_dtype(device), torch.is_autocast_enabled(device)
+    return partial(torch.autocast, device, dtype, enabled)
 
 
 def checkpoint_module(module: nn.Module, x: Tensor) -> Tensor:

@@ -8,10 +8,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from timm.layers import DropPath, create_act_layer, get_norm_layer
+from timm.layers import DropPath
 from torch import Tensor, nn
 
-from rednet.layers import ConvNormAct, Involution2d, LayerType
+from rednet.layers import ConvNormAct, Involution2d, LayerType, make_act, make_norm
 from rednet.models.plan import StagePlan
 
 EXPANSION = 4
@@ -31,11 +31,11 @@ class Style:
 
     def norm(self, channels: int) -> Any:
         """A normalisation of `channels` channels."""
-        return get_norm_layer(self.norm_layer)(channels)
+        return make_norm(self.norm_layer, channels)
 
     def act(self) -> nn.Module:
         """An activation in place."""
-        return create_act_layer(self.act_layer, inplace=True)
+        return make_act(self.act_layer)
 
     def keywords(self) -> dict[str, Any]:
         """The two as keyword arguments of a layer."""
@@ -98,8 +98,9 @@ class Bottleneck(nn.Module):
         return self.act3(self.drop_path(x) + shortcut)
 
     def zero_init_last(self) -> None:
-        """Lets the block start as its shortcut alone."""
-        nn.init.zeros_(self.bn3.weight)
+        """Lets the block start as its shortcut alone, where its last normalisation has weights."""
+        if getattr(self.bn3, "weight", None) is not None:
+            nn.init.zeros_(self.bn3.weight)
 
 
 def make_stage(

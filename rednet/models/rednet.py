@@ -22,7 +22,15 @@ from rednet.models.blocks import (
     make_stage,
     make_stem,
 )
-from rednet.models.plan import STAGES, StagePlan, plan_stages, scale
+from rednet.models.plan import (
+    STAGES,
+    StagePlan,
+    check_options,
+    check_pooling,
+    check_rates,
+    plan_stages,
+    scale,
+)
 
 STEM_WIDTHS = (32, 64)
 
@@ -76,7 +84,10 @@ class RedNet(nn.Module):
         act_layer: LayerType = nn.ReLU,
     ) -> None:
         super().__init__()
-        _check_options(layers, output_stride, width, involution_stages)
+        check_options(layers, output_stride, width, involution_stages)
+        check_rates(drop_rate=drop_rate, drop_path_rate=drop_path_rate)
+        if in_chans < 1:
+            raise ValueError(f"in_chans must be at least 1, got {in_chans}")
         self.num_classes = num_classes
         self.in_chans = in_chans
         self.drop_rate = drop_rate
@@ -167,6 +178,7 @@ class RedNet(nn.Module):
         """
         self.num_classes = num_classes
         pool_type: str = self.global_pool.pool_type if global_pool is None else global_pool
+        check_pooling(pool_type, num_classes)
         self.global_pool, self.fc = create_classifier(
             self.num_features, num_classes, pool_type=pool_type
         )
@@ -247,16 +259,3 @@ class RedNet(nn.Module):
 
 def _involution(channels: int, stride: int, dilation: int, **options: Any) -> Involution2d:
     return Involution2d(channels, stride=stride, dilation=dilation, **options)
-
-
-def _check_options(
-    layers: Sequence[int], output_stride: int, width: float, involution_stages: Sequence[int]
-) -> None:
-    if len(layers) != len(STAGES) or min(layers) < 1:
-        raise ValueError(f"layers must be four numbers of at least 1, got {list(layers)}")
-    if output_stride not in (8, 16, 32):
-        raise ValueError(f"output_stride must be 8, 16 or 32, got {output_stride}")
-    if width <= 0:
-        raise ValueError(f"width must be positive, got {width}")
-    if not set(involution_stages) <= set(STAGES):
-        raise ValueError(f"involution_stages must be among 1 to 4, got {list(involution_stages)}")

@@ -1,6 +1,9 @@
 """Weights from a file into a network, and everything that can be wrong with that."""
 
 import pickle
+import struct
+import warnings
+import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -31,7 +34,8 @@ class Checkpoint:
     @property
     def model(self) -> dict[str, Any] | None:
         """Name and options of the network, where the file says so."""
-        return self.content.get("model") if "format" in self.content else None
+        model = self.content.get("model")
+        return model if isinstance(model, dict) and model.keys() == {"name", "options"} else None
 
     @property
     def state_dict(self) -> dict[str, Tensor]:
@@ -39,36 +43,60 @@ class Checkpoint:
         return self.content.get("state_dict_ema") or self.content["state_dict"]
 
 
-def read_checkpoint(path: str | Path) -> Checkpoint:
+def read_checkpoint(path: str | Path, key: str = "checkpoint") -> Checkpoint:
     """Reads a checkpoint of ours or a bare state dict, running no code from it.
+
+    Args:
+        path: The file.
+        key: Of the configuration that names it, for error messages.
 
     Raises:
         InputError: The file is missing, damaged, not safe to load, or holds no weights.
     """
     path = Path(path)
     if not path.is_file():
-        raise InputError(f"checkpoint={path}: no such file")
+        raise InputError(f"{key}={path}: no such file")
+    damaged = InputError(f"{key}={path}: damaged or cut short, or no checkpoint at all")
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
+        content = _load(path)
     except pickle.UnpicklingError as error:
         raise InputError(
-            f"checkpoint={path}: cannot be loaded safely (it holds more than tensors and plain "
+            f"{key}={path}: cannot be loaded safely (it holds more than tensors and plain "
             "values, or is no checkpoint); save its state dict alone with torch.save"
         ) from error
-    except (RuntimeError, EOFError, OSError, ValueError) as error:
-        raise InputError(
-            f"checkpoint={path}: damaged or cut short, or no checkpoint at all"
-        ) from error
-    return Checkpoint(path, _with_state_dict(content, path))
+    except (RuntimeError, EOFError, OSError, ValueError, LookupError, struct.error) as error:
+        raise damaged from error
+    if isinstance(content, dict) and "format" in content and not _is_sound(path):
+        raise damaged
+    content = _with_state_dict(content)
+    if content is None:
+        raise InputError(f"{key}={path}: holds no state dict")
+    return Checkpoint(path, content)
 
 
-def _with_state_dict(content: Any, path: Path) -> dict[str, Any]:
-    if isinstance(content, dict):
-        if isinstance(content.get("state_dict"), dict):
-            return content
-        if content and all(isinstance(value, Tensor) for value in content.values()):
-            return {"state_dict": content}
-    raise InputError(f"checkpoint={path}: holds no state dict")
+def _load(path: Path) -> Any:
+    with warnings.catch_warnings(action="ignore"):  # torch warns of pickles that it then refuses
+        return torch.load(path, map_location="cpu", weights_only=True)
+
+
+def _is_sound(path: Path) -> bool:
+    """Whether the check sums of a zip file are right, which torch does not look at."""
+    with zipfile.ZipFile(path) as file:
+        return file.testzip() is None
+
+
+def _with_state_dict(content: Any) -> dict[str, Any] | None:
+    if not isinstance(content, dict):
+        return None
+    if _is_state_dict(content.get("state_dict")):
+        averaged = content.get("state_dict_ema")
+        return content if averaged is None or _is_state_dict(averaged) else None
+    return {"state_dict": content} if _is_state_dict(content) else None
+
+
+def _is_state_dict(value: Any) -> bool:
+    is_filled = isinstance(value, dict) and bool(value)
+    return is_filled and all(isinstance(tensor, Tensor) for tensor in value.values())
 
 
 def load_weights(model: nn.Module, checkpoint: Checkpoint, *, new_head: bool = False) -> str | None:

@@ -71,7 +71,7 @@ def check_pair(first: Tensor, second: Tensor, names: tuple[str, str]) -> None:
 def check_sizes(input_size: torch.Size, output_size: torch.Size, window: Window) -> None:
     """Raises ValueError unless an (H, W) input under `window` gives the (Ho, Wo) output."""
     expected = tuple(window.output_size(size) for size in input_size)
-    if min(expected) < 1:
+    if any(size < 1 for size in expected):
         raise ValueError(f"input of {tuple(input_size)} pixels is smaller than {window}")
     if expected != tuple(output_size):
         raise ValueError(

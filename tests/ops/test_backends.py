@@ -1,0 +1,121 @@
+"""The choice of a backend, free and forced."""
+
+import subprocess
+import sys
+
+import pytest
+import torch
+
+from rednet import involution2d, involution2d_grad_input, involution2d_grad_weight
+from rednet.ops import BACKENDS, Backend, backend, backends, select
+
+CPU, FLOAT = torch.device("cpu"), torch.float32
+INPUT, WEIGHT = torch.ones(1, 2, 3, 3), torch.ones(1, 9, 3, 3)
+
+
+def constant(name, value, why_not=None):
+    """A backend whose results are all of one value."""
+    return Backend(
+        name=name,
+        why_not=lambda device, dtype: why_not,
+        involution2d=lambda input, weight, window: torch.full_like(input, value),
+        grad_input=lambda grad, weight, size, window: torch.full_like(grad, value),
+        grad_weight=lambda grad, input, groups, window: grad.new_full((1, 9, 3, 3), value),
+    )
+
+
+@pytest.fixture(autouse=True)
+def free_choice(monkeypatch):
+    monkeypatch.delenv("REDNET_BACKEND", raising=False)
+    monkeypatch.setattr(backends, "_forced", None)
+
+
+@pytest.fixture
+def fakes(monkeypatch):
+    """Two backends before the true ones: the first cannot run."""
+    broken = constant("broken", 1.0, "there is no such device; buy one")
+    added = (broken, constant("sevens", 7.0), *BACKENDS)
+    monkeypatch.setattr(backends, "BACKENDS", added)
+
+
+def output():
+    return involution2d(INPUT, WEIGHT, 3, 1, 1).unique().tolist()
+
+
+def test_the_reference_runs_everywhere():
+    for device in ("cpu", "cuda", "meta"):
+        for dtype in (torch.float16, torch.bfloat16, torch.float32, torch.float64):
+            assert BACKENDS[-1].why_not(torch.device(device), dtype) is None
+    assert BACKENDS[-1].name == "reference"
+
+
+def test_the_first_that_can_run_is_taken(fakes):
+    assert select(CPU, FLOAT).name == "sevens"
+    assert output() == [7.0]
+
+
+def test_all_three_operators_follow_the_choice(fakes):
+    assert involution2d_grad_input(INPUT, WEIGHT, (3, 3), 3, 1, 1).unique().tolist() == [7.0]
+    assert involution2d_grad_weight(INPUT, INPUT, 1, 3, 1, 1).unique().tolist() == [7.0]
+    leaf = WEIGHT.clone().requires_grad_()
+    involution2d(INPUT, leaf, 3, 1, 1).sum().backward()
+    assert leaf.grad.unique().tolist() == [7.0]
+
+
+def test_forced_by_a_call(fakes):
+    backend("reference")
+    assert select(CPU, FLOAT).name == "reference"
+    assert output() == [4.0, 6.0, 9.0]
+    backend(None)
+    assert output() == [7.0]
+
+
+def test_forced_for_a_while(fakes):
+    with backend("reference"):
+        assert output() == [4.0, 6.0, 9.0]
+        with backend("sevens"):
+            assert output() == [7.0]
+        assert output() == [4.0, 6.0, 9.0]
+    assert output() == [7.0]
+
+
+def test_an_error_ends_the_while(fakes):
+    with pytest.raises(KeyError), backend("reference"):
+        raise KeyError
+    assert select(CPU, FLOAT).name == "sevens"
+
+
+def test_forced_by_the_environment(fakes, monkeypatch):
+    monkeypatch.setenv("REDNET_BACKEND", "reference")
+    assert output() == [4.0, 6.0, 9.0]
+    with backend("sevens"):
+        assert output() == [7.0]
+
+
+def test_an_empty_variable_leaves_the_choice_free(fakes, monkeypatch):
+    monkeypatch.setenv("REDNET_BACKEND", "")
+    assert output() == [7.0]
+
+
+def test_an_unknown_name_is_refused(monkeypatch):
+    with pytest.raises(ValueError, match=r"no backend is named 'refrence'; there is: .*reference"):
+        backend("refrence")
+    assert select(CPU, FLOAT).name in [choice.name for choice in BACKENDS]
+    monkeypatch.setenv("REDNET_BACKEND", "gpu")
+    with pytest.raises(ValueError, match=r"no backend is named 'gpu'; there is: .*reference"):
+        output()
+
+
+def test_a_forced_backend_that_cannot_run_says_why(fakes, monkeypatch):
+    message = "backend 'broken' cannot run: there is no such device; buy one"
+    with backend("broken"), pytest.raises(RuntimeError, match=message):
+        output()
+    monkeypatch.setenv("REDNET_BACKEND", "broken")
+    with pytest.raises(RuntimeError, match=message):
+        output()
+
+
+def test_a_wrong_variable_does_not_hinder_the_import(monkeypatch):
+    monkeypatch.setenv("REDNET_BACKEND", "nonsense")
+    code = "import rednet.ops, rednet.models"
+    subprocess.run([sys.executable, "-c", code], check=True)

@@ -1,0 +1,91 @@
+"""Wrong arguments: a ValueError that names the offending sizes, in eager mode and in fake mode."""
+
+import pytest
+import torch
+from torch._subclasses import FakeTensorMode
+
+from rednet import involution2d, involution2d_grad_input, involution2d_grad_weight
+
+ONES = {"input": (2, 6, 5, 4), "weight": (2, 18, 5, 4), "grad": (2, 6, 5, 4)}
+
+
+def call(operator, **changes):
+    """Calls an operator on tensors of ones; `changes` are shapes, or arguments of the window."""
+    window = {"kernel_size": 3, "padding": 1}
+    window.update({key: value for key, value in changes.items() if isinstance(value, int)})
+    groups = window.pop("groups", 2)
+    shapes = {**ONES, **{key: value for key, value in changes.items() if key in ONES}}
+    tensors = {name: torch.ones(shape) for name, shape in shapes.items()}
+    input, weight, grad = (tensors[name] for name in ("input", "weight", "grad"))
+    if operator == "involution2d":
+        return involution2d(input, weight, **window)
+    if operator == "grad_input":
+        size = changes.get("input_size", (5, 4))
+        return involution2d_grad_input(grad, weight, size, **window)
+    return involution2d_grad_weight(grad, input, groups, **window)
+
+
+CASES = [
+    ("involution2d", {"input": (6, 5, 4)}, r"input must have 4 dimensions, got shape \(6, 5, 4\)"),
+    ("involution2d", {"weight": (2, 18)}, r"weight must have 4 dimensions, got shape \(2, 18\)"),
+    ("involution2d", {"weight": (3, 18, 5, 4)}, "one batch size, got 2 and 3"),
+    ("involution2d", {"weight": (2, 17, 5, 4)}, r"multiple of K\*K = 9 channels, got 17"),
+    ("involution2d", {"weight": (2, 0, 5, 4)}, r"multiple of K\*K = 9 channels, got 0"),
+    ("involution2d", {"weight": (2, 36, 5, 4)}, "6 channels do not divide into 4 groups"),
+    ("involution2d", {"weight": (2, 18, 4, 4)}, r"\(5, 4\) pixels .*\(5, 4\) outputs.*\(4, 4\)"),
+    ("involution2d", {"padding": 0}, r"\(5, 4\) pixels .*\(3, 2\) outputs.*\(5, 4\)"),
+    ("involution2d", {"stride": 2}, r"\(5, 4\) pixels .*\(3, 2\) outputs.*\(5, 4\)"),
+    ("involution2d", {"dilation": 4}, r"\(5, 4\) pixels is smaller than .*dilation=4"),
+    ("involution2d", {"kernel_size": 0}, "kernel_size must be at least 1, got 0"),
+    ("involution2d", {"stride": 0}, "stride must be at least 1, got 0"),
+    ("involution2d", {"dilation": -1}, "dilation must be at least 1, got -1"),
+    ("involution2d", {"padding": -1}, "padding must not be negative, got -1"),
+    ("grad_input", {"grad": (2, 6, 5)}, r"grad must have 4 dimensions, got shape \(2, 6, 5\)"),
+    ("grad_input", {"grad": (1, 6, 5, 4)}, "grad and weight .*batch size, got 1 and 2"),
+    ("grad_input", {"grad": (2, 7, 5, 4)}, "7 channels do not divide into 2 groups"),
+    ("grad_input", {"grad": (2, 6, 5, 5)}, r"\(5, 4\) outputs, got a tensor for \(5, 5\)"),
+    ("grad_input", {"weight": (2, 18, 4, 4)}, r"\(5, 4\) outputs, got a tensor for \(4, 4\)"),
+    ("grad_input", {"input_size": (6, 4)}, r"\(6, 4\) pixels .*\(6, 4\) outputs.*\(5, 4\)"),
+    ("grad_input", {"weight": (2, 10, 5, 4)}, r"multiple of K\*K = 9 channels, got 10"),
+    ("grad_weight", {"input": (2, 6, 5)}, r"input must have 4 dimensions, got shape \(2, 6, 5\)"),
+    ("grad_weight", {"input": (2, 8, 5, 4)}, "grad has 6 channels, input 8"),
+    ("grad_weight", {"input": (3, 6, 5, 4)}, "grad and input .*batch size, got 2 and 3"),
+    ("grad_weight", {"groups": 4}, "6 channels do not divide into 4 groups"),
+    ("grad_weight", {"groups": 0}, "6 channels do not divide into 0 groups"),
+    ("grad_weight", {"grad": (2, 6, 5, 5)}, r"\(5, 4\) outputs, got a tensor for \(5, 5\)"),
+]
+
+
+@pytest.mark.parametrize("fake", [False, True])
+@pytest.mark.parametrize(("operator", "changes", "message"), CASES)
+def test_what_does_not_fit_is_named(operator, changes, message, fake):
+    with FakeTensorMode() if fake else torch.no_grad():
+        assert call(operator) is not None
+        with pytest.raises(ValueError, match=message):
+            call(operator, **changes)
+
+
+@pytest.mark.parametrize("convert", [torch.Tensor.double, torch.Tensor.half])
+def test_dtypes_must_agree(convert):
+    first, second, third = torch.ones(1, 2, 3, 3), torch.ones(1, 9, 3, 3), torch.ones(1, 2, 3, 3)
+    calls = [
+        lambda: involution2d(convert(first), second, 3, 1, 1),
+        lambda: involution2d_grad_input(third, convert(second), (3, 3), 3, 1, 1),
+        lambda: involution2d_grad_weight(convert(third), first, 1, 3, 1, 1),
+    ]
+    for operator in calls:
+        with pytest.raises(ValueError, match=r"one dtype, got torch\.float\d\d, torch\.float\d\d"):
+            operator()
+
+
+def test_integers_are_refused():
+    with pytest.raises(ValueError, match=r"input must be a floating-point tensor.*int64"):
+        involution2d(torch.ones(1, 2, 3, 3).long(), torch.ones(1, 9, 3, 3).long(), 3, 1, 1)
+    with pytest.raises(ValueError, match=r"floating-point tensor.*complex64"):
+        involution2d(torch.ones(1, 2, 3, 3).cfloat(), torch.ones(1, 9, 3, 3).cfloat(), 3, 1, 1)
+
+
+def test_devices_must_agree():
+    weight = torch.ones(1, 9, 3, 3, device="meta")
+    with pytest.raises(ValueError, match="one device, got cpu, meta"):
+        involution2d(torch.ones(1, 2, 3, 3), weight, 3, 1, 1)

@@ -1,0 +1,56 @@
+"""What `import rednet` does, in a fresh interpreter each time."""
+
+import subprocess
+import sys
+
+import pytest
+
+CREATE = """
+assert timm.list_models("rednet*") == [f"rednet{depth}" for depth in (26, 38, 50, 101, 152)]
+assert timm.is_model_pretrained("rednet50") is False
+timm.create_model("rednet26", width=0.25)
+"""
+
+
+def python(code: str) -> str:
+    """Output of the code; a warning of the interpreter's is an error."""
+    command = [sys.executable, "-W", "error::RuntimeWarning", "-c", code]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_importing_is_light():
+    heavy = ["torch", "timm", "torchvision", "hydra", "matplotlib", "rednet.models", "rednet.ops"]
+    loaded = python(f"import sys, rednet; print([m for m in {heavy} if m in sys.modules])")
+    assert loaded.strip() == "[]"
+
+
+def test_the_configuration_can_be_checked_without_torch():
+    assert python("import sys, rednet.config; print('torch' in sys.modules)").strip() == "False"
+
+
+@pytest.mark.parametrize(
+    "imports",
+    [
+        "import rednet, timm",
+        "import timm, rednet",
+        "import timm, rednet.layers",
+        "from rednet import RedNet; import timm",
+    ],
+)
+def test_timm_knows_the_models_in_any_order_of_imports(imports):
+    python(imports + CREATE)
+
+
+def test_every_public_name_is_there():
+    python("from rednet import *; involution2d, Involution2d, RedNet, ops, layers, models")
+
+
+def test_a_wrong_name_is_an_attribute_error():
+    code = "import rednet\ntry: rednet.involution3d\nexcept AttributeError as e: print(e)"
+    assert python(code).strip() == "module 'rednet' has no attribute 'involution3d'"
+
+
+def test_the_version_is_a_string():
+    assert python("import rednet; print(rednet.__version__)").strip()[0].isdigit()

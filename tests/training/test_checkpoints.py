@@ -1,0 +1,83 @@
+import os
+
+import pytest
+import torch
+
+from rednet.errors import InputError
+from rednet.training.checkpoints import CheckpointStore, TrainState, versions, write_atomically
+
+
+def save(store, state, epoch, top1):
+    state.epoch = epoch
+    store.save({"epoch": epoch, "train_state": {}}, state, top1)
+
+
+def names(store):
+    return sorted(path.name for path in store.folder.iterdir())
+
+
+def load(path):
+    return torch.load(path, weights_only=True)
+
+
+def test_last_and_best_name_the_right_epochs(tmp_path):
+    store, state = CheckpointStore(tmp_path), TrainState()
+    for epoch, top1 in enumerate([50.0, 70.0, None, 60.0, 70.0], 1):
+        save(store, state, epoch, top1)
+        assert load(store.last)["epoch"] == epoch
+    assert load(store.best)["epoch"] == 2
+    assert state.best == 70.0
+    assert names(store) == ["best.pt", "epoch-0002.pt", "epoch-0005.pt", "last.pt"]
+
+
+def test_more_are_kept_where_asked_for(tmp_path):
+    store, state = CheckpointStore(tmp_path, keep_latest=2, keep_best=2), TrainState()
+    for epoch, top1 in enumerate([90.0, 80.0, 10.0, 20.0, 30.0], 1):
+        save(store, state, epoch, top1)
+    assert names(store)[1:-1] == [f"epoch-000{epoch}.pt" for epoch in (1, 2, 4, 5)]
+
+
+def test_counters_travel_in_the_checkpoint(tmp_path):
+    store, state = CheckpointStore(tmp_path), TrainState(update=7, updated=6, unreadable=1)
+    save(store, state, 1, 33.0)
+    kept = load(store.last)["train_state"]
+    assert kept == {
+        "epoch": 1, "update": 7, "updated": 6, "unreadable": 1, "scores": {1: 33.0}, "best": 33.0
+    }  # fmt: skip
+
+
+def test_a_failed_write_leaves_what_was_there(tmp_path, monkeypatch):
+    path = tmp_path / "file.pt"
+    write_atomically({"value": 1}, path)
+
+    def full(descriptor):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OSError, match="No space"):
+        write_atomically({"value": 2}, path)
+    monkeypatch.undo()
+    assert load(path) == {"value": 1}
+    assert os.listdir(tmp_path) == ["file.pt"]
+
+
+def test_a_disk_that_cannot_be_written_is_one_clear_line(tmp_path):
+    (tmp_path / "file").touch()
+    store = CheckpointStore(tmp_path / "file")
+    with pytest.raises(InputError, match="cannot write the checkpoint of epoch 1") as caught:
+        save(store, TrainState(), 1, None)
+    assert "\n" not in str(caught.value)
+
+
+def test_names_are_copies_where_the_disk_knows_no_links(tmp_path, monkeypatch):
+    def refuse(*_):
+        raise OSError(1, "Operation not permitted")
+
+    monkeypatch.setattr(os, "link", refuse)
+    store = CheckpointStore(tmp_path)
+    save(store, TrainState(), 1, 5.0)
+    assert load(store.last)["epoch"] == load(store.best)["epoch"] == 1
+
+
+def test_versions_are_plain_text():
+    assert all(type(value) is str for value in versions().values())

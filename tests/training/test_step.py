@@ -1,0 +1,154 @@
+import math
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from rednet.runtime import Runtime
+from rednet.training.step import Clipping, NonFiniteError, UpdateStep
+
+
+def network():
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Flatten(), nn.Linear(12, 8), nn.Tanh(), nn.Linear(8, 4))
+
+
+def samples(count, seed=1):
+    generator = torch.Generator().manual_seed(seed)
+    images = torch.randn(count, 3, 2, 2, generator=generator)
+    return images, torch.randint(4, (count,), generator=generator)
+
+
+def make(model, lr=0.1, precision="fp32", batch=8, **settings):
+    optimizer = torch.optim.SGD(model.parameters(), lr)
+    return UpdateStep(model, optimizer, Runtime(precision=precision), batch, **settings)
+
+
+def weights(model):
+    return [p.detach().clone() for p in model.parameters()]
+
+
+def test_an_update_is_plain_gradient_descent_on_the_mean_smoothed_loss():
+    model, oracle = network(), network()
+    images, targets = samples(8)
+    result = make(model, label_smoothing=0.1).run([(images, targets)], lr=0.3)
+    loss = F.cross_entropy(oracle(images), targets, label_smoothing=0.1)
+    grads = torch.autograd.grad(loss, list(oracle.parameters()))
+    for new, old, grad in zip(model.parameters(), oracle.parameters(), grads, strict=True):
+        torch.testing.assert_close(new, old - 0.3 * grad)
+    assert result.loss_sum / result.samples == pytest.approx(loss.item())
+    assert result.grad_norm == pytest.approx(torch.cat([g.flatten() for g in grads]).norm().item())
+    assert result.updated
+
+
+@pytest.mark.parametrize("parts", [(8,), (3, 5), (1, 1, 3), (2,)])
+def test_accumulation_gives_the_mean_over_all_samples(parts):
+    """Also where an update has fewer samples than a full one."""
+    images, targets = samples(sum(parts))
+    whole, split = network(), network()
+    make(whole, batch=len(targets)).run([(images, targets)], lr=0.5)
+    pieces = list(zip(images.split(list(parts)), targets.split(list(parts)), strict=True))
+    make(split, batch=8).run(pieces, lr=0.5)
+    for one, other in zip(weights(whole), weights(split), strict=True):
+        torch.testing.assert_close(one, other)
+
+
+def test_norm_clipping_limits_the_step_and_reports_the_norm_before():
+    model = network()
+    before = weights(model)
+    result = make(model, clipping=Clipping(0.01, "norm")).run([samples(8)], lr=1.0)
+    moved = torch.cat([(a - b).flatten() for a, b in zip(before, weights(model), strict=True)])
+    assert result.grad_norm > 0.1
+    assert moved.norm().item() == pytest.approx(0.01, rel=1e-3)
+
+
+def test_value_clipping_limits_every_gradient():
+    model = network()
+    before = weights(model)
+    make(model, clipping=Clipping(0.001, "value")).run([samples(8)], lr=1.0)
+    moved = max((a - b).abs().max() for a, b in zip(before, weights(model), strict=True))
+    assert moved.item() == pytest.approx(0.001, rel=1e-3)
+
+
+def test_adaptive_clipping_leaves_the_classifier_alone():
+    clipped, free = network(), network()
+    make(clipped, clipping=Clipping(0.001, "agc")).run([samples(8)], lr=1.0)
+    make(free).run([samples(8)], lr=1.0)
+    torch.testing.assert_close(clipped[3].weight, free[3].weight)
+    assert not torch.allclose(clipped[1].weight, free[1].weight)
+
+
+def poisoned(count=8):
+    images, targets = samples(count)
+    images[0] = math.nan
+    return images, targets
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16", "fp16"])
+def test_a_non_finite_loss_raises_and_the_weights_have_not_moved(precision):
+    model = network()
+    before = weights(model)
+    with pytest.raises(NonFiniteError, match="loss is nan; the weights have not moved"):
+        make(model, precision=precision).run([poisoned()], lr=0.1)
+    assert all(map(torch.equal, before, weights(model)))
+
+
+class Exploding(torch.autograd.Function):
+    """Identity with an infinite gradient."""
+
+    @staticmethod
+    def forward(ctx, x):
+        return x.clone()
+
+    @staticmethod
+    def backward(ctx, grad):
+        return grad * math.inf
+
+
+class ExplodingNetwork(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.inner = network()
+
+    def forward(self, x):
+        return Exploding.apply(self.inner(x))
+
+
+def test_a_non_finite_gradient_raises_although_the_loss_is_finite():
+    model = ExplodingNetwork()
+    before = weights(model)
+    with pytest.raises(NonFiniteError, match="norm is"):
+        make(model, clipping=Clipping(1.0)).run([samples(8)], lr=0.1)
+    assert all(map(torch.equal, before, weights(model)))
+
+
+@pytest.mark.parametrize("precision", ["fp32", "fp16"])
+def test_skipping_passes_over_the_update_and_goes_on(precision):
+    model = network()
+    step = make(model, precision=precision, on_nonfinite="skip")
+    before = weights(model)
+    assert not step.run([poisoned()], lr=0.1).updated
+    assert all(map(torch.equal, before, weights(model)))
+    assert step.run([samples(8)], lr=0.1).updated
+    assert not any(map(torch.equal, before, weights(model)))
+
+
+def test_fp16_overflow_is_the_scalers_business_until_the_scale_falls_below_one():
+    model = ExplodingNetwork()
+    step = make(model, precision="fp16")
+    before, scale = weights(model), step.scaler.get_scale()
+    assert not step.run([samples(8)], lr=0.1).updated
+    assert step.scaler.get_scale() == scale / 2
+    with pytest.raises(NonFiniteError, match="loss scale"):
+        for _ in range(40):
+            step.run([samples(8)], lr=0.1)
+    assert all(map(torch.equal, before, weights(model)))
+
+
+def test_fp16_scaling_does_not_show_in_the_norm():
+    plain, scaled = network(), network()
+    expected = make(plain).run([samples(8)], lr=0.1).grad_norm
+    assert make(scaled, precision="fp16").run([samples(8)], lr=0.1).grad_norm == pytest.approx(
+        expected, rel=2e-2
+    )

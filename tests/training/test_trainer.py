@@ -1,0 +1,183 @@
+import json
+import math
+
+import pytest
+import torch
+
+from rednet.errors import InputError
+from rednet.models.weights import read_checkpoint
+from rednet.training.metrics import read_metrics
+from rednet.training.step import NonFiniteError
+
+KEYS = [
+    "epoch",
+    "update",
+    "lr",
+    "train_loss",
+    "val_loss",
+    "val_top1",
+    "val_top5",
+    "images_per_second",
+    "seconds",
+]
+
+
+def assert_equal_states(one, other):
+    assert one.keys() == other.keys()
+    for key in one:
+        assert torch.equal(one[key], other[key]), key
+
+
+def without_times(folder):
+    drop = ("images_per_second", "seconds")
+    return [{k: v for k, v in line.items() if k not in drop} for line in read_metrics(folder)]
+
+
+def test_a_run_writes_a_line_per_epoch_and_its_checkpoints(make_trainer):
+    trainer = make_trainer()
+    trainer.fit()
+    lines = read_metrics(trainer.folder)
+    assert [list(line) for line in lines] == [KEYS, KEYS]
+    assert [(line["epoch"], line["update"]) for line in lines] == [(1, 5), (2, 10)]
+    assert (
+        lines[-1]["val_top1"] == read_checkpoint(trainer.store.last).content["metrics"]["val_top1"]
+    )
+    assert any((trainer.folder / "tensorboard").iterdir())
+
+
+def test_equal_runs_are_equal_at_any_number_of_workers(make_trainer):
+    one, other = make_trainer(folder="a"), make_trainer("data.num_workers=2", folder="b")
+    one.fit()
+    other.fit()
+    assert without_times(one.folder) == without_times(other.folder)
+    assert_equal_states(one.model.state_dict(), other.model.state_dict())
+
+
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        (),
+        ("trainer.ema_decay=0.9", "augment.mixup=0.2", "augment.cutmix=1.0"),
+        ("optimizer=adamw", "model.options.drop_path_rate=0.2", "model.options.drop_rate=0.1"),
+        ("trainer.precision=fp16", "data.train_samples=16", "data.val_samples=10"),
+        ("trainer.precision=bf16", "trainer.accumulate=2", "trainer.clip_mode=agc"),
+    ],
+)
+def test_a_resumed_run_is_the_uninterrupted_run(make_trainer, overrides):
+    whole = make_trainer("schedule.epochs=3", *overrides, folder="whole")
+    whole.fit()
+    first = make_trainer(
+        "schedule.epochs=3", f"trainer.max_updates={whole.sampler.updates_per_epoch}",
+        *overrides, folder="cut",
+    )  # fmt: skip
+    first.fit()
+    second = make_trainer("schedule.epochs=3", *overrides, folder="cut")
+    second.resume(read_checkpoint(second.store.last).content)
+    assert second.state.epoch == 1
+    second.fit()
+    assert without_times(second.folder) == without_times(whole.folder)
+    assert_equal_states(second.model.state_dict(), whole.model.state_dict())
+    kept, expected = (
+        read_checkpoint(trainer.store.last).content["train_state"] for trainer in (second, whole)
+    )
+    for one, other in zip(
+        kept["optimizer"]["state"].values(), expected["optimizer"]["state"].values(), strict=True
+    ):
+        assert_equal_states(
+            {k: v for k, v in one.items() if v is not None},
+            {k: v for k, v in other.items() if v is not None},
+        )
+
+
+def test_resuming_takes_the_settings_of_today(make_trainer):
+    make_trainer("trainer.max_updates=5").fit()
+    trainer = make_trainer("optimizer.weight_decay=0.5", "optimizer.lr=0.007")
+    trainer.resume(read_checkpoint(trainer.store.last).content)
+    assert {group["weight_decay"] for group in trainer.step.optimizer.param_groups} == {0.5}
+    assert trainer.schedule.at(5) == pytest.approx(0.007)
+
+
+def test_epochs_after_the_resumed_one_leave_the_log(make_trainer):
+    make_trainer("schedule.epochs=2").fit()
+    trainer = make_trainer("schedule.epochs=2")
+    content = read_checkpoint(trainer.store.last).content
+    content["train_state"]["epoch"] = 1
+    trainer.resume(content)
+    trainer.fit()
+    assert [line["epoch"] for line in read_metrics(trainer.folder)] == [1, 2]
+
+
+def test_a_finished_run_has_nothing_left_to_do(make_trainer):
+    make_trainer().fit()
+    trainer = make_trainer()
+    trainer.resume(read_checkpoint(trainer.store.last).content)
+    assert trainer.fit() is None
+
+
+def test_averaged_weights_are_what_is_evaluated_and_kept(make_trainer):
+    trainer = make_trainer("trainer.ema_decay=0.999", "optimizer.lr=0.5")
+    result = trainer.fit()
+    content = read_checkpoint(trainer.store.last).content
+    averaged = trainer.ema.module.state_dict()
+    assert_equal_states(content["state_dict_ema"], averaged)
+    assert not torch.equal(averaged["fc.weight"], trainer.model.state_dict()["fc.weight"])
+    trainer.ema = None
+    assert trainer._evaluate().loss != result.loss
+
+
+def test_evaluation_is_skipped_but_never_at_the_end(make_trainer):
+    trainer = make_trainer("schedule.epochs=3", "trainer.eval_every=2")
+    trainer.fit()
+    evaluated = [line["val_top1"] is not None for line in read_metrics(trainer.folder)]
+    assert evaluated == [False, True, True]
+
+
+def test_it_stops_after_max_updates_within_an_epoch(make_trainer):
+    trainer = make_trainer("trainer.max_updates=7")
+    trainer.fit()
+    assert trainer.state.update == 7
+    assert trainer.state.epoch == 1
+    assert [line["update"] for line in read_metrics(trainer.folder)] == [5, 7]
+
+
+def test_a_diverged_run_raises_and_keeps_its_last_checkpoint(make_trainer):
+    trainer = make_trainer("trainer.max_updates=5")
+    trainer.fit()
+    again = make_trainer()
+    again.resume(read_checkpoint(again.store.last).content)
+    with torch.no_grad():
+        again.model.fc.weight.fill_(math.nan)
+    with pytest.raises(NonFiniteError):
+        again.fit()
+    assert read_checkpoint(again.store.last).content["train_state"]["epoch"] == 1
+
+
+def test_skipped_updates_do_not_enter_the_loss(make_trainer):
+    trainer = make_trainer("trainer.on_nonfinite=skip", "schedule.epochs=1")
+    with torch.no_grad():
+        trainer.model.fc.bias.fill_(math.nan)
+    trainer.fit()
+    line = json.loads((trainer.folder / "metrics.jsonl").read_text())
+    assert line["train_loss"] is None
+    assert line["val_loss"] is None  # not a number, which JSON does not know
+    assert trainer.state.updated == 0
+
+
+def test_the_learning_rate_is_the_schedules(make_trainer):
+    trainer = make_trainer("schedule=cosine", "schedule.warmup_epochs=1")
+    seen, run = [], trainer.step.run
+
+    def spy(batches, lr, unreadable):
+        result = run(batches, lr, unreadable)
+        seen.extend(group["lr"] for group in trainer.step.optimizer.param_groups)
+        return result
+
+    trainer.step.run = spy
+    trainer.fit()
+    groups = len(trainer.step.optimizer.param_groups)
+    assert seen[::groups] == [trainer.schedule.at(update) for update in range(10)]
+
+
+def test_a_batch_larger_than_the_data_is_refused(make_trainer):
+    with pytest.raises(InputError, match="more than the 40 training images"):
+        make_trainer("data.batch_size=64")
