@@ -3,10 +3,10 @@
 torch is imported inside them, so that a typo on the command line is answered at once.
 """
 
-import time
-from collections.abc import Sequence
-from pathlib import Path
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
+
+from omegaconf import OmegaConf
 
 from rednet import cli
 from rednet.config import Config, Model, to_yaml
@@ -15,7 +15,6 @@ from rednet.errors import InputError
 if TYPE_CHECKING:
     from rednet.evaluation import Evaluation
     from rednet.models.weights import Checkpoint
-    from rednet.runtime import Runtime
     from rednet.training.trainer import Trainer
 
 TRAINING_ONLY = (
@@ -31,7 +30,6 @@ TRAINING_ONLY = (
     "trainer.clip_grad",
     "trainer.clip_mode",
     "trainer.compile",
-    "trainer.deterministic",
     "trainer.ema_decay",
     "trainer.eval_every",
     "trainer.keep_best",
@@ -39,7 +37,6 @@ TRAINING_ONLY = (
     "trainer.max_updates",
     "trainer.on_nonfinite",
     "trainer.sync_bn",
-    "trainer.tf32",
 )
 
 
@@ -58,11 +55,12 @@ COMMANDS = {"train": train, "evaluate": evaluate}
 
 
 def _train(config: Config, typed: frozenset[str]) -> None:
+    from rednet.assembly.folders import find_resumption, run_folder
     from rednet.assembly.training import build_trainer
 
-    with _runtime(config) as runtime:
-        folder = _output_folder(config, "", runtime)
-        checkpoint = _find_resumption(config, folder)
+    label = config.model.name if config.model else "run"
+    with _runtime(config) as runtime, run_folder(config, label, runtime) as folder:
+        checkpoint = find_resumption(config, folder)
         trainer = build_trainer(config, runtime, folder)
         if checkpoint is not None:
             _resume(trainer, checkpoint)
@@ -75,55 +73,11 @@ def _train(config: Config, typed: frozenset[str]) -> None:
 
 
 def _runtime(config: Config) -> Any:
-    from rednet.runtime import start_runtime
+    from rednet.runtime import set_numerics, start_runtime
 
     trainer = config.trainer
+    set_numerics(deterministic=trainer.deterministic, tf32=trainer.tf32)
     return start_runtime(trainer.device, trainer.precision, trainer.channels_last)
-
-
-def _output_folder(config: Config, prefix: str, runtime: "Runtime") -> Path:
-    """The run's folder, made and tried; the first process names it for all."""
-    name = config.output_dir
-    if name is None:
-        model = config.model.name if config.model else "checkpoint"
-        name = f"runs/{prefix}{model}-{config.data.name}-{time.strftime('%Y%m%d-%H%M%S')}"
-        name = runtime.from_primary(_unused(name))
-    folder = Path(name)
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        trial = folder / f".writable-{runtime.rank}"
-        trial.touch()
-        trial.unlink()
-    except OSError as error:
-        raise InputError(f"output_dir={folder}: cannot be written: {error.strerror}") from error
-    return folder
-
-
-def _unused(name: str) -> str:
-    """The name itself or, where it is taken, with a number behind it."""
-    number, free = 1, name
-    while Path(free).exists():
-        number += 1
-        free = f"{name}-{number}"
-    return free
-
-
-def _find_resumption(config: Config, folder: Path) -> "Checkpoint | None":
-    """The checkpoint to go on from; InputError where going on or starting anew would lose one."""
-    from rednet.models.weights import read_checkpoint
-
-    last = folder / "checkpoints" / "last.pt"
-    if config.resume not in ("auto", "never"):
-        path = Path(config.resume)
-        return read_checkpoint(path / "checkpoints" / "last.pt" if path.is_dir() else path)
-    if not last.exists():
-        return None
-    if config.resume == "never":
-        raise InputError(
-            f"output_dir={folder} already holds a run: choose another folder, or go on with it "
-            "by resume=auto"
-        )
-    return read_checkpoint(last)
 
 
 def _resume(trainer: "Trainer", checkpoint: "Checkpoint") -> None:
@@ -133,15 +87,26 @@ def _resume(trainer: "Trainer", checkpoint: "Checkpoint") -> None:
             f"resume={checkpoint.path}: holds weights but no state of a run; "
             f"checkpoint={checkpoint.path} starts a new run from them"
         )
-    for key in ("model", "class_names"):
-        if content[key] != trainer.description[key]:
+    its, here = _identity(content), _identity(trainer.description)
+    for key in its:
+        if its[key] != here[key]:
             raise InputError(
-                f"{checkpoint.path} is of another run: its {key} is {_short(content[key])}, "
-                f"here it is {_short(trainer.description[key])}"
+                f"{checkpoint.path} is of another run: its {key} is {_short(its[key])}, "
+                f"here it is {_short(here[key])}"
             )
     trainer.resume(content)
     if trainer.runtime.is_primary:
         print(f"resumed after epoch {trainer.state.epoch} from {checkpoint.path}", flush=True)
+
+
+def _identity(description: Mapping[str, Any]) -> dict[str, Any]:
+    """What stays the same as long as a run goes on."""
+    optimizer = OmegaConf.create(description["config"])["optimizer"]
+    return {
+        "model": description["model"],
+        "class_names": description["class_names"],
+        "optimizer": {key: optimizer[key] for key in ("name", "decay_all")},
+    }
 
 
 def _short(value: Any) -> str:
@@ -174,7 +139,7 @@ def _conclude(trainer: "Trainer", evaluation: "Evaluation | None") -> None:
     from rednet.training.metrics import read_metrics
 
     if evaluation is None:
-        print(f"nothing left to do: all {trainer.state.epoch} epochs are done")
+        print(f"nothing left to do after epoch {trainer.state.epoch}")
     elif evaluation.unreadable:
         print(f"warning: {len(evaluation.unreadable)} validation images could not be read")
     draw_curves(read_metrics(trainer.folder), trainer.folder / "curves.png")
@@ -188,7 +153,8 @@ def _conclude(trainer: "Trainer", evaluation: "Evaluation | None") -> None:
 def _evaluate(config: Config, typed: frozenset[str]) -> None:
     from rednet.analysis.reports import write_evaluation
     from rednet.assembly.data import build_preprocessing, build_splits, build_val_loader
-    from rednet.assembly.model import build_model, place_model
+    from rednet.assembly.folders import run_folder
+    from rednet.assembly.model import build_model, place_model, try_out
     from rednet.evaluation import evaluate
     from rednet.models.weights import load_weights, read_checkpoint
     from rednet.training.metrics import Progress
@@ -204,9 +170,10 @@ def _evaluate(config: Config, typed: frozenset[str]) -> None:
     preprocessing = build_preprocessing(config.data, checkpoint.content.get("preprocessing"), typed)
     model = build_model(network, len(names), preprocessing.in_chans)
     load_weights(model, checkpoint)
-    with _runtime(config) as runtime:
-        folder = _output_folder(config, f"evaluate-{network.name}-", runtime)
+    label = f"evaluate-{network.name}"
+    with _runtime(config) as runtime, run_folder(config, label, runtime) as folder:
         model = place_model(model, config.trainer, runtime)
+        try_out(model, network.name, len(names), preprocessing, runtime)
         loader = build_val_loader(source, preprocessing, config.data, runtime)
         progress = Progress(
             len(source),
@@ -217,7 +184,7 @@ def _evaluate(config: Config, typed: frozenset[str]) -> None:
         result = evaluate(model, loader, len(names), runtime, progress)
         progress.close()
         if runtime.is_primary:
-            (folder / "config.yaml").write_text(to_yaml(config))
+            (folder / "evaluation.yaml").write_text(to_yaml(config))
             for line in write_evaluation(result, names, folder, network.name):
                 print(line)
         if config.data.on_unreadable == "error":
@@ -233,7 +200,9 @@ def _network(model: Model | None, checkpoint: "Checkpoint") -> Model:
                 "give it, e.g. model=rednet50"
             )
         return model
-    known = Model(**checkpoint.model)
+    options = dict(checkpoint.model["options"])
+    options.pop("pretrained", None)  # nothing to fetch: the weights are the checkpoint's
+    known = Model(name=checkpoint.model["name"], options=options)
     if model is None:
         return known
     if model.name != known.name:

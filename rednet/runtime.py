@@ -114,6 +114,20 @@ def start_runtime(device: str, precision: str, channels_last: bool) -> Iterator[
         dist.destroy_process_group()
 
 
+def set_numerics(*, deterministic: bool, tf32: bool) -> None:
+    """Chooses algorithms for the whole process.
+
+    Args:
+        deterministic: Refuse operations that differ from run to run.
+        tf32: Let GPUs round the factors of float32 products to 10 bits.
+    """
+    torch.use_deterministic_algorithms(deterministic)
+    torch.backends.cudnn.deterministic = deterministic
+    torch.backends.cudnn.benchmark = not deterministic
+    torch.backends.cudnn.allow_tf32 = tf32
+    torch.backends.cuda.matmul.allow_tf32 = tf32
+
+
 def find_device(name: str, local_rank: int = 0) -> torch.device:
     """The device called `name`; each process of a machine gets a GPU of its own.
 
@@ -123,8 +137,10 @@ def find_device(name: str, local_rank: int = 0) -> torch.device:
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
     device = torch.device(name)
-    if device.type != "cuda":
+    if device.type == "cpu":
         return device
+    if device.type != "cuda":
+        return _find_accelerator(device)
     if device.index is None:
         device = torch.device("cuda", local_rank)
     count = torch.cuda.device_count()
@@ -134,4 +150,16 @@ def find_device(name: str, local_rank: int = 0) -> torch.device:
             "trainer.device=cpu runs anywhere"
         )
     torch.cuda.set_device(device)
+    return device
+
+
+def _find_accelerator(device: torch.device) -> torch.device:
+    """An accelerator that is no CUDA device, if this torch and machine have it."""
+    own = torch.accelerator.current_accelerator()
+    count = torch.accelerator.device_count()
+    if own is None or own.type != device.type or (device.index or 0) >= count:
+        raise InputError(
+            f"trainer.device={device}: not on this machine, or not in this build of torch; "
+            "trainer.device=cpu runs anywhere"
+        )
     return device

@@ -10,6 +10,7 @@ from torch import nn
 
 import rednet.models  # noqa: F401 (registers the names with timm)
 from rednet.config import Model, Trainer
+from rednet.data import Preprocessing
 from rednet.errors import InputError
 from rednet.runtime import Runtime
 
@@ -28,8 +29,9 @@ def build_model(model: Model, num_classes: int, in_chans: int) -> nn.Module:
     options = {name: value for name, value in model.options.items() if value is not None}
     try:
         return timm.create_model(model.name, num_classes=num_classes, in_chans=in_chans, **options)
-    except (ValueError, TypeError, AssertionError, KeyError, RuntimeError) as error:
-        raise InputError(f"model {model.name} with options {options}: {error}") from error
+    except (ValueError, TypeError, AssertionError, LookupError, RuntimeError, OSError) as error:
+        reason = " ".join(str(error).split())
+        raise InputError(f"model {model.name} with options {options}: {reason}") from error
 
 
 def nearest(name: str, names: list[str], otherwise: str) -> str:
@@ -53,6 +55,33 @@ def place_model(model: nn.Module, trainer: Trainer, runtime: Runtime) -> nn.Modu
     if trainer.precision == "fp16" and runtime.device.type == "cpu" and runtime.is_primary:
         print("warning: trainer.precision=fp16 is slow on a CPU; bf16 may not be", flush=True)
     return runtime.place(model)
+
+
+@torch.no_grad()
+def try_out(
+    model: nn.Module,
+    name: str,
+    num_classes: int,
+    preprocessing: Preprocessing,
+    runtime: Runtime,
+) -> None:
+    """Runs a network on one empty picture before the first real one.
+
+    Raises:
+        InputError: It cannot take pictures of this size, or does not classify.
+    """
+    size, training = preprocessing.image_size, model.training
+    images = torch.zeros(1, preprocessing.in_chans, size, size)
+    try:
+        with runtime.autocast():
+            logits = model.eval()(runtime.place_images(images))
+    except (ValueError, TypeError, AssertionError, LookupError, RuntimeError) as error:
+        reason = " ".join(str(error).split())
+        shape = f"{preprocessing.in_chans}x{size}x{size}"
+        raise InputError(f"model {name} fails on pictures of {shape}: {reason}") from error
+    model.train(training)
+    if not isinstance(logits, torch.Tensor) or logits.shape != (1, num_classes):
+        raise InputError(f"model {name} with these options gives no logits of classes")
 
 
 def _checkpoint_activations(model: Any) -> None:

@@ -15,7 +15,7 @@ from rednet.assembly.data import (
     build_train_data,
     build_val_loader,
 )
-from rednet.assembly.model import build_model, nearest, parallel_model, place_model
+from rednet.assembly.model import build_model, nearest, parallel_model, place_model, try_out
 from rednet.config import Config, Optimizer, to_yaml
 from rednet.config import Schedule as ScheduleConfig
 from rednet.data import Preprocessing
@@ -42,7 +42,7 @@ def build_trainer(config: Config, runtime: Runtime, folder: Path) -> Trainer:
     """
     if config.model is None:
         raise InputError("model: say which network to train, e.g. model=rednet50")
-    set_numerics(config)
+    torch.manual_seed(config.seed)
     splits = build_splits(config.data, config.seed)
     assert splits.train is not None and splits.val is not None
     names = splits.train.class_names
@@ -52,6 +52,7 @@ def build_trainer(config: Config, runtime: Runtime, folder: Path) -> Trainer:
     model = build_model(config.model, len(names), preprocessing.in_chans)
     _start_from(config.checkpoint, model)
     model = place_model(model, config.trainer, runtime)
+    try_out(model, config.model.name, len(names), preprocessing, runtime)
     return Trainer(
         model=model,
         step=_build_step(config, model, lr, runtime),
@@ -67,17 +68,6 @@ def build_trainer(config: Config, runtime: Runtime, folder: Path) -> Trainer:
         mixing=_build_mixing(config, len(names), runtime),
         ema=ModelEmaV3(model, config.trainer.ema_decay) if config.trainer.ema_decay else None,
     )
-
-
-def set_numerics(config: Config) -> None:
-    """Seed, determinism and TF32, which torch keeps for the whole process."""
-    torch.manual_seed(config.seed)
-    deterministic = config.trainer.deterministic
-    torch.use_deterministic_algorithms(deterministic)
-    torch.backends.cudnn.deterministic = deterministic
-    torch.backends.cudnn.benchmark = not deterministic
-    torch.backends.cudnn.allow_tf32 = config.trainer.tf32
-    torch.backends.cuda.matmul.allow_tf32 = config.trainer.tf32
 
 
 def scaled_lr(optimizer: Optimizer, global_batch: int) -> float:

@@ -81,6 +81,8 @@ def _load(path: Path) -> Any:
 
 def _is_sound(path: Path) -> bool:
     """Whether the check sums of a zip file are right, which torch does not look at."""
+    if not zipfile.is_zipfile(path):
+        return True
     with zipfile.ZipFile(path) as file:
         return file.testzip() is None
 

@@ -50,15 +50,13 @@ def involution2d_grad_weight(grad: Tensor, input: Tensor, groups: int, window: W
     outer = _accumulated(grad).unflatten(1, (groups, -1))
     padded = _pad(_accumulated(input), window).unflatten(1, (groups, -1))
     shape = (grad.shape[0], groups * window.area, *size)
-    output = torch.empty(
-        shape, dtype=grad.dtype, device=grad.device, memory_format=memory_format_of(grad, input)
-    )
+    output = _empty(outer, shape, memory_format_of(grad, input))
     sums = output.unflatten(1, (groups, window.area))
     products = torch.empty_like(outer)
     for tap, rows, columns in window.taps(*size):
         torch.mul(outer, padded[..., rows, columns], out=products)
-        sums[:, :, tap] = products.sum(2)
-    return output
+        torch.sum(products, 2, out=sums[:, :, tap])
+    return output.to(grad.dtype)
 
 
 def _accumulated(tensor: Tensor) -> Tensor:
@@ -70,6 +68,9 @@ def _pad(input: Tensor, window: Window) -> Tensor:
     return F.pad(input, [window.padding] * 4) if window.padding else input
 
 
+def _empty(like: Tensor, shape: tuple[int, ...], layout: torch.memory_format) -> Tensor:
+    return torch.empty(shape, dtype=like.dtype, device=like.device, memory_format=layout)
+
+
 def _zeros(like: Tensor, shape: tuple[int, ...], layout: torch.memory_format) -> Tensor:
-    empty = torch.empty(shape, dtype=like.dtype, device=like.device, memory_format=layout)
-    return empty.zero_()
+    return _empty(like, shape, layout).zero_()
