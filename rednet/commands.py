@@ -4,6 +4,7 @@ torch is imported inside them, so that a typo on the command line is answered at
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any
 
 from omegaconf import OmegaConf
@@ -163,11 +164,13 @@ def _evaluate(config: Config, typed: frozenset[str]) -> None:
         raise InputError("checkpoint=FILE is needed: the weights to evaluate")
     checkpoint = read_checkpoint(config.checkpoint)
     network = _network(config.model, checkpoint)
+    config = _split_as_trained(config, checkpoint, typed)
     source = build_splits(config.data, config.seed, train=False).val
     assert source is not None
     names = source.class_names
     _require_classes(checkpoint, names)
     preprocessing = build_preprocessing(config.data, checkpoint.content.get("preprocessing"), typed)
+    config = replace(config, model=network, data=replace(config.data, **asdict(preprocessing)))
     model = build_model(network, len(names), preprocessing.in_chans)
     load_weights(model, checkpoint)
     label = f"evaluate-{network.name}"
@@ -211,6 +214,16 @@ def _network(model: Model | None, checkpoint: "Checkpoint") -> Model:
             "leave model out"
         )
     return Model(name=model.name, options={**known.options, **model.options})
+
+
+def _split_as_trained(config: Config, checkpoint: "Checkpoint", typed: frozenset[str]) -> Config:
+    """Cuts a folder of classes in two as the training did, or it would be tested on its own."""
+    if checkpoint.model is None:
+        return config
+    trained = OmegaConf.create(checkpoint.content["config"])
+    seed = config.seed if "seed" in typed else trained.seed
+    part = config.data.val_fraction if "data.val_fraction" in typed else trained.data.val_fraction
+    return replace(config, seed=seed, data=replace(config.data, val_fraction=part))
 
 
 def _require_classes(checkpoint: "Checkpoint", class_names: Sequence[str]) -> None:

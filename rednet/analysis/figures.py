@@ -1,5 +1,6 @@
 """Pictures of results, drawn without a display."""
 
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -8,10 +9,13 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 from torch import Tensor
 
 NUMBERED_AT_MOST = 20
 NAMED_AT_MOST = 60
+PIXELS_PER_CLASS = 3
+MAX_DPI = 300
 
 
 def draw_curves(metrics: Sequence[dict[str, Any]], path: Path) -> None:
@@ -31,11 +35,12 @@ def draw_curves(metrics: Sequence[dict[str, Any]], path: Path) -> None:
     accuracy.set_title("validation top-1, %")
     _curve(rate, metrics, "lr", "learning rate")
     rate.set_title("learning rate")
+    last = max((line["epoch"] for line in metrics), default=1)
     for axes in (losses, accuracy, rate):
-        axes.set_xlabel("epoch")
-        axes.xaxis.get_major_locator().set_params(integer=True)
+        axes.set(xlabel="epoch", xlim=(0.5, last + 0.5))
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
         axes.grid(alpha=0.3)
-    figure.savefig(path, dpi=120)
+    _save(figure, path, 120)
 
 
 def _curve(axes: Axes, metrics: Sequence[dict[str, Any]], name: str, label: str) -> None:
@@ -59,26 +64,31 @@ def draw_confusion(confusion: Tensor, class_names: Sequence[str], path: Path, ti
         title: Above the picture.
     """
     counts = confusion.numpy()
-    size = float(np.clip(2.5 + 0.55 * len(class_names), 6, 16))
+    size = float(np.clip(2.5 + 0.55 * len(class_names), 6, 14))
     figure = Figure(figsize=(size, size), layout="constrained")
     axes = figure.subplots()
     visible = np.where(counts > 0, counts, np.nan)
-    top = max(2, counts.max())
+    top = max(10, counts.max())
     image = axes.imshow(visible, cmap="viridis", norm=LogNorm(1, top), interpolation="nearest")
-    figure.colorbar(image, ax=axes, label="images", shrink=0.8)
+    figure.colorbar(image, ax=axes, label="images", format="%g", fraction=0.04, pad=0.02)
     axes.set(xlabel="predicted", ylabel="true", title=title)
     if len(class_names) <= NAMED_AT_MOST:
         ticks = range(len(class_names))
-        axes.set_xticks(ticks, class_names, rotation=60, ha="right")
-        axes.set_yticks(ticks, class_names)
+        axes.set_xticks(ticks, class_names, rotation=60, ha="right", parse_math=False)
+        axes.set_yticks(ticks, class_names, parse_math=False)
     if len(class_names) <= NUMBERED_AT_MOST:
-        _write_counts(axes, counts)
-    figure.savefig(path, dpi=110)
+        _write_counts(axes, counts, top)
+    _save(figure, path, min(MAX_DPI, max(110, PIXELS_PER_CLASS * len(class_names) / size)))
 
 
-def _write_counts(axes: Axes, counts: np.ndarray) -> None:
+def _write_counts(axes: Axes, counts: np.ndarray, top: float) -> None:
     for (row, column), count in np.ndenumerate(counts):
         if count:
-            dark = np.log(count) < 0.6 * np.log(counts.max())
+            dark = np.log(count) < 0.6 * np.log(top)
             color = "white" if dark else "black"
             axes.text(column, row, str(count), ha="center", va="center", color=color, fontsize=8)
+
+
+def _save(figure: Figure, path: Path, dpi: float) -> None:
+    with warnings.catch_warnings(action="ignore"):  # of letters that the font lacks
+        figure.savefig(path, dpi=dpi, bbox_inches="tight")

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import math
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -28,7 +29,7 @@ def write_evaluation(
         "samples": result.samples,
         "top1": result.top1,
         "top5": result.top5,
-        "loss": result.loss,
+        "loss": result.loss if math.isfinite(result.loss) else None,  # JSON knows no nan
         "unreadable": [list(image) for image in result.unreadable],
     }
     (folder / "evaluation.json").write_text(json.dumps(scores, indent=2) + "\n")

@@ -1,5 +1,6 @@
 """The configured network: built, placed, compiled, wrapped for several processes."""
 
+import copy
 from difflib import get_close_matches
 from typing import Any, cast
 
@@ -82,6 +83,23 @@ def try_out(
     model.train(training)
     if not isinstance(logits, torch.Tensor) or logits.shape != (1, num_classes):
         raise InputError(f"model {name} with these options gives no logits of classes")
+
+
+def try_lone_image(model: nn.Module, preprocessing: Preprocessing, runtime: Runtime) -> None:
+    """Trains a copy of the network on a batch of one picture, which some batches may come down to.
+
+    Raises:
+        InputError: It cannot: a normalisation has nothing to take statistics of.
+    """
+    size = preprocessing.image_size
+    images = torch.zeros(1, preprocessing.in_chans, size, size)
+    try:
+        copy.deepcopy(model).train()(runtime.place_images(images))
+    except ValueError as error:
+        raise InputError(
+            f"a batch of an epoch comes down to one picture, and of one picture of {size}x{size} "
+            f"this network cannot learn ({error}): choose another data.batch_size"
+        ) from error
 
 
 def _checkpoint_activations(model: Any) -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from timm.optim import create_optimizer_v2, list_optimizers
+from timm.optim import create_optimizer_v2, get_optimizer_info, list_optimizers
 from timm.utils import ModelEmaV3
 from torch import nn
 
@@ -15,7 +15,14 @@ from rednet.assembly.data import (
     build_train_data,
     build_val_loader,
 )
-from rednet.assembly.model import build_model, nearest, parallel_model, place_model, try_out
+from rednet.assembly.model import (
+    build_model,
+    nearest,
+    parallel_model,
+    place_model,
+    try_lone_image,
+    try_out,
+)
 from rednet.config import Config, Optimizer, to_yaml
 from rednet.config import Schedule as ScheduleConfig
 from rednet.data import Preprocessing
@@ -53,6 +60,8 @@ def build_trainer(config: Config, runtime: Runtime, folder: Path) -> Trainer:
     _start_from(config.checkpoint, model)
     model = place_model(model, config.trainer, runtime)
     try_out(model, config.model.name, len(names), preprocessing, runtime)
+    if sampler.smallest_part() == 1:
+        try_lone_image(model, preprocessing, runtime)
     return Trainer(
         model=model,
         step=_build_step(config, model, lr, runtime),
@@ -81,7 +90,7 @@ def build_optimizer(optimizer: Optimizer, model: nn.Module, lr: float) -> torch.
     """One of timm's optimizers; with `decay_all` off, biases and normalisations do not decay.
 
     Raises:
-        InputError: There is no such optimizer.
+        InputError: There is no such optimizer, or it cannot work here.
     """
     names = [str(name) for name in list_optimizers()]
     if optimizer.name not in names:
@@ -89,14 +98,19 @@ def build_optimizer(optimizer: Optimizer, model: nn.Module, lr: float) -> torch.
             f"optimizer.name={optimizer.name}: timm has no such optimizer; "
             f"{nearest(optimizer.name, names, 'timm.optim.list_optimizers() has them all')}"
         )
-    return create_optimizer_v2(
-        model,
-        opt=optimizer.name,
-        lr=lr,
-        momentum=optimizer.momentum,
-        weight_decay=optimizer.weight_decay,
-        filter_bias_and_bn=not optimizer.decay_all,
-    )
+    if get_optimizer_info(optimizer.name).second_order:
+        raise InputError(f"optimizer.name={optimizer.name}: needs second derivatives of the loss")
+    try:
+        return create_optimizer_v2(
+            model,
+            opt=optimizer.name,
+            lr=lr,
+            momentum=optimizer.momentum,
+            weight_decay=optimizer.weight_decay,
+            filter_bias_and_bn=not optimizer.decay_all,
+        )
+    except (ValueError, AssertionError, ImportError, RuntimeError) as error:
+        raise InputError(f"optimizer.name={optimizer.name}: {error}") from error
 
 
 def build_schedule(schedule: ScheduleConfig, lr: float, updates_per_epoch: int) -> Schedule:

@@ -68,6 +68,12 @@ class TrainSampler(Sampler[Keys]):
         """Return into how many parts every rank divides its share of an update."""
         return ceil(ceil(self.update_size(update) / self.world_size) / self.batch_size)
 
+    def smallest_part(self) -> int:
+        """Return the size of the smallest micro-batch of an epoch, on any rank."""
+        last = self.updates_per_epoch - 1
+        share = max(1, self.update_size(last) // self.world_size)
+        return max(1, share // self.micro_batches(last))
+
     def __len__(self) -> int:
         """Micro-batches from ``start_update`` to the end of the epoch."""
         return sum(map(self.micro_batches, range(self.start_update, self.updates_per_epoch)))

@@ -22,14 +22,14 @@ class CeilAvgPool2d(nn.Module):
         missing = (-width % self.stride, -height % self.stride)
         if missing == (0, 0):
             return F.avg_pool2d(x, self.stride)
-        padded = F.pad(x, (0, missing[0], 0, missing[1]))
-        sums = F.avg_pool2d(padded, self.stride, divisor_override=1)
-        return sums / (self._count(height, x)[:, None] * self._count(width, x))
+        averages = F.avg_pool2d(F.pad(x, (0, missing[0], 0, missing[1])), self.stride)
+        count = self._count(height, x)[:, None] * self._count(width, x)
+        return averages * (self.stride**2 / count)
 
     def _count(self, size: int, x: Tensor) -> Tensor:
         """How many of `size` pixels lie in each window along one side."""
         starts = torch.arange(0, size, self.stride, device=x.device)
-        return (size - starts).clamp(max=self.stride)
+        return (size - starts).clamp(max=self.stride).to(x.dtype)
 
     def extra_repr(self) -> str:
         """The stride, for print(model)."""

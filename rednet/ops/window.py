@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+from torch._prims_common import suggest_memory_format
 
 
 @dataclass(frozen=True)
@@ -100,6 +101,6 @@ def check_groups(channels: int, groups: int) -> None:
 def memory_format_of(*tensors: Tensor) -> torch.memory_format:
     """Channels_last if any of the tensors is, contiguous otherwise (the rule of conv2d)."""
     for tensor in tensors:
-        if tensor.is_contiguous(memory_format=torch.channels_last) and not tensor.is_contiguous():
+        if suggest_memory_format(tensor) == torch.channels_last:
             return torch.channels_last
     return torch.contiguous_format

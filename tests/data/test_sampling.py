@@ -134,3 +134,14 @@ def test_evaluation_sees_each_sample_once_in_order(num_samples, world_size):
         assert all(1 <= len(part) <= 2 for part in parts)
         keys = [key for part in parts for key in part]
         assert keys == [(0, index) for index in range(num_samples)][rank::world_size]
+
+
+@pytest.mark.parametrize("num_samples", range(12, 40))
+@pytest.mark.parametrize("world_size", [1, 2, 3])
+def test_smallest_part_is_the_size_of_the_smallest_micro_batch(num_samples, world_size):
+    samplers = [
+        TrainSampler(num_samples, 2, accumulate=2, rank=rank, world_size=world_size)
+        for rank in range(world_size)
+    ]
+    sizes = [len(keys) for sampler in samplers for keys in sampler]
+    assert {sampler.smallest_part() for sampler in samplers} == {min(sizes)}

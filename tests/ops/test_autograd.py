@@ -106,13 +106,16 @@ def test_torchs_own_check_of_an_operator(layout, dtype, make_case):
         torch.library.opcheck(operator.default, arguments, test_utils=tests)
 
 
-@pytest.mark.parametrize("view", ["mixed", "transposed", "one_pixel"])
+@pytest.mark.parametrize("view", ["mixed", "transposed", "one_pixel", "part"])
 def test_torchs_own_check_on_odd_layouts(view, make_case):
     window = (3, 1, 1, 1)
     size = (1, 1) if view == "one_pixel" else SIZE
     input, weight, grad = make_case(size, GROUPS, window, dtype=torch.float32)
     if view == "mixed":
         input = input.contiguous(memory_format=torch.channels_last)
+    if view == "part":
+        doubled = torch.cat([weight, weight], 1)
+        weight = doubled.contiguous(memory_format=torch.channels_last)[:, : weight.shape[1]]
     if view == "transposed":
         weight = weight.transpose(2, 3).contiguous().transpose(2, 3)
         grad = grad.transpose(0, 1).contiguous().transpose(0, 1)

@@ -108,6 +108,26 @@ def test_sizes_that_have_both_layouts(size, make_case, expected):
         torch.testing.assert_close((output, *gradients), expected(*case, *window))
 
 
+CROPS = {
+    "image": lambda t: t[:, :, 1:-1, 1:-1],
+    "channels": lambda t: t[:, :6],
+    "samples": lambda t: t[:1],
+    "everything": lambda t: t,
+}
+
+
+@pytest.mark.parametrize("view", ["contiguous", "channels_last"])
+@pytest.mark.parametrize("crop", CROPS)
+def test_a_part_of_an_image_has_the_layout_of_the_whole_as_in_a_convolution(crop, view):
+    input = CROPS[crop](VIEWS[view](torch.randn(2, 8, 9, 7))).requires_grad_()
+    weight = torch.randn(len(input), 2 * 9, *input.shape[2:], requires_grad=True)
+    output = involution2d(input, weight, 3, 1, 1)
+    convolved = torch.nn.functional.conv2d(input, torch.randn(4, input.shape[1], 3, 3), padding=1)
+    assert is_channels_last(output) == is_channels_last(convolved) == (view == "channels_last")
+    (gradient,) = torch.autograd.grad(output.sum(), input)
+    assert is_channels_last(gradient) == (view == "channels_last")
+
+
 def test_the_arguments_are_not_written_to(make_case):
     case = make_case((9, 6), GROUPS, WINDOW)
     kept = [tensor.clone() for tensor in case]

@@ -181,3 +181,10 @@ def test_the_learning_rate_is_the_schedules(make_trainer):
 def test_a_batch_larger_than_the_data_is_refused(make_trainer):
     with pytest.raises(InputError, match="more than the 40 training images"):
         make_trainer("data.batch_size=64")
+
+
+def test_a_last_batch_of_one_picture_is_refused_where_nothing_can_be_normalised(make_trainer):
+    sizes = ("data.image_size=28", "data.train_samples=41", "schedule.epochs=1")
+    with pytest.raises(InputError, match="comes down to one picture"):
+        make_trainer(*sizes, "model.options.stem=involution3")
+    make_trainer(*sizes).fit()

@@ -1,0 +1,262 @@
+"""What the evaluation command says of a checkpoint, and what it leaves behind."""
+
+import csv
+import json
+from pathlib import Path
+
+import pytest
+import timm
+import torch
+import yaml
+from PIL import Image
+from safetensors.torch import save_file
+
+from rednet.config import to_yaml, validate
+from rednet.data import imagenet_synsets
+from rednet.training.metrics import read_metrics
+
+FASHION = ["data=fashion_mnist", "data.val_samples=10"]
+NETWORK = ["model=timm", "model.name=test_resnet"]
+
+
+def results(folder="results"):
+    return json.loads((Path(folder) / "evaluation.json").read_text())
+
+
+def rows(folder="results"):
+    with (Path(folder) / "per_class.csv").open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def last(run):
+    return f"checkpoint={run}/checkpoints/last.pt"
+
+
+def weights(run):
+    return torch.load(Path(run) / "checkpoints" / "last.pt", weights_only=True)["state_dict"]
+
+
+def assert_as_in_training(found, run):
+    trained = read_metrics(Path(run))[-1]
+    assert (found["top1"], found["top5"]) == (trained["val_top1"], trained["val_top5"])
+    assert found["loss"] == pytest.approx(trained["val_loss"], rel=1e-5)
+
+
+def test_our_checkpoint_needs_no_more_than_its_data(evaluate, trained, files_in):
+    done = evaluate(*FASHION, last(trained), "output_dir=results")
+    assert (done.code, done.err) == (0, "")
+    found = results()
+    assert (found["model"], found["samples"], found["unreadable"]) == ("test_resnet", 10, [])
+    assert_as_in_training(found, trained)
+    scores = f"top-1 {found['top1']:.2f} %, top-5 {found['top5']:.2f} %, loss {found['loss']:.4f}"
+    assert f"test_resnet  {scores}  (10 images)" in done.out
+    assert done.last_line == "per-class table and confusion matrix are in results"
+    assert set(files_in(Path("results"))) == {
+        "evaluation.json",
+        "evaluation.yaml",
+        "per_class.csv",
+        "confusion.png",
+    }
+    with Image.open("results/confusion.png") as image:
+        assert min(image.size) > 400
+
+
+def test_the_table_of_classes(evaluate, trained):
+    evaluate(*FASHION, last(trained), "output_dir=results")
+    table = rows()
+    assert [row["class"] for row in table][:2] == ["T-shirt/top", "Trouser"]
+    assert all(row["samples"] == "1" for row in table)
+    top1 = sum(float(row["top1"]) for row in table) / 10
+    top5 = sum(float(row["top5"]) for row in table) / 10
+    assert (top1, top5) == pytest.approx((results()["top1"], results()["top5"]))
+    for row in table:
+        assert bool(row["most_mistaken_for"]) == (row["top1"] == "0.0")
+
+
+def test_averaged_weights_come_first(evaluate, train_tiny):
+    train_tiny("trainer.ema_decay=0.9", "optimizer.lr=40", "output_dir=run")
+    evaluate(*FASHION, last("run"), "output_dir=results")
+    assert_as_in_training(results(), "run")
+    torch.save(weights("run"), "raw.pt")
+    evaluate(*FASHION, *NETWORK, "checkpoint=raw.pt", *like_training(), "output_dir=raw")
+    assert results("raw")["loss"] != results()["loss"]
+
+
+def like_training():
+    """The keys that a bare state dict does not know."""
+    return ["data.image_size=32"]
+
+
+def save_safetensors(tensors, path):
+    save_file({key: tensor.contiguous() for key, tensor in tensors.items()}, path)
+
+
+@pytest.mark.parametrize("save", [torch.save, save_safetensors])
+def test_a_bare_state_dict_needs_the_networks_name(save, evaluate, trained):
+    save(weights(trained), "weights.file")
+    argv = [*FASHION, *like_training(), "checkpoint=weights.file", "output_dir=results"]
+    assert evaluate(*argv).error == (
+        "checkpoint=weights.file does not say which network it is of: give it, e.g. model=rednet50"
+    )
+    assert evaluate(*argv, *NETWORK).code == 0
+    assert_as_in_training(results(), trained)
+
+
+def test_the_original_names_of_a_rednet(evaluate, train):
+    small = ["data.image_size=12", "data.train_samples=8", "data.batch_size=4"]
+    train("experiment=smoke", *small, "data.val_samples=10", "output_dir=run")
+    renamed = {
+        f"{'head.' if key.startswith('fc.') else 'backbone.'}{key}": tensor
+        for key, tensor in weights("run").items()
+    }
+    torch.save({"meta": {"epoch": 1}, "state_dict": renamed}, "original.pth")
+    options = ["stem=small", "width=0.25", "layers=[1,1,1,1]"]
+    network = ["model=rednet26", *(f"model.options.{option}" for option in options)]
+    argv = [*FASHION, *network, "data.image_size=12", "checkpoint=original.pth"]
+    assert evaluate(*argv, "output_dir=results").code == 0
+    assert_as_in_training(results(), "run")
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        ["data.batch_size=1"],
+        ["data.batch_size=7", "data.num_workers=2"],
+        ["trainer.channels_last=false"],
+        ["trainer.deterministic=true"],
+        [*NETWORK],
+    ],
+)
+def test_how_it_is_computed_makes_no_difference(options, evaluate, trained):
+    assert evaluate(*FASHION, last(trained), *options, "output_dir=results").code == 0
+    assert_as_in_training(results(), trained)
+
+
+def test_half_precision_is_near(evaluate, trained):
+    evaluate(*FASHION, last(trained), "trainer.precision=bf16", "output_dir=results")
+    assert results()["loss"] == pytest.approx(read_metrics(trained)[-1]["val_loss"], rel=0.1)
+
+
+def test_typed_preprocessing_beats_the_checkpoints(evaluate, trained):
+    argv = [*FASHION, last(trained)]
+    evaluate(*argv, "data.image_size=40", "data.mean=[0.2]", "output_dir=results")
+    config = validate(yaml.safe_load(Path("results/evaluation.yaml").read_text()))
+    assert (config.data.image_size, config.data.mean) == (40, [0.2])
+    evaluate(*argv, "output_dir=plain")
+    config = validate(yaml.safe_load(Path("plain/evaluation.yaml").read_text()))
+    assert (config.data.image_size, config.data.mean) == (32, [0.286])
+    assert results()["loss"] != results("plain")["loss"]
+
+
+def test_what_was_evaluated_is_written_down(evaluate, trained):
+    evaluate(*FASHION, last(trained), "output_dir=results")
+    text = Path("results/evaluation.yaml").read_text()
+    config = validate(yaml.safe_load(text))
+    assert to_yaml(config) == text
+    assert config.model.name == "test_resnet"
+    assert config.checkpoint == f"{trained}/checkpoints/last.pt"
+
+
+def test_a_folder_of_classes_is_split_as_in_training(evaluate, train_tiny, make_pictures):
+    """Otherwise training pictures would be among those that test the network."""
+    root = make_pictures("pictures", ["cat", "dog"], 8)
+    data = ["data=image_folder", f"data.root={root}", "data.val_samples=null"]
+    trained_with = ["seed=3", "data.val_fraction=0.5", "optimizer.lr=40"]
+    assert train_tiny(*data, *trained_with, "output_dir=run").code == 0
+    evaluate(*data, last("run"), "output_dir=results")
+    assert results()["samples"] == 8
+    assert_as_in_training(results(), "run")
+    evaluate(*data, last("run"), "seed=4", "data.val_fraction=0.25", "output_dir=typed")
+    assert results("typed")["samples"] == 4
+
+
+@pytest.mark.parametrize("flat", [False, True])
+def test_imagenet_needs_no_training_half(flat, evaluate, imagenet, flatten, save_network):
+    if flat:
+        flatten(imagenet)
+    for path in sorted((imagenet / "train").rglob("*"), reverse=True):
+        path.rmdir() if path.is_dir() else path.unlink()
+    (imagenet / "train").rmdir()
+    argv = ["data=imagenet", f"data.root={imagenet}", *NETWORK, "data.image_size=32"]
+    done = evaluate(*argv, f"checkpoint={save_network()}", "output_dir=results")
+    assert done.code == 0
+    seen = {row["class"]: row["samples"] for row in rows() if row["samples"] != "0"}
+    assert seen == {"n01443537": "2", "n02123045": "2", "n07753592": "2"}
+    assert [row["class"] for row in rows()] == list(imagenet_synsets())
+
+
+@pytest.fixture
+def save_network():
+    def save(**options):
+        torch.manual_seed(0)
+        torch.save(timm.create_model("test_resnet", **options).state_dict(), "weights.pt")
+        return "weights.pt"
+
+    return save
+
+
+def test_the_run_that_it_evaluates_stays_as_it_is(evaluate, train_tiny, files_in):
+    train_tiny("output_dir=run")
+    before = files_in(Path("run"))
+    evaluate(*FASHION, last("run"), "output_dir=run")
+    after = files_in(Path("run"))
+    assert before.items() <= after.items()
+    assert "evaluation.json" in after
+
+
+def test_results_have_a_folder_of_their_own_by_default(evaluate, trained, work_folder):
+    done = evaluate(*FASHION, last(trained))
+    (folder,) = Path("runs").iterdir()
+    assert folder.name.startswith("evaluate-test_resnet-fashion_mnist-2")
+    assert done.last_line.endswith(f" {folder}")
+    assert [path.name for path in work_folder.iterdir()] == ["runs"]
+
+
+def test_a_network_that_has_diverged(evaluate, trained):
+    tensors = weights(trained)
+    tensors["fc.bias"][0] = float("nan")
+    torch.save(tensors, "nan.pt")
+    done = evaluate(*FASHION, *NETWORK, "checkpoint=nan.pt", "output_dir=results")
+    assert done.code == 0
+    assert "loss nan" in done.out
+    assert results()["loss"] is None
+
+
+@pytest.fixture
+def damaged(make_pictures):
+    """A folder of classes with two files that are no pictures."""
+    root = make_pictures("pictures", ["cat", "dog"], 4)
+    (root / "cat" / "0.png").write_bytes(b"no picture")
+    (root / "dog" / "3.png").write_bytes((root / "dog" / "3.png").read_bytes()[:200])
+    return root
+
+
+@pytest.fixture
+def evaluate_damaged(evaluate, damaged, save_network):
+    data = ["data=image_folder", f"data.root={damaged}", "data.val_fraction=1"]
+    network = [*NETWORK, "data.image_size=32", f"checkpoint={save_network(num_classes=2)}"]
+    return lambda *argv: evaluate(*data, *network, *argv, "output_dir=results")
+
+
+def test_unreadable_images_are_an_error_after_the_results(evaluate_damaged, damaged):
+    error = evaluate_damaged().error
+    names = [f"{damaged}/cat/0.png", f"{damaged}/dog/3.png"]
+    assert error.startswith("2 image(s) cannot be read: ")
+    assert all(name in error for name in names)
+    assert [name for name, _ in results()["unreadable"]] == names
+    assert [row["samples"] for row in rows()] == ["3", "3"]
+
+
+def test_unreadable_images_are_left_out_on_demand(evaluate_damaged):
+    done = evaluate_damaged("data.on_unreadable=skip")
+    assert (done.code, done.err) == (0, "")
+    assert "2 images could not be read; evaluation.json has them" in done.out
+    assert results()["samples"] == 6
+
+
+def test_nothing_readable_at_all(evaluate_damaged, damaged):
+    for path in damaged.rglob("*.png"):
+        path.write_bytes(b"")
+    error = evaluate_damaged("data.on_unreadable=skip").error
+    assert error.startswith("8 image(s) cannot be read: ")
+    assert not Path("results").exists()

@@ -1,0 +1,177 @@
+"""What the training command does, and what it leaves behind."""
+
+import re
+from importlib.metadata import version
+from pathlib import Path
+
+import pytest
+import timm
+import torch
+import yaml
+from PIL import Image
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+from rednet.compose import CONFIGS, compose
+from rednet.config import to_yaml, validate
+from rednet.data import imagenet_synsets
+from rednet.training.metrics import read_metrics
+
+EXPERIMENTS = sorted(path.stem for path in (CONFIGS / "experiment").glob("*.yaml"))
+METRICS = "epoch update lr train_loss val_loss val_top1 val_top5 images_per_second seconds".split()
+PREPROCESSING = ["image_size", "crop_pct", "interpolation", "mean", "std"]
+NAMES = ["last.pt", "best.pt"]
+SMALL = ["data.batch_size=4", "data.num_workers=0", "data.train_samples=8", "data.val_samples=4"]
+
+
+def load(path):
+    return torch.load(path, weights_only=True)
+
+
+@pytest.mark.parametrize("experiment", EXPERIMENTS)
+def test_every_experiment_runs_one_update(experiment, train, imagenet):
+    argv = [f"experiment={experiment}", *SMALL, "trainer.max_updates=1", "trainer.device=cpu"]
+    if compose("train", argv).data.name == "imagenet":
+        argv += [f"data.root={imagenet}", "data.image_size=32"]
+        argv += ["model=rednet26", "model.options.width=0.25"]
+    done = train(*argv, "output_dir=run")
+    assert (done.code, done.err) == (0, "")
+    (line,) = read_metrics(Path("run"))
+    assert line["update"] == 1
+    assert line["train_loss"] > 0
+
+
+def test_the_papers_learning_rate_is_scaled_and_said(train, imagenet):
+    options = ["model=rednet26", "model.options.width=0.25", "data.image_size=32"]
+    where = [f"data.root={imagenet}", "trainer.device=cpu", "output_dir=run"]
+    done = train("experiment=paper", *options, *SMALL, *where, "trainer.max_updates=2")
+    assert "lr 0.0015625 = 0.8 x 4 / 2048 at global batch 4; 130 epochs of 2 updates" in done.out
+    first = 0.8 * 4 / 2048 * 0.25
+    assert read_metrics(Path("run"))[0]["lr"] == pytest.approx(first * (1 + 3 / 10))
+
+
+def test_a_run_leaves_these_files_and_no_others(trained, files_in):
+    files = set(files_in(trained))
+    (board,) = (name for name in files if name.startswith("tensorboard/events.out."))
+    kept = {load(trained / "checkpoints" / name)["metrics"]["epoch"] for name in NAMES}
+    assert files == {
+        board,
+        *(f"checkpoints/{name}" for name in NAMES),
+        *(f"checkpoints/epoch-{epoch:04d}.pt" for epoch in kept),
+        *("config.yaml", "curves.png", "metrics.jsonl"),
+    }
+    with Image.open(trained / "curves.png") as image:
+        assert image.width > 1000
+
+
+def test_metrics_have_a_line_for_each_epoch(trained):
+    lines = read_metrics(trained)
+    assert [list(line) for line in lines] == [METRICS, METRICS]
+    assert [(line["epoch"], line["update"]) for line in lines] == [(1, 2), (2, 4)]
+    assert all(0 <= line["val_top1"] <= line["val_top5"] <= 100 for line in lines)
+
+
+def test_tensorboard_has_the_curves(trained):
+    board = EventAccumulator(str(trained / "tensorboard")).Reload()
+    assert {"train/loss", "train/lr", "train/grad_norm", "val/loss", "val/top1"} <= {
+        *board.Tags()["scalars"]
+    }
+    assert [point.step for point in board.Scalars("val/top1")] == [2, 4]
+
+
+def test_the_configuration_of_a_run_can_be_run_again(trained):
+    text = (trained / "config.yaml").read_text()
+    config = validate(yaml.safe_load(text))
+    assert to_yaml(config) == text
+    assert (config.model.name, config.data.train_samples) == ("test_resnet", 8)
+
+
+def test_what_a_checkpoint_holds(trained):
+    checkpoint = load(trained / "checkpoints" / "last.pt")
+    assert checkpoint.keys() == {
+        *("format", "model", "state_dict", "preprocessing", "class_names", "config"),
+        *("metrics", "versions", "train_state"),
+    }
+    assert checkpoint["model"] == {"name": "test_resnet", "options": {}}
+    assert list(checkpoint["preprocessing"]) == PREPROCESSING
+    assert checkpoint["class_names"][0] == "T-shirt/top"
+    assert checkpoint["config"] == (trained / "config.yaml").read_text()
+    assert checkpoint["metrics"] == read_metrics(trained)[-1]
+    assert checkpoint["versions"]["torch"] == version("torch")
+    assert {"optimizer", "scaler", "epoch", "update", "random"} <= checkpoint["train_state"].keys()
+
+
+def test_best_is_the_epoch_with_the_highest_top1(trained):
+    scores = [line["val_top1"] for line in read_metrics(trained)]
+    best = load(trained / "checkpoints" / "best.pt")
+    assert best["metrics"]["epoch"] == 1 + scores.index(max(scores))
+    assert load(trained / "checkpoints" / "last.pt")["metrics"]["epoch"] == 2
+
+
+def test_timm_reads_a_checkpoint_averaged_weights_first(train_tiny):
+    assert train_tiny("trainer.ema_decay=0.9", "output_dir=run").code == 0
+    checkpoint = load("run/checkpoints/last.pt")
+    weights = timm.models.load_state_dict("run/checkpoints/last.pt")
+    timm.create_model("test_resnet", num_classes=10, in_chans=1).load_state_dict(weights)
+    averaged = checkpoint["state_dict_ema"]
+    assert all(torch.equal(weights[key], averaged[key]) for key in averaged)
+    assert not torch.equal(averaged["fc.weight"], checkpoint["state_dict"]["fc.weight"])
+
+
+def test_the_last_line_says_where_and_nothing_else_is_written(train_tiny, work_folder):
+    first, second = train_tiny(), train_tiny()
+    where = r"runs/test_resnet-fashion_mnist-\d{8}-\d{6}(-\d)?"
+    pattern = rf"best top-1 \d+\.\d\d %; log, curves and checkpoints are in ({where})"
+    folders = [re.fullmatch(pattern, done.last_line)[1] for done in (first, second)]
+    assert [path.name for path in work_folder.iterdir()] == ["runs"]
+    assert sorted(str(path) for path in Path("runs").iterdir()) == sorted(folders)
+    assert len(set(folders)) == 2
+
+
+def test_a_run_says_what_it_trains(train_tiny):
+    lines = train_tiny("trainer.log_every=1", "data.train_samples=10").out.splitlines()
+    assert lines[0] == (
+        "test_resnet: 0.37 M parameters; fashion_mnist: 10 training and 10 validation images, "
+        "10 classes; cpu"
+    )
+    assert lines[1] == "lr 0.0015625 = 0.8 x 4 / 2048 at global batch 4; 1 epochs of 3 updates"
+    assert len(lines) == 7
+    for line in lines[2:5]:
+        pattern = r"epoch 1/1  loss \d\.\d{4}  norm \d+\.\d\d  \d+ images/s  \d\d:\d\d left"
+        assert re.fullmatch(pattern, line)
+    assert re.fullmatch(r"epoch 1  lr .*  train loss .*  top-1 .*  images/s \d+ .*", lines[5])
+
+
+@pytest.mark.parametrize("flat", [False, True])
+def test_imagenet_labels_are_the_standard_positions(flat, train, imagenet, flatten):
+    if flat:
+        flatten(imagenet)
+    argv = ["model=timm", "model.name=test_resnet", "data=imagenet", f"data.root={imagenet}"]
+    size = ["data.image_size=32", "data.batch_size=4", "data.num_workers=0", "schedule.epochs=5"]
+    done = train(*argv, *size, "trainer.device=cpu", "trainer.max_updates=1", "output_dir=run")
+    assert "12 training and 6 validation images, 1000 classes" in done.out
+    checkpoint = load("run/checkpoints/last.pt")
+    assert checkpoint["class_names"] == list(imagenet_synsets())
+    assert checkpoint["state_dict"]["fc.weight"].shape[0] == 1000
+
+
+def test_imagenet_is_found_by_the_environment(train, imagenet, monkeypatch):
+    monkeypatch.setenv("IMAGENET_ROOT", str(imagenet))
+    argv = ["model=timm", "model.name=test_resnet", "data.image_size=32", *SMALL]
+    done = train(*argv, "trainer.device=cpu", "trainer.max_updates=1", "output_dir=run")
+    assert done.code == 0
+    assert "imagenet: 8 training" in done.out
+
+
+@pytest.mark.parametrize("has_val", [False, True])
+def test_any_folder_of_classes(has_val, train_tiny, make_pictures):
+    root = make_pictures("pictures/train" if has_val else "pictures", ["cat", "dog"], 5)
+    if has_val:
+        root = make_pictures("pictures/val", ["cat", "dog"], 3).parent
+    sizes = ["data.train_samples=null", "data.val_samples=null"]
+    done = train_tiny("data=image_folder", f"data.root={root}", *sizes, "output_dir=run")
+    counts = "10 training and 6" if has_val else "8 training and 2"
+    assert f"image_folder: {counts} validation images, 2 classes" in done.out
+    checkpoint = load("run/checkpoints/last.pt")
+    assert checkpoint["class_names"] == ["cat", "dog"]
+    assert checkpoint["state_dict"]["fc.weight"].shape[0] == 2
+    assert checkpoint["state_dict"]["conv1.0.weight"].shape[1] == 3
