@@ -18,11 +18,9 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from rednet.compose import CONFIGS, Request, read
-from rednet.config import Config, validate
-from rednet.config_errors import ConfigError
+from rednet.config import CONFIGS, Config, ConfigError, Request, read, validate
+from rednet.config.overrides import one_line
 from rednet.errors import InputError
-from rednet.overrides import one_line
 
 Command = Callable[[Config, frozenset[str]], None]
 

@@ -5,9 +5,18 @@ from typing import Any
 import pytest
 import yaml
 
-from rednet.compose import CONFIGS, compose
-from rednet.config import Config, RedNetOptions, find_problems, legal_keys, to_yaml, validate
-from rednet.config_errors import ConfigError, leaves
+from rednet.config import (
+    CONFIGS,
+    Config,
+    ConfigError,
+    RedNetOptions,
+    compose,
+    find_problems,
+    legal_keys,
+    to_yaml,
+    validate,
+)
+from rednet.config.problems import leaves
 from rednet.errors import InputError
 
 EXPERIMENTS = sorted(path.stem for path in (CONFIGS / "experiment").glob("*.yaml"))

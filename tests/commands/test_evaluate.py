@@ -17,6 +17,8 @@ from rednet.training.metrics import read_metrics
 
 FASHION = ["data=fashion_mnist", "data.val_samples=10"]
 NETWORK = ["model=timm", "model.name=test_resnet"]
+IMAGE_SIZE = "data.image_size=32"  # which a bare state dict does not know
+SAFE = "a.safetensors"
 
 
 def results(folder="results"):
@@ -78,26 +80,20 @@ def test_averaged_weights_come_first(evaluate, train_tiny):
     evaluate(*FASHION, last("run"), "output_dir=results")
     assert_as_in_training(results(), "run")
     torch.save(weights("run"), "raw.pt")
-    evaluate(*FASHION, *NETWORK, "checkpoint=raw.pt", *like_training(), "output_dir=raw")
+    evaluate(*FASHION, *NETWORK, "checkpoint=raw.pt", IMAGE_SIZE, "output_dir=raw")
     assert results("raw")["loss"] != results()["loss"]
-
-
-def like_training():
-    """The keys that a bare state dict does not know."""
-    return ["data.image_size=32"]
 
 
 def save_safetensors(tensors, path):
     save_file({key: tensor.contiguous() for key, tensor in tensors.items()}, path)
 
 
-@pytest.mark.parametrize("save", [torch.save, save_safetensors])
-def test_a_bare_state_dict_needs_the_networks_name(save, evaluate, trained):
-    save(weights(trained), "weights.file")
-    argv = [*FASHION, *like_training(), "checkpoint=weights.file", "output_dir=results"]
-    assert evaluate(*argv).error == (
-        "checkpoint=weights.file does not say which network it is of: give it, e.g. model=rednet50"
-    )
+@pytest.mark.parametrize(("save", "name"), [(torch.save, "a.pth"), (save_safetensors, SAFE)])
+def test_a_bare_state_dict_needs_the_networks_name(save, name, evaluate, trained):
+    save(weights(trained), name)
+    argv = [*FASHION, IMAGE_SIZE, f"checkpoint={name}", "output_dir=results"]
+    unnamed = evaluate(*argv).error
+    assert unnamed.startswith(f"checkpoint={name} does not say which network it is of: give it")
     assert evaluate(*argv, *NETWORK).code == 0
     assert_as_in_training(results(), trained)
 
@@ -177,7 +173,7 @@ def test_imagenet_needs_no_training_half(flat, evaluate, imagenet, flatten, save
     for path in sorted((imagenet / "train").rglob("*"), reverse=True):
         path.rmdir() if path.is_dir() else path.unlink()
     (imagenet / "train").rmdir()
-    argv = ["data=imagenet", f"data.root={imagenet}", *NETWORK, "data.image_size=32"]
+    argv = ["data=imagenet", f"data.root={imagenet}", *NETWORK, IMAGE_SIZE]
     done = evaluate(*argv, f"checkpoint={save_network()}", "output_dir=results")
     assert done.code == 0
     seen = {row["class"]: row["samples"] for row in rows() if row["samples"] != "0"}
@@ -234,7 +230,7 @@ def damaged(make_pictures):
 @pytest.fixture
 def evaluate_damaged(evaluate, damaged, save_network):
     data = ["data=image_folder", f"data.root={damaged}", "data.val_fraction=1"]
-    network = [*NETWORK, "data.image_size=32", f"checkpoint={save_network(num_classes=2)}"]
+    network = [*NETWORK, IMAGE_SIZE, f"checkpoint={save_network(num_classes=2)}"]
     return lambda *argv: evaluate(*data, *network, *argv, "output_dir=results")
 
 

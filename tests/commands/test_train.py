@@ -11,13 +11,22 @@ import yaml
 from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from rednet.compose import CONFIGS, compose
-from rednet.config import to_yaml, validate
+from rednet.config import CONFIGS, compose, to_yaml, validate
 from rednet.data import imagenet_synsets
 from rednet.training.metrics import read_metrics
 
 EXPERIMENTS = sorted(path.stem for path in (CONFIGS / "experiment").glob("*.yaml"))
-METRICS = "epoch update lr train_loss val_loss val_top1 val_top5 images_per_second seconds".split()
+METRICS = [
+    "epoch",
+    "update",
+    "lr",
+    "train_loss",
+    "val_loss",
+    "val_top1",
+    "val_top5",
+    "images_per_second",
+    "seconds",
+]
 PREPROCESSING = ["image_size", "crop_pct", "interpolation", "mean", "std"]
 NAMES = ["last.pt", "best.pt"]
 SMALL = ["data.batch_size=4", "data.num_workers=0", "data.train_samples=8", "data.val_samples=4"]

@@ -126,6 +126,20 @@ def test_inside_a_checkpoint(pair, use_reentrant, backward, record):
         assert kernels.generated == 2
 
 
+def test_a_checkpoint_around_it_still_keeps_its_own_input_alone(pair):
+    layer = pair()[0]
+    inside = []
+
+    def block(x):
+        x = x * 2
+        inside.append(StorageWeakRef(x.untyped_storage()))
+        return layer(x)
+
+    output = checkpoint(block, torch.randn(2, 32, 7, 6, requires_grad=True), use_reentrant=False)
+    assert inside[0].expired()
+    output.sum().backward()
+
+
 def test_inside_of_somebodys_hooks(pair, backward):
     x = torch.randn(2, 32, 7, 6)
     recomputing, keeping = pair()

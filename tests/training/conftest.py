@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from rednet.assembly.training import build_trainer
-from rednet.compose import compose
+from rednet.config import compose
 from rednet.runtime import Runtime
 from rednet.training.trainer import Trainer
 

@@ -13,7 +13,7 @@ import torch
 from torchvision.ops.misc import FrozenBatchNorm2d
 
 from rednet.assembly.training import build_trainer
-from rednet.compose import compose
+from rednet.config import compose
 from rednet.runtime import start_runtime
 from rednet.training.step import NonFiniteError
 

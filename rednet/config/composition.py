@@ -19,11 +19,11 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
-from rednet.config import Config, find_problems, legal_keys, validate
-from rednet.config_errors import ConfigError, suggestion
-from rednet.overrides import jobs, named_keys, one_line, parse, search_path, values
+from rednet.config.overrides import jobs, named_keys, one_line, parse, search_path, values
+from rednet.config.problems import ConfigError, suggestion
+from rednet.config.schema import Config, find_problems, legal_keys, validate
 
-CONFIGS = Path(__file__).with_name("configs")
+CONFIGS = Path(__file__).parents[1] / "configs"
 
 _COMPOSITION_ERRORS = (HydraException, OmegaConfBaseException, YAMLError, ValueError)
 

@@ -12,8 +12,8 @@ from omegaconf import OmegaConf
 from pydantic import ConfigDict, StrictBool, StrictStr, TypeAdapter, model_validator
 from pydantic.dataclasses import dataclass
 
-from rednet.config_errors import ConfigError, missing, schema_problems, show, unset, without_unset
-from rednet.config_types import (
+from rednet.config.problems import ConfigError, missing, schema_problems, show, unset, without_unset
+from rednet.config.types import (
     BelowOne,
     BlocksPerStage,
     Count,

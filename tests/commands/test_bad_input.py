@@ -1,0 +1,241 @@
+"""Whatever is wrong with the input: one clear line, exit code 2, no traceback, nothing written."""
+
+import pickle
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import timm
+import torch
+
+ROOT = Path(__file__).parents[2]
+EVALUATE = ["data=fashion_mnist", "data.val_samples=10", "model=timm", "model.name=test_resnet"]
+
+
+class Dangerous:
+    def __reduce__(self):
+        return (Path.touch, (Path("code-was-run"),))
+
+
+def picture(path):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(b"")  # its name is enough
+
+
+LAYOUTS = {
+    "empty": [],
+    "file": ["file"],
+    "flat": ["flat/0.png"],
+    "text": ["text/cat/readme.txt"],
+    "hole": ["hole/cat/0.png", "hole/dog/readme.txt"],
+    "single": ["single/cat/0.png", "single/dog/0.png"],
+    "more": ["more/train/cat/0.png", "more/val/cat/0.png", "more/val/dog/0.png"],
+    "trainless": ["trainless/val/n01440764/0.png"],
+    "valless": ["valless/train/n01440764/0.png"],
+    "emptyval": ["emptyval/train/n01440764/0.png", "emptyval/val/readme.txt"],
+    "named": ["named/train/tench/0.png", "named/val/tench/0.png"],
+    "strange": ["strange/train/n01440764/0.png", "strange/val/holiday.JPEG"],
+}
+
+
+@pytest.fixture
+def layouts(work_folder):
+    (work_folder / "empty").mkdir()
+    for path in (work_folder / name for names in LAYOUTS.values() for name in names):
+        picture(path)
+
+
+DATA = [
+    ("imagenet", None, "data=imagenet needs a folder: give data.root=FOLDER or set $IMAGENET_ROOT"),
+    ("imagenet", "missing", "ImageNet folder missing is not there: expected train/ and val/"),
+    ("imagenet", "file", "ImageNet folder file is not there"),
+    ("imagenet", "empty", "empty has no folder train: expected empty/train/<synset>/*.JPEG"),
+    ("imagenet", "trainless", "trainless has no folder train"),
+    ("imagenet", "valless", "valless has no folder val: expected valless/val/<synset>/*.JPEG or"),
+    ("imagenet", "emptyval", "data folder emptyval/val has no class folders"),
+    ("imagenet", "named", "named/train has folders that are none of the 1000 ImageNet synsets"),
+    ("imagenet", "strange", "strange/val/holiday.JPEG is none of the 50,000 validation images"),
+    ("image_folder", "missing", "data folder missing cannot be read: No such file or directory"),
+    ("image_folder", "file", "data folder file cannot be read: Not a directory"),
+    ("image_folder", "empty", "data folder empty is empty: expected empty/<class>/<image>"),
+    ("image_folder", "flat", "data folder flat has no class folders: expected flat/<class>"),
+    ("image_folder", "text", "class folders without images in text: cat; add images ("),
+    ("image_folder", "hole", "class folders without images in hole: dog; add images ("),
+    ("image_folder", "single", "single has one image in each class, none to validate with"),
+    ("image_folder", "more", "classes in more/val that more/train lacks: dog"),
+    ("fashion_mnist", "missing", "data folder missing is not there: expected a folder of IDX"),
+    ("fashion_mnist", "empty", "data folder empty has neither train-images-idx3-ubyte nor"),
+]
+
+
+@pytest.mark.parametrize(("data", "root", "line"), DATA, ids=lambda value: str(value)[:30])
+def test_data_folders(data, root, line, train_tiny, layouts):
+    argv = [] if root is None else [f"data.root={root}"]
+    assert train_tiny(f"data={data}", *argv).error.startswith(line)
+    assert not Path("runs").exists()
+
+
+SETTINGS = [
+    (["model=rednet27"], "unknown choice 'model=rednet27': did you mean 'rednet26'?"),
+    (["model.name=resnet51"], "model.name=resnet51: timm has no such model; did you mean resnet50"),
+    (["model.options.depth=3"], "model test_resnet with options {'depth': 3}: ResNet.__init__() "),
+    (["optimizer.lrr=1"], "unknown key 'optimizer.lrr': did you mean 'optimizer.lr'?"),
+    (["optimizer.lr=fast"], 'optimizer.lr: must be a number, got "fast"'),
+    (["optimizer.lr=-1"], "optimizer.lr: must be greater than 0, got -1"),
+    (["data.batch_size=0"], "data.batch_size: must be at least 1, got 0"),
+    (["optimizer.name=sgdd"], "optimizer.name=sgdd: timm has no such optimizer; did you mean sgd"),
+    (["optimizer.name=adahessian"], "optimizer.name=adahessian: needs second derivatives"),
+    (["optimizer.name=fusedsgd"], "optimizer.name=fusedsgd: CUDA required for APEX optimizers"),
+    (["data.batch_size=9"], "batch_size 9 x accumulate 1 x 1 process(es) = 9 is more than the 8"),
+    (["trainer.accumulate=3"], "batch_size 4 x accumulate 3 x 1 process(es) = 12 is more than"),
+    (["data.train_samples=10001"], "data.train_samples=10001: there are only 10000 images"),
+    (["data.val_samples=2001"], "data.val_samples=2001: there are only 2000 images"),
+    (["augment.auto_augment=best"], "auto_augment 'best' is no policy of timm's: try rand-m9"),
+    (["output_dir=file/run"], "output_dir=file/run: cannot be written: Not a directory"),
+    (["output_dir=file"], "output_dir=file: cannot be written: File exists"),
+    (["trainer.device=mps"], "trainer.device=mps: not on this machine, or not in this build of"),
+    (["trainer.device=gpu"], "trainer.device: must be auto, cpu, cuda, cuda:1, mps or xpu, got"),
+    (["trainer.sync_bn=true"], "trainer.sync_bn=true: torch synchronises statistics on GPUs only"),
+    (["checkpoint=missing.pt"], "checkpoint=missing.pt: no such file"),
+    (["resume=missing.pt"], "resume=missing.pt: no such file"),
+    (["optimizer.lr=1e30", "schedule.epochs=9", "trainer.clip_grad=null"], "the loss is nan; the"),
+    (["model.options.features_only=true"], "model test_resnet with these options gives no logits"),
+    (["model.name=test_vit"], "model test_vit fails on pictures of 1x32x32: Input height (32) "),
+]
+
+
+@pytest.mark.parametrize(("argv", "line"), SETTINGS, ids=lambda value: value[0][:40])
+def test_settings(argv, line, train_tiny):
+    Path("file").touch()
+    assert train_tiny(*argv).error.startswith(line)
+
+
+def test_checkpointing_of_a_network_that_knows_none(train_tiny):
+    argv = ["model.name=test_nfnet", "trainer.checkpoint_activations=true"]
+    model = timm.create_model("test_nfnet")
+    if hasattr(model, "set_grad_checkpointing"):
+        assert train_tiny(*argv).code == 0
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="has a GPU")
+@pytest.mark.parametrize("device", ["cuda", "cuda:3"])
+def test_a_gpu_that_is_not_there(device, train_tiny, evaluate):
+    line = f"trainer.device={device}: this machine has 0 CUDA devices; trainer.device=cpu runs"
+    assert train_tiny(f"trainer.device={device}").error.startswith(line)
+
+
+REDNET = [
+    (["model.options.kernel_size=4"], "model.options.kernel_size: must be odd"),
+    (["model.options.group_channels=7"], "model rednet26 with options {'group_channels': 7}: "),
+    (["model.options.generator_options={softmax: true}"], "model rednet26 with options {'gener"),
+    (["model.options.norm_layer=batch"], "model rednet26 with options {'norm_layer': 'batch'}: "),
+    (["model.options.num_classes=3"], "model.options.num_classes: follows the data, leave it out"),
+    (["model.options.stem=small", "model.options.width=0.001"], "model rednet26 with options {'s"),
+]
+
+
+@pytest.mark.parametrize(("argv", "line"), REDNET, ids=lambda value: value[0][:50])
+def test_options_of_rednet(argv, line, train):
+    assert train("model=rednet26", "data=fashion_mnist", *argv).error.startswith(line)
+
+
+def save_unsafe(path):
+    torch.save({"state_dict": {"a": torch.ones(1)}, "x": Dangerous()}, path)
+
+
+def save_pickle(path):
+    path.write_bytes(pickle.dumps(Dangerous()))
+
+
+def save_truncated(path):
+    torch.save(network(), path)
+    path.write_bytes(path.read_bytes()[:-1000])
+
+
+def network(**options):
+    options = {"num_classes": 10, "in_chans": 1, **options}
+    name = options.pop("name", "test_resnet")
+    return timm.create_model(name, **options).state_dict()
+
+
+def saving(**options):
+    return lambda path: torch.save(network(**options), path)
+
+
+UNSAFE = "cannot be loaded safely (it holds more than tensors and plain values"
+CHECKPOINTS = [
+    (lambda path: path.mkdir(), "no such file"),
+    (lambda path: path.write_bytes(b""), "damaged or cut short, or no checkpoint at all"),
+    (lambda path: path.write_text("my weights\n"), "damaged or cut short, or no checkpoint at all"),
+    (save_truncated, "damaged or cut short, or no checkpoint at all"),
+    (save_unsafe, UNSAFE),
+    (save_pickle, UNSAFE),
+    (lambda path: torch.save(timm.create_model("test_resnet"), path), UNSAFE),
+    (lambda path: torch.save({"epoch": 3}, path), "holds no state dict"),
+    (lambda path: torch.save([torch.ones(1)], path), "holds no state dict"),
+    (lambda path: torch.save({"state_dict": {"fc.bias": 3}}, path), "holds no state dict"),
+    (saving(name="test_efficientnet"), "not of this network: 92 missing (bn1.bias, bn1.num_batch"),
+    (saving(in_chans=3), "not of this network: 1 misshapen (conv1.0.weight (16, 3, 3, 3) for"),
+]
+
+
+@pytest.mark.parametrize(("save", "line"), CHECKPOINTS)
+def test_checkpoints(save, line, train_tiny, evaluate, work_folder):
+    save(work_folder / "file.pt")
+    expected = f"checkpoint=file.pt: {line}"
+    assert train_tiny("checkpoint=file.pt").error.startswith(expected)
+    assert evaluate(*EVALUATE, "checkpoint=file.pt").error.startswith(expected)
+    assert [path.name for path in work_folder.iterdir()] == ["file.pt"]
+
+
+def test_what_evaluation_needs_and_does_not_use(evaluate, trained):
+    last = f"checkpoint={trained}/checkpoints/last.pt"
+    assert evaluate(*EVALUATE).error == "checkpoint=FILE is needed: the weights to evaluate"
+    assert evaluate(*EVALUATE, last, "optimizer.lr=1").error == (
+        "optimizer.lr: this command does not use it"
+    )
+    assert evaluate(*EVALUATE[:2], last, "model=rednet26").error == (
+        f"{last} is of test_resnet, not of model=rednet26: leave model out"
+    )
+
+
+def test_labels_that_do_not_fit_the_classes(evaluate, trained, make_pictures):
+    last = f"checkpoint={trained}/checkpoints/last.pt"
+    names = [f"class{number}" for number in range(10)]
+    root = make_pictures("ten", names, 2)
+    assert evaluate("data=image_folder", f"data.root={root}", last).error == (
+        f"{last} knows 10 classes, of which number 0 is 'T-shirt/top', in the data it is "
+        "'class0': evaluate it on data with its own"
+    )
+    torch.save(network(num_classes=7), "seven.pt")
+    assert evaluate(*EVALUATE, "checkpoint=seven.pt").error == (
+        "checkpoint=seven.pt: its classifier has 7 classes, the data 10: evaluate it on data "
+        "with its own classes"
+    )
+
+
+def test_weights_to_be_fetched_without_a_network(train_tiny, monkeypatch):
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    error = train_tiny("model.options.pretrained=true").error
+    assert error.startswith("model test_resnet with options {'pretrained': True}: ")
+
+
+PROGRAMS = [
+    ["train.py"],
+    ["-m", "rednet", "train"],
+    ["scripts/evaluate.py"],
+    ["-m", "rednet", "evaluate"],
+]
+
+
+@pytest.mark.parametrize("program", PROGRAMS, ids=lambda program: program[-1])
+def test_programs_end_with_code_2_and_no_traceback(program, tmp_path):
+    program = [str(ROOT / program[0]) if program[0].endswith(".py") else program[0], *program[1:]]
+    argv = ["data=fashion_mnist", "checkpoint=missing.pt", "trainer.device=cpu"]
+    done = subprocess.run(
+        [sys.executable, *program, *argv], cwd=tmp_path / "work", capture_output=True, text=True
+    )
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == "error: checkpoint=missing.pt: no such file\n"
+    assert list((tmp_path / "work").iterdir()) == []

@@ -1,0 +1,162 @@
+"""Going on with a run, starting from weights, and never losing what was saved."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from rednet.training.metrics import read_metrics
+
+
+def weights(run, name="last.pt"):
+    return torch.load(Path(run) / "checkpoints" / name, weights_only=True)["state_dict"]
+
+
+def epochs(run):
+    return [line["epoch"] for line in read_metrics(Path(run))]
+
+
+def assert_equal(one, other):
+    assert one.keys() == other.keys()
+    assert all(torch.equal(one[key], other[key]) for key in one)
+
+
+@pytest.mark.parametrize("resume", ["auto", "run", "run/checkpoints/last.pt"])
+def test_a_run_goes_on_where_it_stopped(resume, train_tiny):
+    train_tiny("schedule.epochs=2", "output_dir=whole")
+    train_tiny("output_dir=run")
+    done = train_tiny("schedule.epochs=2", "output_dir=run", f"resume={resume}")
+    assert done.out.startswith("resumed after epoch 1 from run/checkpoints/last.pt\n")
+    assert epochs("run") == epochs("whole") == [1, 2]
+    assert_equal(weights("run"), weights("whole"))
+
+
+def test_a_finished_run_has_nothing_left_to_do(train_tiny, files_in):
+    train_tiny("output_dir=run")
+    before = files_in(Path("run"))
+    done = train_tiny("output_dir=run")
+    assert "nothing left to do after epoch 1" in done.out
+    after = files_in(Path("run"))
+    assert all(after[name] == before[name] for name in before if name != "curves.png")
+
+
+@pytest.mark.parametrize(
+    ("argv", "line"),
+    [
+        (["resume=never"], "output_dir=run already holds a run: choose another folder, or go on"),
+        (["resume=other"], "output_dir=run already holds a run: choose another folder, or go on"),
+        (["model.name=test_efficientnet"], "run/checkpoints/last.pt is of another run: its model"),
+        (["optimizer=adamw"], "run/checkpoints/last.pt is of another run: its optimizer is {'name"),
+        (["optimizer.decay_all=false"], "run/checkpoints/last.pt is of another run: its optimizer"),
+    ],
+)
+def test_a_folder_that_holds_another_run_keeps_it(argv, line, train_tiny, files_in):
+    for folder in ("run", "other"):
+        train_tiny(f"output_dir={folder}")
+    before = files_in(Path())
+    done = train_tiny("schedule.epochs=2", "output_dir=run", *argv)
+    assert done.error.startswith(line)
+    assert files_in(Path()) == before
+
+
+def test_a_folder_with_other_classes_is_another_run(train_tiny, make_pictures):
+    train_tiny("output_dir=run", "data.mean=[0.5,0.5,0.5]", "data.std=[0.5,0.5,0.5]")
+    root = make_pictures("pictures", [f"class{number}" for number in range(10)])
+    done = train_tiny("data=image_folder", f"data.root={root}", "output_dir=run")
+    assert "run/checkpoints/last.pt is of another run: its class_names is ['T-shirt" in done.error
+
+
+@pytest.mark.parametrize(
+    ("damage", "line"),
+    [
+        (lambda whole: whole[:-1000], "resume=run/checkpoints/last.pt: damaged or cut short"),
+        (lambda whole: b"", "resume=run/checkpoints/last.pt: damaged or cut short"),
+    ],
+)
+def test_a_damaged_checkpoint_is_not_overwritten(damage, line, train_tiny, files_in):
+    train_tiny("output_dir=run")
+    last = Path("run/checkpoints/last.pt")
+    content = damage(last.read_bytes())
+    last.unlink()
+    last.write_bytes(content)
+    before = files_in(Path())
+    assert train_tiny("schedule.epochs=2", "output_dir=run").error.startswith(line)
+    assert files_in(Path()) == before
+
+
+def test_weights_alone_are_no_run_to_go_on_with(train_tiny, trained):
+    torch.save(weights(trained), "weights.pt")
+    error = train_tiny("resume=weights.pt").error
+    assert error.startswith("resume=weights.pt: holds weights but no state of a run; checkpoint=")
+
+
+def test_starting_from_weights(train_tiny, trained):
+    still = ["optimizer.lr=1e-30", "optimizer.weight_decay=0"]
+    start = f"checkpoint={trained}/checkpoints/best.pt"
+    done = train_tiny(*still, start, "output_dir=run")
+    assert (done.code, epochs("run")) == (0, [1])
+    before, after = weights(trained, "best.pt"), weights("run")
+    moved = {name for name in after if not torch.equal(before[name], after[name])}
+    assert all("running_" in name or "num_batches" in name for name in moved)
+
+
+def test_another_number_of_classes_gets_a_new_classifier(
+    train_tiny, evaluate, trained, make_pictures
+):
+    root = make_pictures("pictures", ["cat", "dog"], 8)
+    data = ["data=image_folder", f"data.root={root}", "data.mean=[0.3]", "data.std=[0.3]"]
+    still = ["optimizer.lr=1e-30", "data.val_samples=null"]
+    checkpoint = f"{trained}/checkpoints/last.pt"
+    done = train_tiny(*data, *still, f"checkpoint={checkpoint}", "output_dir=run")
+    assert done.out.splitlines()[0] == (
+        f"checkpoint={checkpoint}: its classifier has 10 classes, the data 2: "
+        "the classifier starts anew"
+    )
+    before, after = weights(trained), weights("run")
+    assert after["fc.weight"].shape[0] == 2
+    assert torch.equal(before["layer1.0.conv1.weight"], after["layer1.0.conv1.weight"])
+    error = evaluate(*data, f"checkpoint={checkpoint}").error
+    assert error == f"checkpoint={checkpoint} knows 10 classes, the data 2: evaluate it on " + (
+        "data with its own"
+    )
+
+
+@pytest.fixture
+def train_damaged(train, imagenet):
+    """Trains on 12 pictures of which 2 cannot be read, one named `bad.png`."""
+    folder = imagenet / "train" / "n01443537"
+    (folder / "0.png").rename(folder / "bad.png")
+    (folder / "bad.png").write_bytes(b"no picture")
+    (folder / "1.png").write_bytes(b"")
+    network = ["model=timm", "model.name=test_resnet", "schedule=constant", "schedule.epochs=1"]
+    sizes = ["data.image_size=64", "data.batch_size=6", "data.num_workers=0"]
+    fixed = ["data=imagenet", f"data.root={imagenet}", "trainer.device=cpu", "output_dir=run"]
+    return lambda *argv: train(*network, *sizes, *fixed, *argv)
+
+
+def test_unreadable_pictures_are_passed_over_with_warnings(train_damaged, imagenet):
+    done = train_damaged("data.max_unreadable=2")
+    assert (done.code, epochs("run")) == (0, [1])
+    warnings = [line for line in done.out.splitlines() if line.startswith("warning: ")]
+    assert len(warnings) == 2
+    bad = f"{imagenet}/train/n01443537/bad.png"
+    assert any(line.startswith(f"warning: image skipped: {bad} (") for line in warnings)
+
+
+def test_too_many_unreadable_pictures_are_an_error(train_damaged):
+    done = train_damaged("data.max_unreadable=1")
+    assert done.error == (
+        "2 training images could not be read, more than data.max_unreadable=1; "
+        "the warnings name them"
+    )
+
+
+def test_an_unreadable_validation_picture_ends_a_run_that_is_saved(train_damaged, imagenet):
+    folder = imagenet / "val" / "n01443537"
+    (folder / "0.png").write_bytes(b"no picture")
+    done = train_damaged()
+    assert f"1 image(s) cannot be read: {folder}/0.png (" in done.error
+    assert (epochs("run"), Path("run/checkpoints/last.pt").is_file()) == ([1], True)
+    done = train_damaged("data.on_unreadable=skip", "schedule.epochs=2")
+    assert (done.code, epochs("run")) == (0, [1, 2])
+    assert "warning: 1 validation images could not be read" in done.out
