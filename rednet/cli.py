@@ -18,7 +18,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from rednet.config import CONFIGS, Config, ConfigError, Request, read, validate
+from rednet.config import CONFIGS, Config, ConfigError, Request, legal_keys, read, validate
 from rednet.config.overrides import one_line
 from rednet.errors import InputError
 
@@ -135,7 +135,7 @@ def _choose_folders(arguments: Namespace, config_name: str) -> None:
 
 def _without_effect(request: Request, unused: Collection[str]) -> Iterator[str]:
     """No setting is silently ignored: what the user typed must do something."""
-    for key in sorted(request.typed):
+    for key in sorted(request.typed & legal_keys().keys()):
         if any(f"{key}.".startswith(f"{name}.") for name in unused):
             yield f"{key}: this command does not use it"
     for schedule in (config.get("schedule") or {} for config in request.configs):

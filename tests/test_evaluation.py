@@ -1,80 +1,178 @@
-"""Evaluation against a straightforward computation over all samples at once."""
+"""Evaluation against the plainest computation of the same figures."""
+
+import math
 
 import pytest
 import torch
-import torch.nn.functional as F
 from torch import nn
 
-from rednet.data import Batch
+from rednet.data import (
+    Batch,
+    EvalSampler,
+    ImageDataset,
+    Preprocessing,
+    balanced_subset,
+    eval_transform,
+    make_loader,
+    open_fashion_mnist,
+)
 from rednet.errors import InputError
-from rednet.evaluation import evaluate
+from rednet.evaluation import Evaluation, describe_unreadable, evaluate
 from rednet.runtime import Runtime
 
-SAMPLES, CLASSES = 37, 7
-IMAGES = torch.randn(SAMPLES, 1, 4, 4, generator=torch.Generator().manual_seed(0))
-TARGETS = torch.randint(CLASSES - 1, (SAMPLES,), generator=torch.Generator().manual_seed(1))
+
+class Lookup(nn.Module):
+    """Gives the logits that stand in a table at the number that an image is filled with."""
+
+    def __init__(self, table):
+        super().__init__()
+        self.table = nn.Parameter(table)
+
+    def forward(self, images):
+        return self.table[images[:, 0, 0, 0].long()]
 
 
-def network():
-    torch.manual_seed(2)
-    return nn.Sequential(nn.Dropout(0.9), nn.Flatten(), nn.Linear(16, CLASSES))
+def logits_and_targets(samples, classes):
+    generator = torch.Generator().manual_seed(classes)
+    logits = 3 * torch.randn(samples, classes, generator=generator)
+    return logits, torch.randint(classes, (samples,), generator=generator)
 
 
-def batches(size, unreadable=()):
-    for start in range(0, SAMPLES, size):
-        part = slice(start, start + size)
-        indices = torch.arange(SAMPLES)[part]
-        yield Batch(IMAGES[part], TARGETS[part], indices, [])
-    if unreadable:
-        yield Batch(torch.empty(0), TARGETS[:0], TARGETS[:0], list(unreadable))
+def batches_of(targets, batch_size, unreadable=()):
+    """Batches in which sample i is an image of i everywhere, some of them unreadable."""
+    for part in torch.arange(len(targets)).split(batch_size):
+        kept = torch.tensor([i for i in part.tolist() if i not in unreadable], dtype=torch.int64)
+        missing = [(f"{i}.png", "broken") for i in part.tolist() if i in unreadable]
+        images = kept.float().view(-1, 1, 1, 1).expand(-1, 3, 2, 2) if len(kept) else torch.empty(0)
+        yield Batch(images, targets[kept], kept, missing)
 
 
-@pytest.mark.parametrize("size", [1, 5, 36, 37])
-def test_results_are_exact_at_any_batch_size(size):
-    model = network()
-    result = evaluate(model, batches(size), CLASSES, Runtime())
+def plainly(logits, targets):
+    """Loss, top-1 and top-5 in percent, and the confusion matrix, sample after sample."""
+    classes = logits.shape[1]
+    losses, first, five, confusion = [], 0, 0, [[0] * classes for _ in range(classes)]
+    for row, target in zip(logits.double().tolist(), targets.tolist(), strict=True):
+        losses.append(math.log(sum(math.exp(value) for value in row)) - row[target])
+        ranked = sorted(range(classes), key=lambda index: -row[index])
+        first += ranked[0] == target
+        five += target in ranked[:5]
+        confusion[target][ranked[0]] += 1
+    count = len(losses)
+    return sum(losses) / count, 100 * first / count, 100 * five / count, confusion
+
+
+@pytest.mark.parametrize("classes", [2, 5, 7, 40])
+@pytest.mark.parametrize("batch_size", [1, 4, 100])
+@pytest.mark.parametrize("unreadable", [(), (0, 8, 9, 10, 11, 52)])
+def test_it_is_exact(classes, batch_size, unreadable):
+    logits, targets = logits_and_targets(53, classes)
+    batches = batches_of(targets, batch_size, unreadable)
+    result = evaluate(Lookup(logits), batches, classes, Runtime())
+    kept = [index for index in range(53) if index not in unreadable]
+    loss, top1, top5, confusion = plainly(logits[kept], targets[kept])
+    assert result.loss == pytest.approx(loss, rel=1e-6)
+    assert (result.top1, result.top5) == pytest.approx((top1, top5), rel=1e-12)
+    assert result.confusion.tolist() == confusion
+    assert result.samples == len(kept)
+    assert result.unreadable == [(f"{index}.png", "broken") for index in unreadable]
+    assert 100 * int(result.top5_correct.sum()) / len(kept) == pytest.approx(result.top5)
+
+
+@pytest.mark.parametrize(("batch_size", "num_workers"), [(1, 0), (3, 2), (64, 1)])
+def test_batches_and_workers_make_no_difference(batch_size, num_workers):
+    source = balanced_subset(open_fashion_mnist().val, 23)
+    transform = eval_transform(Preprocessing(28, 1.0, "bilinear", (0.286,), (0.353,)))
+    dataset = ImageDataset(source, transform)
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Conv2d(1, 4, 5, stride=3), nn.BatchNorm2d(4), nn.Flatten())
+    model = nn.Sequential(model, nn.Linear(4 * 8 * 8, 10)).eval()
+    loader = make_loader(dataset, EvalSampler(23, batch_size), num_workers=num_workers)
+    result = evaluate(model, loader, 10, Runtime())
+    images = torch.stack([dataset[0, index].image for index in range(23)])
     with torch.no_grad():
-        logits = model.eval()(IMAGES)
-    order = logits.argsort(1, descending=True)
-    hits = order.eq(TARGETS[:, None])
-    assert result.samples == SAMPLES
-    assert result.loss == pytest.approx(F.cross_entropy(logits, TARGETS).item(), rel=1e-6)
-    assert result.top1 == pytest.approx(100 * hits[:, 0].float().mean().item())
-    assert result.top5 == pytest.approx(100 * hits[:, :5].any(1).float().mean().item())
-    expected = torch.zeros(CLASSES, CLASSES, dtype=torch.int64)
-    for true, predicted in zip(TARGETS.tolist(), order[:, 0].tolist(), strict=True):
-        expected[true, predicted] += 1
-    assert torch.equal(result.confusion, expected)
+        loss, top1, top5, confusion = plainly(model(images), torch.tensor(source.targets))
+    assert result.loss == pytest.approx(loss, rel=1e-5)
+    assert (result.top1, result.top5) == pytest.approx((top1, top5))
+    assert result.confusion.tolist() == confusion
 
 
-def test_the_table_of_classes_adds_up():
-    result = evaluate(network(), batches(8), CLASSES, Runtime())
-    rows = result.per_class([f"class {index}" for index in range(CLASSES)])
-    assert [row["samples"] for row in rows] == TARGETS.bincount(minlength=CLASSES).tolist()
-    counted = [row for row in rows if row["samples"]]
-    top1 = sum(row["top1"] * row["samples"] for row in counted) / SAMPLES
-    top5 = sum(row["top5"] * row["samples"] for row in counted) / SAMPLES
-    assert (top1, top5) == pytest.approx((result.top1, result.top5))
-    assert rows[-1]["samples"] == 0
-    assert rows[-1]["top1"] is None
+def test_the_network_is_left_as_it_was():
+    model = nn.Sequential(nn.BatchNorm2d(3), nn.Flatten(), nn.Linear(12, 2))
+    before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    targets = torch.tensor([0, 1, 1])
+    for training in (True, False):
+        model.train(training)
+        evaluate(model, batches_of(targets, 2), 2, Runtime())
+        assert all(module.training == training for module in model.modules())
+    assert all(torch.equal(before[name], tensor) for name, tensor in model.state_dict().items())
+    assert all(parameter.grad is None for parameter in model.parameters())
 
 
-def test_the_network_keeps_its_mode():
-    model = network().train()
-    evaluate(model, batches(8), CLASSES, Runtime())
-    assert model.training
+def test_half_precision_and_layout_are_the_runtimes():
+    seen = []
+
+    class Looking(Lookup):
+        def forward(self, images):
+            seen.append(images.is_contiguous(memory_format=torch.channels_last))
+            return super().forward(images) @ torch.eye(3)
+
+    logits, targets = logits_and_targets(20, 3)
+    result = evaluate(Looking(logits), batches_of(targets, 8), 3, Runtime(precision="bf16"))
+    assert result.loss == pytest.approx(plainly(logits, targets)[0], rel=0.02)
+    assert seen == [True, True, True]
 
 
-def test_unreadable_images_are_counted_named_and_leave_the_results_alone():
-    lost = [(f"{number}.jpg", "truncated") for number in range(12)]
-    result = evaluate(network(), batches(8, lost), CLASSES, Runtime())
-    plain = evaluate(network(), batches(8), CLASSES, Runtime())
-    assert (result.samples, result.loss) == (plain.samples, plain.loss)
-    assert result.unreadable == lost
-    with pytest.raises(InputError, match=r"12 image\(s\) cannot be read: 0.jpg .*and 2 more"):
+def test_logits_that_are_no_numbers_give_a_loss_that_is_none():
+    logits, targets = logits_and_targets(8, 3)
+    logits[3] = float("nan")
+    assert math.isnan(evaluate(Lookup(logits), batches_of(targets, 4), 3, Runtime()).loss)
+
+
+def test_progress_counts_images():
+    class Progress:
+        def __init__(self):
+            self.seen = []
+
+        def advance(self, images):
+            self.seen.append(images)
+
+    progress = Progress()
+    logits, targets = logits_and_targets(10, 3)
+    evaluate(Lookup(logits), batches_of(targets, 4, {1}), 3, Runtime(), progress)
+    assert progress.seen == [3, 4, 2]
+
+
+@pytest.mark.parametrize(
+    ("unreadable", "message"),
+    [(range(4), r"4 image\(s\) cannot be read: 0.png \(broken\); 1.png"), ((), "no image to")],
+)
+def test_nothing_to_evaluate(unreadable, message):
+    logits, targets = logits_and_targets(4, 3)
+    batches = batches_of(targets, 2, unreadable) if unreadable else []
+    with pytest.raises(InputError, match=message):
+        evaluate(Lookup(logits), batches, 3, Runtime())
+
+
+def test_a_row_for_each_class():
+    confusion = torch.tensor([[2, 1, 1], [0, 0, 0], [0, 0, 4]])
+    result = Evaluation(0.0, 0.0, 0.0, 8, confusion, torch.tensor([3, 0, 4]))
+    assert result.per_class(["cat", "dog", "eel"]) == [
+        {"class": "cat", "samples": 4, "top1": 50, "top5": 75, "most_mistaken_for": "dog"},
+        {"class": "dog", "samples": 0, "top1": None, "top5": None, "most_mistaken_for": None},
+        {"class": "eel", "samples": 4, "top1": 100, "top5": 100, "most_mistaken_for": None},
+    ]
+
+
+def test_many_unreadable_images_are_counted_and_some_named():
+    line = describe_unreadable([(f"{index}.png", "broken") for index in range(13)])
+    assert line.startswith("13 image(s) cannot be read: 0.png (broken); ")
+    assert "9.png (broken); and 3 more. " in line
+    assert "10.png" not in line
+    assert "\n" not in line
+
+
+def test_unreadable_images_are_an_error_on_demand():
+    result = Evaluation(0.0, 0.0, 0.0, 1, torch.eye(1), torch.ones(1), [("a.png", "broken")])
+    with pytest.raises(InputError, match=r"1 image\(s\) cannot be read: a.png \(broken\)"):
         result.require_readable()
-
-
-def test_nothing_to_evaluate_is_an_error():
-    with pytest.raises(InputError, match="no image to evaluate"):
-        evaluate(network(), [], CLASSES, Runtime())
+    Evaluation(0.0, 0.0, 0.0, 1, torch.eye(1), torch.ones(1)).require_readable()

@@ -40,7 +40,7 @@ def draw_curves(metrics: Sequence[dict[str, Any]], path: Path) -> None:
         axes.set(xlabel="epoch", xlim=(0.5, last + 0.5))
         axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
         axes.grid(alpha=0.3)
-    _save(figure, path, 120)
+    figure.savefig(path, dpi=120)
 
 
 def _curve(axes: Axes, metrics: Sequence[dict[str, Any]], name: str, label: str) -> None:
@@ -78,7 +78,9 @@ def draw_confusion(confusion: Tensor, class_names: Sequence[str], path: Path, ti
         axes.set_yticks(ticks, class_names, parse_math=False)
     if len(class_names) <= NUMBERED_AT_MOST:
         _write_counts(axes, counts, top)
-    _save(figure, path, min(MAX_DPI, max(110, PIXELS_PER_CLASS * len(class_names) / size)))
+    dpi = min(MAX_DPI, max(110, PIXELS_PER_CLASS * len(class_names) / size))
+    with warnings.catch_warnings(action="ignore"):  # of letters that the font lacks
+        figure.savefig(path, dpi=dpi, bbox_inches="tight")
 
 
 def _write_counts(axes: Axes, counts: np.ndarray, top: float) -> None:
@@ -87,8 +89,3 @@ def _write_counts(axes: Axes, counts: np.ndarray, top: float) -> None:
             dark = np.log(count) < 0.6 * np.log(top)
             color = "white" if dark else "black"
             axes.text(column, row, str(count), ha="center", va="center", color=color, fontsize=8)
-
-
-def _save(figure: Figure, path: Path, dpi: float) -> None:
-    with warnings.catch_warnings(action="ignore"):  # of letters that the font lacks
-        figure.savefig(path, dpi=dpi, bbox_inches="tight")

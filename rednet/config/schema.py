@@ -29,6 +29,7 @@ from rednet.config.types import (
     Positive,
     PositiveRange,
     Probability,
+    Seed,
     Stage,
     StdPerChannel,
     Text,
@@ -194,7 +195,7 @@ class Config:
     optimizer: Optimizer
     schedule: Schedule
     trainer: Trainer
-    seed: NonNegativeInt
+    seed: Seed
     output_dir: Text | None
     resume: Text
     checkpoint: Text | None

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from timm.models import clean_state_dict
 from torch import Tensor, nn
 
@@ -17,6 +18,7 @@ from rednet.models.rednet import RedNet
 from rednet.models.registry import checkpoint_filter_fn
 
 NAMED_AT_MOST = 4
+DAMAGE = (RuntimeError, EOFError, OSError, ValueError, LookupError, struct.error, SafetensorError)
 
 
 @dataclass(frozen=True)
@@ -64,7 +66,7 @@ def read_checkpoint(path: str | Path, key: str = "checkpoint") -> Checkpoint:
             f"{key}={path}: cannot be loaded safely (it holds more than tensors and plain "
             "values, or is no checkpoint); save its state dict alone with torch.save"
         ) from error
-    except (RuntimeError, EOFError, OSError, ValueError, LookupError, struct.error) as error:
+    except DAMAGE as error:
         raise damaged from error
     if isinstance(content, dict) and "format" in content and not _is_sound(path):
         raise damaged

@@ -9,6 +9,8 @@ import pytest
 import timm
 import torch
 
+from rednet.__main__ import main
+
 ROOT = Path(__file__).parents[2]
 EVALUATE = ["data=fashion_mnist", "data.val_samples=10", "model=timm", "model.name=test_resnet"]
 
@@ -69,60 +71,66 @@ DATA = [
 ]
 
 
-@pytest.mark.parametrize(("data", "root", "line"), DATA, ids=lambda value: str(value)[:30])
+@pytest.mark.parametrize(
+    ("data", "root", "line"), DATA, ids=[f"{data} {root}" for data, root, _ in DATA]
+)
 def test_data_folders(data, root, line, train_tiny, layouts):
     argv = [] if root is None else [f"data.root={root}"]
     assert train_tiny(f"data={data}", *argv).error.startswith(line)
     assert not Path("runs").exists()
 
 
+def test_a_folder_of_the_user_stays_and_a_new_one_does_not(train_tiny, work_folder):
+    (work_folder / "mine").mkdir()
+    for folder in ("mine", "new/deep"):
+        assert train_tiny("optimizer.name=sgdd", f"output_dir={folder}").code == 2
+    assert [path.name for path in work_folder.iterdir()] == ["mine"]
+
+
 SETTINGS = [
     (["model=rednet27"], "unknown choice 'model=rednet27': did you mean 'rednet26'?"),
-    (["model.name=resnet51"], "model.name=resnet51: timm has no such model; did you mean resnet50"),
+    (["model.name=resnet51"], "model.name=resnet51: timm has no such model; did you mean resnet"),
     (["model.options.depth=3"], "model test_resnet with options {'depth': 3}: ResNet.__init__() "),
     (["optimizer.lrr=1"], "unknown key 'optimizer.lrr': did you mean 'optimizer.lr'?"),
     (["optimizer.lr=fast"], 'optimizer.lr: must be a number, got "fast"'),
     (["optimizer.lr=-1"], "optimizer.lr: must be greater than 0, got -1"),
+    (["seed=99999999999999999999"], "seed: must be less than 9.22337e+18, got 999999999999999"),
     (["data.batch_size=0"], "data.batch_size: must be at least 1, got 0"),
     (["optimizer.name=sgdd"], "optimizer.name=sgdd: timm has no such optimizer; did you mean sgd"),
     (["optimizer.name=adahessian"], "optimizer.name=adahessian: needs second derivatives"),
-    (["optimizer.name=fusedsgd"], "optimizer.name=fusedsgd: CUDA required for APEX optimizers"),
+    (["optimizer.name=fusedsgd"], "optimizer.name=fusedsgd: "),
     (["data.batch_size=9"], "batch_size 9 x accumulate 1 x 1 process(es) = 9 is more than the 8"),
+    (["data.train_samples=9"], "a batch of an epoch comes down to one picture, and of one picture"),
     (["trainer.accumulate=3"], "batch_size 4 x accumulate 3 x 1 process(es) = 12 is more than"),
     (["data.train_samples=10001"], "data.train_samples=10001: there are only 10000 images"),
     (["data.val_samples=2001"], "data.val_samples=2001: there are only 2000 images"),
     (["augment.auto_augment=best"], "auto_augment 'best' is no policy of timm's: try rand-m9"),
     (["output_dir=file/run"], "output_dir=file/run: cannot be written: Not a directory"),
     (["output_dir=file"], "output_dir=file: cannot be written: File exists"),
-    (["trainer.device=mps"], "trainer.device=mps: not on this machine, or not in this build of"),
+    (["trainer.device=xpu"], "trainer.device=xpu: not on this machine, or not in this build of"),
     (["trainer.device=gpu"], "trainer.device: must be auto, cpu, cuda, cuda:1, mps or xpu, got"),
     (["trainer.sync_bn=true"], "trainer.sync_bn=true: torch synchronises statistics on GPUs only"),
     (["checkpoint=missing.pt"], "checkpoint=missing.pt: no such file"),
     (["resume=missing.pt"], "resume=missing.pt: no such file"),
     (["optimizer.lr=1e30", "schedule.epochs=9", "trainer.clip_grad=null"], "the loss is nan; the"),
     (["model.options.features_only=true"], "model test_resnet with these options gives no logits"),
-    (["model.name=test_vit"], "model test_vit fails on pictures of 1x32x32: Input height (32) "),
+    (["model.name=test_vit", "data.image_size=28"], "model test_vit fails on pictures of 1x28x28"),
 ]
 
 
-@pytest.mark.parametrize(("argv", "line"), SETTINGS, ids=lambda value: value[0][:40])
+@pytest.mark.parametrize(("argv", "line"), SETTINGS, ids=[argv[0] for argv, _ in SETTINGS])
 def test_settings(argv, line, train_tiny):
     Path("file").touch()
     assert train_tiny(*argv).error.startswith(line)
 
 
-def test_checkpointing_of_a_network_that_knows_none(train_tiny):
-    argv = ["model.name=test_nfnet", "trainer.checkpoint_activations=true"]
-    model = timm.create_model("test_nfnet")
-    if hasattr(model, "set_grad_checkpointing"):
-        assert train_tiny(*argv).code == 0
-
-
 @pytest.mark.skipif(torch.cuda.is_available(), reason="has a GPU")
 @pytest.mark.parametrize("device", ["cuda", "cuda:3"])
-def test_a_gpu_that_is_not_there(device, train_tiny, evaluate):
+def test_a_gpu_that_is_not_there(device, train_tiny, evaluate, trained):
     line = f"trainer.device={device}: this machine has 0 CUDA devices; trainer.device=cpu runs"
     assert train_tiny(f"trainer.device={device}").error.startswith(line)
+    argv = [*EVALUATE, f"checkpoint={trained}/checkpoints/last.pt", f"trainer.device={device}"]
+    assert evaluate(*argv).error.startswith(line)
 
 
 REDNET = [
@@ -131,13 +139,16 @@ REDNET = [
     (["model.options.generator_options={softmax: true}"], "model rednet26 with options {'gener"),
     (["model.options.norm_layer=batch"], "model rednet26 with options {'norm_layer': 'batch'}: "),
     (["model.options.num_classes=3"], "model.options.num_classes: follows the data, leave it out"),
-    (["model.options.stem=small", "model.options.width=0.001"], "model rednet26 with options {'s"),
+    (["model.options.act_layer=relux"], "model rednet26 with options {'act_layer': 'relux'}: "),
 ]
 
 
-@pytest.mark.parametrize(("argv", "line"), REDNET, ids=lambda value: value[0][:50])
+@pytest.mark.parametrize(("argv", "line"), REDNET, ids=[argv[0] for argv, _ in REDNET])
 def test_options_of_rednet(argv, line, train):
-    assert train("model=rednet26", "data=fashion_mnist", *argv).error.startswith(line)
+    sizes = ["data.train_samples=4", "data.val_samples=4", "data.batch_size=4"]
+    fixed = ["trainer.device=cpu", "trainer.max_updates=1", "data.num_workers=0"]
+    done = train("model=rednet26", "data=fashion_mnist", *sizes, *fixed, *argv)
+    assert done.error.startswith(line)
 
 
 def save_unsafe(path):
@@ -163,19 +174,20 @@ def saving(**options):
     return lambda path: torch.save(network(**options), path)
 
 
+DAMAGED = "damaged or cut short, or no checkpoint at all"
 UNSAFE = "cannot be loaded safely (it holds more than tensors and plain values"
 CHECKPOINTS = [
     (lambda path: path.mkdir(), "no such file"),
-    (lambda path: path.write_bytes(b""), "damaged or cut short, or no checkpoint at all"),
-    (lambda path: path.write_text("my weights\n"), "damaged or cut short, or no checkpoint at all"),
-    (save_truncated, "damaged or cut short, or no checkpoint at all"),
+    (lambda path: path.write_bytes(b""), DAMAGED),
+    (lambda path: path.write_text("hello world\n"), DAMAGED),
+    (save_truncated, DAMAGED),
     (save_unsafe, UNSAFE),
     (save_pickle, UNSAFE),
     (lambda path: torch.save(timm.create_model("test_resnet"), path), UNSAFE),
     (lambda path: torch.save({"epoch": 3}, path), "holds no state dict"),
     (lambda path: torch.save([torch.ones(1)], path), "holds no state dict"),
     (lambda path: torch.save({"state_dict": {"fc.bias": 3}}, path), "holds no state dict"),
-    (saving(name="test_efficientnet"), "not of this network: 92 missing (bn1.bias, bn1.num_batch"),
+    (saving(name="test_efficientnet"), "not of this network: 87 missing (conv1.0.weight, conv1.1"),
     (saving(in_chans=3), "not of this network: 1 misshapen (conv1.0.weight (16, 3, 3, 3) for"),
 ]
 
@@ -221,21 +233,33 @@ def test_weights_to_be_fetched_without_a_network(train_tiny, monkeypatch):
     assert error.startswith("model test_resnet with options {'pretrained': True}: ")
 
 
+TYPO = (["optimizer.lrr=1"], "unknown key 'optimizer.lrr': did you mean 'optimizer.lr'?")
+MISSING = (["checkpoint=missing.pt"], "checkpoint=missing.pt: no such file")
 PROGRAMS = [
-    ["train.py"],
-    ["-m", "rednet", "train"],
-    ["scripts/evaluate.py"],
-    ["-m", "rednet", "evaluate"],
+    ([str(ROOT / "train.py")], *TYPO),
+    (["-m", "rednet", "train"], *MISSING),
+    ([str(ROOT / "scripts" / "evaluate.py")], *MISSING),
+    (["-m", "rednet", "evaluate"], *TYPO),
 ]
 
 
-@pytest.mark.parametrize("program", PROGRAMS, ids=lambda program: program[-1])
-def test_programs_end_with_code_2_and_no_traceback(program, tmp_path):
-    program = [str(ROOT / program[0]) if program[0].endswith(".py") else program[0], *program[1:]]
-    argv = ["data=fashion_mnist", "checkpoint=missing.pt", "trainer.device=cpu"]
-    done = subprocess.run(
-        [sys.executable, *program, *argv], cwd=tmp_path / "work", capture_output=True, text=True
-    )
-    assert (done.returncode, done.stdout) == (2, "")
-    assert done.stderr == "error: checkpoint=missing.pt: no such file\n"
-    assert list((tmp_path / "work").iterdir()) == []
+@pytest.mark.parametrize(("program", "argv", "line"), PROGRAMS)
+def test_programs_end_with_code_2_and_no_traceback(program, argv, line, work_folder):
+    argv = ["data=fashion_mnist", "trainer.device=cpu", *argv]
+    done = subprocess.run([sys.executable, *program, *argv], capture_output=True, text=True)
+    assert (done.returncode, done.stdout, done.stderr) == (2, "", f"error: {line}\n")
+    assert list(work_folder.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("argv", "code", "text"),
+    [
+        (["tarin"], 2, "error: no command is named 'tarin'; usage: python -m rednet {train,"),
+        (["--help"], 0, "usage: python -m rednet {train,evaluate"),
+        ([], 0, "usage: python -m rednet {train,evaluate"),
+    ],
+)
+def test_the_name_of_a_command(argv, code, text, monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["rednet", *argv])
+    assert main() == code
+    assert "".join(capsys.readouterr()).startswith(text)

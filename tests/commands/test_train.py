@@ -17,15 +17,8 @@ from rednet.training.metrics import read_metrics
 
 EXPERIMENTS = sorted(path.stem for path in (CONFIGS / "experiment").glob("*.yaml"))
 METRICS = [
-    "epoch",
-    "update",
-    "lr",
-    "train_loss",
-    "val_loss",
-    "val_top1",
-    "val_top5",
-    "images_per_second",
-    "seconds",
+    *("epoch", "update", "lr", "train_loss", "val_loss", "val_top1", "val_top5"),
+    *("images_per_second", "seconds"),
 ]
 PREPROCESSING = ["image_size", "crop_pct", "interpolation", "mean", "std"]
 NAMES = ["last.pt", "best.pt"]

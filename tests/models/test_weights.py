@@ -1,8 +1,11 @@
 """Weights from a file: what is accepted, and one line for what is not."""
 
 import pickle
+import warnings
+from functools import partial
 
 import pytest
+import safetensors.torch
 import torch
 
 from rednet.errors import InputError
@@ -119,15 +122,21 @@ def test_a_file_of_something_else(content, tmp_path):
         read_checkpoint(path)
 
 
-@pytest.mark.parametrize("new_format", [False, True])
+SAVERS = {
+    "cut.pt": torch.save,
+    "cut.pth": partial(torch.save, _use_new_zipfile_serialization=False),
+    "cut.safetensors": safetensors.torch.save_file,
+}
+
+
+@pytest.mark.parametrize("name", SAVERS)
 @pytest.mark.parametrize("share", [0.0, 0.01, 0.3, 0.7, 0.99])
-def test_a_truncated_file(share, new_format, tmp_path):
-    path = tmp_path / "cut.pt"
-    weights = {"weight": torch.randn(50, 50), "bias": torch.randn(50)}
-    torch.save(weights, path, _use_new_zipfile_serialization=new_format)
+def test_a_truncated_file(share, name, tmp_path):
+    path = tmp_path / name
+    SAVERS[name]({"weight": torch.randn(50, 50), "bias": torch.randn(50)}, path)
     whole = path.read_bytes()
     path.write_bytes(whole[: int(share * len(whole))])
-    with pytest.raises(InputError, match=r"cut\.pt: (damaged|cannot be loaded)"):
+    with pytest.raises(InputError, match=rf"{name}: (damaged|cannot be loaded)"):
         read_checkpoint(path)
 
 
@@ -141,7 +150,67 @@ def test_a_file_that_would_run_code(tmp_path):
         read_checkpoint(path)
 
 
-@pytest.mark.parametrize("content", [[torch.ones(1)], {}, {"epoch": 3}, {"state_dict": 3}, "text"])
+def test_a_pickle_of_another_program_is_refused_without_a_warning(tmp_path):
+    path = tmp_path / "unsafe.pt"
+    path.write_bytes(pickle.dumps(NotPlain(), protocol=5))
+    with warnings.catch_warnings(action="error"), pytest.raises(InputError, match="safely"):
+        read_checkpoint(path)
+
+
+def test_bytes_that_changed_on_the_disk(tmp_path):
+    """torch itself does not look at the check sums in the file."""
+    content = {"format": "rednet-1", "state_dict": {"weight": torch.zeros(100, 100)}}
+    path = save(content, tmp_path / "ours.pt")
+    whole = bytearray(path.read_bytes())
+    middle = len(whole) // 2
+    whole[middle : middle + 4] = b"\x01\x02\x03\x04"
+    path.write_bytes(whole)
+    assert torch.load(path, weights_only=True)["state_dict"]["weight"].any()
+    with pytest.raises(InputError, match=r"ours\.pt: damaged or cut short"):
+        read_checkpoint(path)
+
+
+def test_safetensors(make_tiny, images, tmp_path):
+    model = make_tiny().eval()
+    weights = {key: tensor.contiguous() for key, tensor in model.state_dict().items()}
+    safetensors.torch.save_file(weights, tmp_path / "weights.safetensors")
+    other = make_tiny().eval()
+    torch.nn.init.zeros_(other.fc.weight)
+    load_weights(other, read_checkpoint(tmp_path / "weights.safetensors"))
+    assert torch.equal(other(images()), model(images()))
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        {"format": "pt", "model": "resnet50"},
+        {"model": {"name": "rednet26"}, "config": 3},
+        {"arch": "resnet50", "epoch": 3},
+    ],
+)
+def test_files_of_other_programs_do_not_name_the_network(more, tmp_path):
+    content = {**more, "state_dict": {"weight": torch.ones(1)}}
+    assert read_checkpoint(save(content, tmp_path / "other.pt")).model is None
+
+
+def test_the_message_names_the_key_of_the_configuration(tmp_path):
+    with pytest.raises(InputError, match=r"^resume=none\.pt: no such file$"):
+        read_checkpoint("none.pt", key="resume")
+
+
+NO_STATE_DICTS = [
+    [torch.ones(1)],
+    {},
+    {"epoch": 3},
+    {"state_dict": 3},
+    {"state_dict": {"weight": 3}},
+    {"state_dict": {"weight": torch.ones(1)}, "state_dict_ema": {"weight": "none"}},
+    {"weight": torch.ones(1), "epoch": 3},
+    "text",
+]
+
+
+@pytest.mark.parametrize("content", NO_STATE_DICTS)
 def test_a_file_without_weights(content, tmp_path):
     with pytest.raises(InputError, match="holds no state dict"):
         read_checkpoint(save(content, tmp_path / "none.pt"))
