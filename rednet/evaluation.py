@@ -59,18 +59,18 @@ class Evaluation:
     def require_readable(self) -> None:
         """Raises InputError where images could not be read, naming them."""
         if self.unreadable:
-            raise InputError(describe_unreadable(self.unreadable))
+            raise InputError(
+                f"{describe_unreadable(self.unreadable)}; mend or remove them, or leave them out "
+                "with data.on_unreadable=skip"
+            )
 
 
 def describe_unreadable(unreadable: list[tuple[str, str]]) -> str:
     """One line that counts and names images that could not be read."""
     named = "; ".join(f"{name} ({reason})" for name, reason in unreadable[:NAMED_AT_MOST])
     more = len(unreadable) - NAMED_AT_MOST
-    return (
-        f"{len(unreadable)} image(s) cannot be read: {named}"
-        + (f"; and {more} more" if more > 0 else "")
-        + ". Mend or remove them, or leave them out with data.on_unreadable=skip"
-    )
+    rest = f"; and {more} more" if more > 0 else ""
+    return f"{len(unreadable)} image(s) cannot be read: {named}{rest}"
 
 
 class _Tally:

@@ -141,7 +141,8 @@ class Trainer:
         self.step.optimizer.load_state_dict(kept["optimizer"])
         for group, own in zip(self.step.optimizer.param_groups, settings, strict=True):
             group.update(own)
-        self.step.scaler.load_state_dict(kept["scaler"])
+        if kept["scaler"]:  # empty where the run had no half precision so far
+            self.step.scaler.load_state_dict(kept["scaler"])
         restore_random_states(kept["random"])
         self.state = TrainState(**{field.name: kept[field.name] for field in fields(TrainState)})
         self.state.update = self.state.epoch * self.schedule.updates_per_epoch
@@ -235,7 +236,9 @@ class Trainer:
             self._place(batch, part) for part, batch in enumerate(loaded) if len(batch.targets)
         ]
         if not micro_batches:
-            raise InputError(f"a whole batch is lost: {describe_unreadable(unreadable)}")
+            raise InputError(
+                f"a whole batch is lost: {describe_unreadable(unreadable)}; mend or remove them"
+            )
         lr = self.schedule.at(self.state.update)
         result = self.step.run(micro_batches, lr, len(unreadable))
         self.state.update += 1

@@ -107,6 +107,23 @@ def test_epochs_after_the_resumed_one_leave_the_log(make_trainer):
     assert [line["epoch"] for line in read_metrics(trainer.folder)] == [1, 2]
 
 
+def test_a_half_written_line_of_a_crash_is_dropped(make_trainer):
+    trainer = make_trainer("trainer.max_updates=5")
+    trainer.fit()
+    with (trainer.folder / "metrics.jsonl").open("a") as file:
+        file.write('{"epoch": 2, "upd')
+    assert [line["epoch"] for line in read_metrics(trainer.folder)] == [1]
+
+
+def test_a_run_may_go_on_in_half_precision(make_trainer):
+    sizes = ("data.train_samples=16", "data.val_samples=10", "schedule.epochs=2")
+    make_trainer(*sizes, "trainer.max_updates=2").fit()
+    trainer = make_trainer(*sizes, "trainer.precision=fp16")
+    trainer.resume(read_checkpoint(trainer.store.last).content)
+    trainer.fit()
+    assert trainer.state.epoch == 2
+
+
 def test_a_finished_run_has_nothing_left_to_do(make_trainer):
     make_trainer().fit()
     trainer = make_trainer()
