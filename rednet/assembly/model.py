@@ -72,10 +72,9 @@ def try_out(
         InputError: It cannot take pictures of this size, or does not classify.
     """
     size, training = preprocessing.image_size, model.training
-    images = torch.zeros(1, preprocessing.in_chans, size, size)
     try:
         with runtime.autocast():
-            logits = model.eval()(runtime.place_images(images))
+            logits = model.eval()(_empty_picture(preprocessing, runtime))
     except (ValueError, TypeError, AssertionError, LookupError, RuntimeError) as error:
         reason = " ".join(str(error).split())
         shape = f"{preprocessing.in_chans}x{size}x{size}"
@@ -92,14 +91,18 @@ def try_lone_image(model: nn.Module, preprocessing: Preprocessing, runtime: Runt
         InputError: It cannot: a normalisation has nothing to take statistics of.
     """
     size = preprocessing.image_size
-    images = torch.zeros(1, preprocessing.in_chans, size, size)
     try:
-        copy.deepcopy(model).train()(runtime.place_images(images))
+        copy.deepcopy(model).train()(_empty_picture(preprocessing, runtime))
     except ValueError as error:
         raise InputError(
             f"a batch of an epoch comes down to one picture, and of one picture of {size}x{size} "
             f"this network cannot learn ({error}): choose another data.batch_size"
         ) from error
+
+
+def _empty_picture(preprocessing: Preprocessing, runtime: Runtime) -> torch.Tensor:
+    size = preprocessing.image_size
+    return runtime.place_images(torch.zeros(1, preprocessing.in_chans, size, size))
 
 
 def _checkpoint_activations(model: Any) -> None:
