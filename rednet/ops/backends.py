@@ -6,6 +6,7 @@ the environment or `backend(name)` forces one.
 """
 
 import os
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from types import TracebackType
@@ -13,7 +14,7 @@ from types import TracebackType
 import torch
 from torch import Tensor
 
-from rednet.ops import reference
+from rednet.ops import native, reference
 
 
 @dataclass(frozen=True)
@@ -38,6 +39,13 @@ class Backend:
 
 BACKENDS = (
     Backend(
+        name="native",
+        why_not=native.why_not,
+        involution2d=native.involution2d,
+        grad_input=native.involution2d_grad_input,
+        grad_weight=native.involution2d_grad_weight,
+    ),
+    Backend(
         name="reference",
         why_not=lambda device, dtype: None,
         involution2d=reference.involution2d,
@@ -47,6 +55,7 @@ BACKENDS = (
 )
 
 _forced: str | None = None
+_warned: dict[str, object] = {}
 
 
 class backend:
@@ -87,12 +96,25 @@ def select(device: torch.device, dtype: torch.dtype) -> Backend:
     """
     name = _forced or os.environ.get("REDNET_BACKEND")
     if not name:
-        return next(choice for choice in BACKENDS if choice.why_not(device, dtype) is None)
+        return next(choice for choice in BACKENDS if _can_run(choice, device, dtype))
     choice = _named(name)
     reason = choice.why_not(device, dtype)
     if reason is not None:
         raise RuntimeError(f"backend {name!r} cannot run: {reason}")
     return choice
+
+
+def _can_run(choice: Backend, device: torch.device, dtype: torch.dtype) -> bool:
+    """Whether a backend can run; warns, once in a process, of one that should and cannot."""
+    reason = choice.why_not(device, dtype)
+    token = object()
+    if isinstance(reason, native.Defect) and _warned.setdefault(choice.name, token) is token:
+        warnings.warn(
+            f"backend {choice.name!r} cannot run, the slower reference is used: {reason}",
+            RuntimeWarning,
+            stacklevel=2,
+        )
+    return reason is None
 
 
 def _named(name: str) -> Backend:

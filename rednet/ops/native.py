@@ -1,0 +1,127 @@
+"""The native backend: C++ for the CPU, compiled at first use, called without copies.
+
+The kernels take tensors of any strides; what they are given is described in
+`kernels/involution.cpp`.
+"""
+
+import ctypes
+import os
+import threading
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+from struct import Struct
+
+import torch
+from torch import Tensor
+
+from rednet.ops import compiler
+from rednet.ops.window import Window, memory_format_of
+
+SOURCE = Path(__file__).parents[1] / "kernels" / "involution.cpp"
+FLAGS: tuple[str, ...] = ()
+
+_DTYPES = {torch.float32: 0, torch.bfloat16: 1, torch.float64: 2}
+_ERRORS: dict[int, type[Exception]] = {1: MemoryError}
+_pack_tensor = Struct("P4q").pack
+_pack_shape = Struct("11q").pack
+_Kernels = dict[str, Callable[..., int]]
+_lock = threading.Lock()
+
+
+class Defect(str):
+    """Why a backend cannot run where it should: a reason that the user has to be told of."""
+
+
+def why_not(device: torch.device, dtype: torch.dtype) -> str | None:
+    """Why the kernels cannot run on such tensors and what to do; None where they can.
+
+    Where all else fits, this compiles the kernels at its first call.
+    """
+    if device.type != "cpu":
+        return f"it runs on the CPU, not on {device.type}"
+    if dtype not in _DTYPES:
+        return f"it computes in float32, bfloat16 and float64, not in {dtype}"
+    kernels = _kernels()
+    return kernels if isinstance(kernels, Defect) else None
+
+
+def involution2d(input: Tensor, weight: Tensor, window: Window) -> Tensor:
+    """Output (N, C, Ho, Wo) of an involution."""
+    groups = weight.shape[1] // window.area
+    output = _empty(input, weight, (*input.shape[:2], *weight.shape[2:]))
+    shape = _shape(input.shape, groups, weight.shape[2:], window)
+    return _run("involution2d", shape, input, weight, output)
+
+
+def involution2d_grad_input(
+    grad: Tensor, weight: Tensor, input_size: tuple[int, int], window: Window
+) -> Tensor:
+    """Gradient (N, C, H, W) of the input from `grad` (N, C, Ho, Wo)."""
+    groups = weight.shape[1] // window.area
+    output = _empty(grad, weight, (*grad.shape[:2], *input_size))
+    shape = _shape(output.shape, groups, grad.shape[2:], window)
+    return _run("involution2d_grad_input", shape, grad, weight, output)
+
+
+def involution2d_grad_weight(grad: Tensor, input: Tensor, groups: int, window: Window) -> Tensor:
+    """Gradient (N, G*K*K, Ho, Wo) of the weight from `grad` (N, C, Ho, Wo)."""
+    output = _empty(grad, input, (grad.shape[0], groups * window.area, *grad.shape[2:]))
+    shape = _shape(input.shape, groups, grad.shape[2:], window)
+    return _run("involution2d_grad_weight", shape, grad, input, output)
+
+
+def _empty(first: Tensor, second: Tensor, shape: tuple[int, ...]) -> Tensor:
+    layout = memory_format_of(first, second)
+    return torch.empty(shape, dtype=first.dtype, memory_format=layout)
+
+
+def _shape(input: torch.Size, groups: int, output: torch.Size, window: Window) -> bytes:
+    """The C++ struct Shape."""
+    sides = window.kernel_size, window.stride, window.padding, window.dilation
+    return _pack_shape(input[0], input[1], groups, *input[2:], *output, *sides)
+
+
+def _run(name: str, shape: bytes, first: Tensor, second: Tensor, output: Tensor) -> Tensor:
+    """Has a kernel write `output`, which is zero where there is nothing to sum."""
+    if not (first.numel() and second.numel() and output.numel()):
+        return output.zero_()
+    kernels = _kernels()
+    if isinstance(kernels, Defect):
+        raise RuntimeError(kernels)
+    first, second = first.resolve_neg(), second.resolve_neg()
+    tensors = [_pack_tensor(t.data_ptr(), *t.stride()) for t in (first, second, output)]
+    code = kernels[name](_DTYPES[output.dtype], torch.get_num_threads(), shape, *tensors)
+    if code:
+        raise _ERRORS.get(code, RuntimeError)(f"{name} failed with code {code}")
+    return output
+
+
+def _kernels() -> _Kernels | Defect:
+    """The kernels by name, or why there are none; built by whichever thread is first."""
+    with _lock:
+        return _build()
+
+
+@cache
+def _build() -> _Kernels | Defect:
+    try:
+        library = compiler.load(SOURCE, FLAGS)
+    except compiler.BuildError as error:
+        return Defect(error)
+    kernels: _Kernels = {}
+    for name in ("involution2d", "involution2d_grad_input", "involution2d_grad_weight"):
+        function = library[f"rednet_{name}"]
+        function.argtypes = [ctypes.c_int] * 2 + [ctypes.c_char_p] * 4
+        kernels[name] = function
+    return kernels
+
+
+def _renew_lock() -> None:
+    global _lock
+    _lock = threading.Lock()
+
+
+if hasattr(os, "register_at_fork"):
+    # A child forked while another thread builds would wait for that thread, which it does not have.
+    os.register_at_fork(after_in_child=_renew_lock)

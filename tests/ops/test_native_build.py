@@ -1,0 +1,403 @@
+"""The compiled kernels: what is cached, where, for whom, and what happens without a compiler."""
+
+import contextlib
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from rednet.ops import compiler
+
+needs_compiler = pytest.mark.skipif(
+    not any(map(shutil.which, compiler.COMPILERS)), reason="there is no C++ compiler"
+)
+
+ONES = """
+import os, warnings, torch, rednet, rednet.ops
+def ones():
+    return rednet.involution2d(torch.ones(1, 2, 3, 3), torch.ones(1, 9, 3, 3), 3, 1, 1)
+"""
+ALONE = f"""
+import importlib.util, sys
+from pathlib import Path
+spec = importlib.util.spec_from_file_location("compiler", {compiler.__file__!r})
+compiler = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(compiler)
+print("ready", flush=True)
+"""
+
+
+@pytest.fixture
+def source(tmp_path):
+    path = tmp_path / "answer.cpp"
+    path.write_text('extern "C" int answer() { return 42; }\n')
+    return path
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    """The cache folder, not there yet."""
+    path = tmp_path / "cache"
+    monkeypatch.setenv("REDNET_CACHE", str(path))
+    return path
+
+
+@pytest.fixture
+def calls(tmp_path, monkeypatch):
+    """Returns a function that lists the compilations so far, one command line each."""
+    log = tmp_path / "calls"
+    real = compiler._compiler()[0]
+    monkeypatch.setenv("CXX", str(script(tmp_path, f'echo "$@" >> {log}; exec {real} "$@"')))
+    return lambda: [line for line in log.read_text().splitlines() if " -o " in line]
+
+
+def script(folder, text):
+    path = folder / "compiler.sh"
+    path.write_text(f"#!/bin/sh\n{text}\n")
+    path.chmod(0o700)
+    return path
+
+
+def python(code, **variables):
+    """What a program of its own prints; a variable that is None is not set."""
+    variables = {**os.environ, "REDNET_BACKEND": None, **variables}
+    environment = {name: value for name, value in variables.items() if value is not None}
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    return done.stdout.splitlines()
+
+
+@needs_compiler
+def test_compiled_once(source, folder, calls):
+    assert compiler.load(source).answer() == 42
+    assert compiler.load(source).answer() == 42
+    assert len(calls()) == 1
+    assert [path.suffix for path in folder.iterdir()] == [".so"]
+
+
+@needs_compiler
+def test_compiled_for_this_cpu_with_threads_and_the_flags_given(source, folder, calls):
+    compiler.load(source, ["-DNDEBUG"])
+    assert {"-march=native", "-fopenmp", "-O3", "-DNDEBUG"} <= set(calls()[0].split())
+
+
+@needs_compiler
+def test_whatever_decides_on_the_code_is_in_the_name(source, folder, calls, monkeypatch):
+    compiler.load(source)
+    compiler.load(source, ["-DNDEBUG"])
+    with monkeypatch.context() as patch:
+        patch.setattr(compiler, "_cpu", lambda: ["another"])
+        compiler.load(source)
+    (source.parent / "part.h").write_text("// first\n")
+    source.write_text('#include "part.h"\n' + source.read_text())
+    compiler.load(source)
+    (source.parent / "part.h").write_text("// second\n")
+    compiler.load(source)
+    monkeypatch.setenv("CXX", os.environ["CXX"] + " -DFLAG")
+    compiler.load(source)
+    assert len(calls()) == len(list(folder.iterdir())) == 6
+
+
+def test_a_cpu_is_known_by_what_it_can_do():
+    assert compiler._cpu() == compiler._cpu()
+    assert not any("MHz" in line for line in compiler._cpu())
+    if Path("/proc/cpuinfo").exists():
+        assert any(line.startswith(("flags", "Features", "isa")) for line in compiler._cpu())
+
+
+@needs_compiler
+def test_a_compiler_that_knows_its_cpu_by_another_option(source, folder, tmp_path, monkeypatch):
+    text = f"""
+case "$1" in
+    -march=native) echo "error: unsupported option '-march=native'" >&2; exit 1;;
+    -mcpu=native) shift;;
+esac
+exec {compiler._compiler()[0]} "$@"
+"""
+    monkeypatch.setenv("CXX", str(script(tmp_path, text)))
+    assert compiler.load(source).answer() == 42
+
+
+@needs_compiler
+def test_eight_processes_at_once(source, folder, calls):
+    code = f"{ALONE}\nsys.stdin.read()\nprint(compiler.load(Path({str(source)!r})).answer())"
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+    command = [sys.executable, "-c", code]
+    with contextlib.ExitStack() as stack:
+        started = [stack.enter_context(subprocess.Popen(command, **pipes)) for _ in range(8)]
+        assert [process.stdout.readline() for process in started] == ["ready\n"] * 8
+        for process in started:
+            process.stdin.close()
+        assert [process.stdout.read() for process in started] == ["42\n"] * 8
+    assert len(calls()) == 1
+    assert [path.suffix for path in folder.iterdir()] == [".so"]
+
+
+@needs_compiler
+def test_a_folder_that_cannot_be_locked(source, folder, monkeypatch):
+    def flock(handle, operation):
+        raise OSError(37, "No locks available")
+
+    monkeypatch.setattr("fcntl.flock", flock)
+    assert compiler.load(source).answer() == 42
+    assert [path.suffix for path in folder.iterdir()] == [".so"]
+
+
+def test_nobody_waits_for_ever(tmp_path, monkeypatch):
+    monkeypatch.setattr(compiler, "TIMEOUT_S", 0)
+    with compiler._turn(tmp_path), compiler._turn(tmp_path):
+        pass
+
+
+@needs_compiler
+@pytest.mark.skipif(sys.platform != "linux", reason="there is no /proc")
+def test_a_renamed_openmp_runtime_is_shared(source, folder, tmp_path):
+    runtime = tmp_path / "libgomp-1234.so.1"
+    call = "void (*body)(void*), void* data, unsigned, unsigned) { body(data); }"
+    source.write_text(f'extern "C" void GOMP_parallel({call}')
+    options = ["-shared", "-fPIC", f"-Wl,-soname,{runtime.name}"]
+    subprocess.run([*compiler._compiler(), source, *options, "-o", runtime], check=True)
+    source.write_text(
+        'extern "C" int answer() {\n    int sum = 0;\n'
+        "#pragma omp parallel num_threads(2)\n    sum += 42;\n    return sum;\n}\n"
+    )
+    code = f"""{ALONE}
+compiler.ctypes.CDLL({str(runtime)!r})
+print(compiler.load(Path({str(source)!r})).answer())
+print(*{{path.name for path in compiler._mapped_files() if path.name.startswith("libgomp")}})
+"""
+    assert python(code) == ["ready", "42", runtime.name]
+
+
+@needs_compiler
+@pytest.mark.parametrize("damage", ["emptied", "truncated", "changed", "not a library"])
+def test_a_damaged_library_is_built_anew(damage, source, folder, calls, tmp_path, monkeypatch):
+    compiler.load(source)
+    library = next(folder.iterdir())
+    other = tmp_path / "other"
+    other.mkdir(mode=0o700)
+    damaged = other / library.name
+    damaged.write_bytes(damages(library.read_bytes())[damage])
+    damaged.chmod(0o600)
+    monkeypatch.setenv("REDNET_CACHE", str(other))
+    assert compiler.load(source).answer() == 42
+    assert list(other.iterdir()) == [damaged]
+    assert damaged.read_bytes()[:4] == b"\x7fELF"
+    assert compiler.load(source).answer() == 42
+    assert len(calls()) == 2
+
+
+def damages(content):
+    half = len(content) // 2
+    text = b"no library"
+    return {
+        "emptied": b"",
+        "truncated": content[:half],
+        "changed": content[:half] + bytes([content[half] ^ 1]) + content[half + 1 :],
+        "not a library": text + compiler._DIGEST(text).digest(),
+    }
+
+
+@needs_compiler
+@pytest.mark.parametrize("place", ["file/below", "file", "open", "open/below", "tied"])
+def test_a_useless_cache_is_done_without(place, source, tmp_path, monkeypatch):
+    (tmp_path / "file").touch()
+    (tmp_path / "open").mkdir()
+    (tmp_path / "open").chmod(0o777)
+    (tmp_path / "tied").symlink_to("tied")
+    content = sorted(tmp_path.rglob("*"))
+    monkeypatch.setenv("REDNET_CACHE", str(tmp_path / place))
+    monkeypatch.setattr(compiler.tempfile, "tempdir", str(tmp_path))
+    with pytest.warns(RuntimeWarning, match="REDNET_CACHE=.* cannot keep"):
+        assert compiler.load(source).answer() == 42
+    assert [path for path in sorted(tmp_path.rglob("*")) if path.name != "below"] == content
+    assert not list(tmp_path.rglob("*.so"))
+
+
+@needs_compiler
+def test_a_read_only_cache_with_the_library_is_used(source, folder, calls, monkeypatch):
+    compiler.load(source)
+    folder.chmod(0o500)
+    assert compiler.load(source).answer() == 42
+    assert len(calls()) == 1
+
+
+@needs_compiler
+def test_a_full_cache_is_done_without(source, folder, monkeypatch):
+    def full(source, target):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(compiler, "_put", full)
+    with pytest.warns(RuntimeWarning, match="cannot keep"):
+        assert compiler.load(source).answer() == 42
+    assert not list(folder.iterdir())
+
+
+@needs_compiler
+def test_nothing_is_loaded_that_others_can_write(source, folder, tmp_path, monkeypatch, calls):
+    compiler.load(source)
+    library = next(folder.iterdir())
+    library.chmod(0o666)
+    assert compiler._load_cached(library) is None
+    assert compiler.load(source).answer() == 42
+    assert library.stat().st_mode & 0o777 == 0o600
+    assert len(calls()) == 2
+    library.rename(tmp_path / "elsewhere.so")
+    library.symlink_to(tmp_path / "elsewhere.so")
+    assert compiler._load_cached(library) is None
+
+
+@pytest.mark.parametrize("mode", [0o777, 0o1777, 0o770, 0o720, 0o702])
+def test_a_folder_that_others_can_write_is_no_cache(mode, folder):
+    folder.mkdir(mode=0o700)
+    assert compiler._cache_folder() == folder
+    folder.chmod(mode)
+    assert compiler._cache_folder() is None
+
+
+def test_a_folder_of_somebody_else_is_no_cache(folder, monkeypatch):
+    folder.mkdir(mode=0o755)
+    status = folder.stat()
+    assert compiler._is_ours(status)
+    monkeypatch.setattr(os, "geteuid", lambda: status.st_uid + 1)
+    assert compiler._is_ours(status) == (status.st_uid == 0)
+    fields = list(status)
+    fields[4] = status.st_uid + 2
+    assert not compiler._is_ours(os.stat_result(fields))
+
+
+def test_the_folder_is_private_under_any_umask(tmp_path, monkeypatch):
+    monkeypatch.setenv("REDNET_CACHE", str(tmp_path / "new" / "cache"))
+    previous = os.umask(0)
+    try:
+        folder = compiler._cache_folder()
+    finally:
+        os.umask(previous)
+    assert folder == tmp_path / "new" / "cache"
+    assert [path.stat().st_mode & 0o777 for path in (folder, folder.parent)] == [0o700] * 2
+
+
+@pytest.mark.parametrize(
+    ("variables", "expected"),
+    [
+        ({"REDNET_CACHE": "/a", "XDG_CACHE_HOME": "/b", "HOME": "/c"}, "/a"),
+        ({"REDNET_CACHE": "~/a", "XDG_CACHE_HOME": "/b", "HOME": "/c"}, "/c/a"),
+        ({"REDNET_CACHE": "", "XDG_CACHE_HOME": "/b", "HOME": "/c"}, "/b/rednet"),
+        ({"XDG_CACHE_HOME": "relative", "HOME": "/c"}, "/c/.cache/rednet"),
+        ({"HOME": "/c"}, "/c/.cache/rednet"),
+    ],
+)
+def test_where_the_cache_is(variables, expected, monkeypatch):
+    for name in ("REDNET_CACHE", "XDG_CACHE_HOME", "HOME"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    assert compiler._cache_path() == Path(expected)
+
+
+@pytest.mark.parametrize(
+    ("command", "message"),
+    [
+        ("/nonexistent/g++", "there is no compiler '/nonexistent/g\\+\\+'"),
+        ("g++ 'unclosed", "is not a command"),
+        ("false", "false failed with code 1"),
+    ],
+)
+def test_a_wrong_compiler_is_named(command, message, source, folder, monkeypatch):
+    monkeypatch.setenv("CXX", command)
+    with pytest.raises(compiler.BuildError, match=message):
+        compiler.load(source)
+
+
+@needs_compiler
+def test_a_compiler_that_does_not_end(source, folder, tmp_path, monkeypatch):
+    fifo = tmp_path / "fifo"
+    os.mkfifo(fifo)
+    monkeypatch.setenv("CXX", str(script(tmp_path, f"exec cat {fifo}")))
+    monkeypatch.setattr(compiler, "TIMEOUT_S", 0.1)
+    with pytest.raises(compiler.BuildError, match="timed out"):
+        compiler.load(source)
+
+
+@needs_compiler
+def test_an_error_of_the_source_is_shown(source, folder):
+    source.write_text("int answer() { return unknown; }\n")
+    with pytest.raises(compiler.BuildError, match=r"'unknown' was not declared|undeclared"):
+        compiler.load(source)
+    with pytest.raises(compiler.BuildError, match="install rednet anew"):
+        compiler.load(source.parent / "missing.cpp")
+
+
+def test_a_library_that_does_not_load(source, folder, tmp_path, monkeypatch):
+    text = 'for last; do :; done; echo nothing > "$last"'
+    monkeypatch.setenv("CXX", str(script(tmp_path, text)))
+    with (
+        pytest.warns(RuntimeWarning, match="cannot keep"),
+        pytest.raises(compiler.BuildError, match="cannot be stored or loaded"),
+    ):
+        compiler.load(source)
+
+
+def test_the_import_compiles_nothing(tmp_path):
+    cxx = script(tmp_path, f"touch {tmp_path}/called; exit 1")
+    code = """
+import warnings
+with warnings.catch_warnings(action="error", category=RuntimeWarning):
+    import rednet, rednet.ops, rednet.layers, rednet.models
+"""
+    assert python(code, CXX=str(cxx), REDNET_CACHE=str(tmp_path / "cache")) == []
+    assert sorted(path.name for path in tmp_path.iterdir()) == [cxx.name]
+
+
+@pytest.mark.parametrize(
+    ("cxx", "path", "message"),
+    [
+        ("/nonexistent", "", "there is no compiler '/nonexistent'"),
+        (None, "/nonexistent", "no C++ compiler is found: install g++, or set CXX"),
+        ("broken", "/nonexistent", "internal compiler error: out of luck"),
+    ],
+)
+def test_one_warning_and_the_reference_without_a_compiler(cxx, path, message, tmp_path):
+    if cxx == "broken":
+        cxx = str(script(tmp_path, "echo internal compiler error: out of luck >&2; exit 1"))
+    code = (
+        ONES
+        + """
+with warnings.catch_warnings(record=True) as caught:
+    print([ones()[0, 0, 1, 1].item() for _ in range(3)], rednet.ops.select(
+        torch.device("cpu"), torch.bfloat16).name)
+print(*[type(warning.message).__name__ for warning in caught])
+print(str(caught[0].message).replace(chr(10), " "))
+"""
+    )
+    variables = {"CXX": cxx, "PATH": path, "REDNET_CACHE": str(tmp_path / "cache")}
+    values, kinds, warning = python(code, **variables)
+    assert values == "[9.0, 9.0, 9.0] reference"
+    assert kinds == "RuntimeWarning"
+    assert message in warning
+    assert "backend 'native' cannot run, the slower reference is used" in warning
+
+
+def test_forced_it_cannot_be_done_without(tmp_path):
+    code = (
+        ONES
+        + """
+def attempt():
+    try:
+        ones()
+    except RuntimeError as error:
+        print(error)
+os.environ["REDNET_BACKEND"] = "native"
+attempt()
+del os.environ["REDNET_BACKEND"]
+with rednet.ops.backend("native"):
+    attempt()
+"""
+    )
+    printed = python(code, CXX="/nonexistent", REDNET_CACHE=str(tmp_path / "cache"))
+    message = "backend 'native' cannot run: there is no compiler '/nonexistent'"
+    assert [line.startswith(message) for line in printed] == [True, True]

@@ -1,0 +1,206 @@
+"""The native backend's calls: its place among the backends, odd tensors, threads and forks."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+
+import pytest
+import torch
+
+from rednet.ops import BACKENDS, Window, compiler, native, reference
+
+needs_compiler = pytest.mark.skipif(
+    not any(map(shutil.which, compiler.COMPILERS)), reason="there is no C++ compiler"
+)
+needs_proc = pytest.mark.skipif(sys.platform != "linux", reason="there is no /proc")
+
+CPU = torch.device("cpu")
+CASE = """
+import os, sys, warnings
+import torch
+from pathlib import Path
+from torch.utils.data import DataLoader
+from rednet import ops
+
+generator = torch.Generator().manual_seed(0)
+x = torch.randn(4, 64, 56, 56, generator=generator).to(memory_format=torch.channels_last)
+w = torch.randn(4, 4 * 9, 56, 56, generator=generator)
+
+def run():
+    with ops.backend("native"):
+        return (
+            ops.involution2d(x, w, 3, 1, 1),
+            ops.involution2d_grad_input(x, w, (56, 56), 3, 1, 1),
+            ops.involution2d_grad_weight(x, x, 4, 3, 1, 1),
+        )
+
+def equal(results, others):
+    return all(one.equal(other) for one, other in zip(results, others))
+"""
+
+
+def python(code, threads):
+    """What a program of its own prints that has so many threads."""
+    variables = {**os.environ, "OMP_NUM_THREADS": str(threads)}
+    command = [sys.executable, "-W", "error::RuntimeWarning", "-c", CASE + code]
+    done = subprocess.run(command, env=variables, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    return done.stdout.splitlines()
+
+
+def test_native_comes_before_the_reference():
+    assert [choice.name for choice in BACKENDS][-2:] == ["native", "reference"]
+
+
+@pytest.mark.parametrize(
+    ("device", "dtype", "reason"),
+    [
+        ("cuda", torch.float32, "it runs on the CPU, not on cuda"),
+        ("meta", torch.float32, "it runs on the CPU, not on meta"),
+        ("cpu", torch.float16, "it computes in float32, bfloat16 and float64, not in .*float16"),
+    ],
+)
+def test_what_it_is_not_for(device, dtype, reason):
+    assert re.fullmatch(reason, native.why_not(torch.device(device), dtype))
+
+
+@needs_compiler
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float64])
+def test_what_it_is_for(dtype):
+    assert native.why_not(CPU, dtype) is None
+
+
+@needs_compiler
+def test_a_negated_view_is_read_with_its_sign():
+    window = Window(3, padding=1)
+    values = torch.randn(2, 2, 3, 3, dtype=torch.complex64).conj().imag
+    assert values.is_neg()
+    weight = torch.randn(2, 9, 3, 3)
+    expected = reference.involution2d(values, weight, window)
+    torch.testing.assert_close(native.involution2d(values, weight, window), expected)
+
+
+@needs_compiler
+@pytest.mark.parametrize("shape", [(0, 2, 3, 3), (2, 0, 3, 3)])
+def test_without_numbers_the_sums_are_zero(shape):
+    window, grad, weight = Window(3, padding=1), torch.ones(shape), torch.ones(shape[0], 9, 3, 3)
+    assert native.involution2d(grad, weight, window).shape == shape
+    assert native.involution2d_grad_input(grad, weight, (3, 3), window).shape == shape
+    assert native.involution2d_grad_weight(grad, grad, 1, window).equal(torch.zeros_like(weight))
+
+
+@needs_compiler
+def test_an_error_of_a_kernel_is_raised(monkeypatch):
+    monkeypatch.setitem(native._DTYPES, torch.float16, 99)
+    image, weight = torch.ones(1, 1, 1, 1).half(), torch.ones(1, 1, 1, 1).half()
+    with pytest.raises(RuntimeError, match="involution2d failed with code 2"):
+        native.involution2d(image, weight, Window(1))
+
+
+def test_the_source_is_part_of_the_package():
+    assert native.SOURCE.is_file()
+    assert native.SOURCE.parts[-3:] == ("rednet", "kernels", "involution.cpp")
+
+
+@needs_compiler
+@needs_proc
+def test_one_openmp_runtime():
+    printed = python(
+        """
+run()
+lines = Path("/proc/self/maps").read_text().splitlines()
+files = {line.split(maxsplit=5)[5] for line in lines if len(line.split(maxsplit=5)) == 6}
+print(sum(Path(file).name.startswith(("libgomp", "libomp", "libiomp")) for file in files))
+""",
+        threads=2,
+    )
+    assert printed == ["1"]
+
+
+@needs_compiler
+@needs_proc
+def test_it_uses_the_threads_of_torch():
+    printed = python(
+        """
+def started(threads):
+    torch.set_num_threads(threads)
+    before = set(os.listdir("/proc/self/task"))
+    run()
+    return len(set(os.listdir("/proc/self/task")) - before)
+
+print(started(1), started(2), started(2), started(3), started(1))
+""",
+        threads=1,
+    )
+    assert printed == ["0 1 0 1 0"]
+
+
+@needs_compiler
+def test_the_number_of_threads_does_not_change_a_bit():
+    printed = python(
+        """
+def with_threads(number):
+    torch.set_num_threads(number)
+    return run()
+
+first = with_threads(1)
+print(*[equal(first, with_threads(number)) for number in (1, 2, 3)])
+""",
+        threads=1,
+    )
+    assert printed == ["True True True"]
+
+
+@needs_compiler
+@pytest.mark.parametrize("before", ["expected = sums()", "expected = None"])
+def test_a_forked_worker_of_a_loader(before):
+    code = """
+class Involutions(torch.utils.data.Dataset):
+    def __len__(self):
+        return 2
+
+    def __getitem__(self, index):
+        return torch.get_num_threads(), sums()
+
+def sums():
+    return torch.stack([tensor.double().sum() for tensor in run()])
+
+BEFORE
+loader = DataLoader(Involutions(), None, num_workers=2, multiprocessing_context="fork")
+for threads, results in loader:
+    print(threads, results.equal(sums() if expected is None else expected))
+"""
+    assert python(code.replace("BEFORE", before), threads=2) == ["1 True"] * 2
+
+
+@needs_compiler
+def test_a_fork_while_another_thread_builds():
+    printed = python(
+        """
+from rednet.ops import native
+with native._lock:
+    child = os.fork()
+    if child == 0:
+        print(native.why_not(torch.device("cpu"), torch.float32), flush=True)
+        os._exit(0)
+    os.waitpid(child, 0)
+""",
+        threads=1,
+    )
+    assert printed == ["None"]
+
+
+@needs_compiler
+def test_threads_of_python_that_start_at_once():
+    printed = python(
+        """
+from concurrent.futures import ThreadPoolExecutor
+with ThreadPoolExecutor(4) as pool:
+    results = [future.result() for future in [pool.submit(run) for _ in range(4)]]
+print(*[equal(results[0], other) for other in results])
+""",
+        threads=1,
+    )
+    assert printed == ["True True True True"]
