@@ -1,0 +1,124 @@
+"""Results as bar charts with their spread."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import LogFormatter
+
+Row = Mapping[str, Any]
+Bar = tuple[float, float, float]
+"""Height, lower and upper end of the spread."""
+
+BASELINE = "unfold"
+RATIO_LABELS = {
+    "rednet_over_resnet": "RedNet / ResNet",
+    "rednet_over_bound": "RedNet / free involution",
+    "bound_over_resnet": "free involution / ResNet",
+}
+
+
+def draw_operator(rows: Sequence[Row], path: Path) -> None:
+    """Speed-up over unfold, and share of the binding ceiling, by layer."""
+    kinds = list(dict.fromkeys((row["precision"], row["batch"], row["pass"]) for row in rows))
+    figure = Figure(figsize=(15, 3.4 * len(kinds)), layout="constrained")
+    panels = figure.subplots(len(kinds), 2, squeeze=False)
+    for (precision, batch, kind), (speed, share) in zip(kinds, panels, strict=True):
+        own = [
+            row
+            for row in rows
+            if (row["precision"], row["batch"], row["pass"]) == (precision, batch, kind)
+        ]
+        title = f"{kind}, {precision}, batch {batch}"
+        _draw_speedups(speed, own, title)
+        _draw_shares(share, own, title)
+    figure.savefig(path, dpi=110)
+
+
+def _draw_speedups(axes: Axes, rows: Sequence[Row], title: str) -> None:
+    _bars(
+        axes,
+        [row["layer"] for row in rows],
+        {
+            name: [_bar(row["contenders"][name]["speedup"]) for row in rows]
+            for name in rows[0]["contenders"]
+            if name != BASELINE
+        },
+    )
+    axes.set_yscale("log")
+    for formatted in (axes.yaxis.set_major_formatter, axes.yaxis.set_minor_formatter):
+        formatted(LogFormatter(minor_thresholds=(1.5, 0.5)))
+    axes.axhline(1, color="black", linewidth=0.8)
+    axes.set_title(f"times as fast as unfold: {title}")
+
+
+def _draw_shares(axes: Axes, rows: Sequence[Row], title: str) -> None:
+    labels = [f"{row['layer']}\n({row['ceilings']['binds']})" for row in rows]
+    _bars(
+        axes,
+        labels,
+        {
+            name: [_bar(row["contenders"][name]["share"], 100) for row in rows]
+            for name in rows[0]["contenders"]
+        },
+    )
+    axes.set_title(f"% of the ceiling that binds: {title}")
+
+
+def draw_network(rows: Sequence[Row], path: Path) -> None:
+    """Ratios of speed and of memory, by setting."""
+    settings = [
+        f"{row['depth']} {row['mode']}\n{row['precision']} {row['execution']}\nbatch {row['batch']}"
+        for row in rows
+    ]
+    series = {
+        label: [_bar(row["ratios"][name]) for row in rows] for name, label in RATIO_LABELS.items()
+    }
+    memory = {"peak memory": [_memory_bar(row) for row in rows]}
+    figure = Figure(figsize=(max(8, 2 + 1.6 * len(rows)), 8), layout="constrained")
+    upper, lower = figure.subplots(2, 1, sharex=True)
+    _bars(upper, settings, series)
+    upper.set_title("images per second: the first over the second")
+    _bars(lower, settings, memory)
+    lower.set_title("peak memory of a training step: RedNet over ResNet")
+    for axes in (upper, lower):
+        axes.axhline(1, color="black", linewidth=0.8)
+        axes.tick_params(labelbottom=True)
+    figure.savefig(path, dpi=110)
+
+
+def draw_ceilings(rows: Sequence[Row], path: Path) -> None:
+    """Multiply-adds and copies a second."""
+    figure = Figure(figsize=(11, 3.6), layout="constrained")
+    for axes, unit in zip(figure.subplots(1, 2), ("GFLOP/s", "GB/s"), strict=True):
+        own = [row for row in rows if row["unit"] == unit]
+        labels = [row["ceiling"].replace(" MiB", "\nMiB").removeprefix("copy ") for row in own]
+        _bars(axes, labels, {own[0]["method"]: [_bar(row) for row in own]})
+        axes.set_title(unit)
+    figure.savefig(path, dpi=110)
+
+
+def _bar(ratio: Mapping[str, float], scale: float = 1) -> Bar:
+    return scale * ratio["median"], scale * ratio["lower"], scale * ratio["upper"]
+
+
+def _memory_bar(row: Row) -> Bar:
+    return (row["memory_over_resnet"] or 0.0,) * 3
+
+
+def _bars(axes: Axes, groups: Sequence[str], series: Mapping[str, Sequence[Bar]]) -> None:
+    """Bars side by side for every group, each with its spread and its height in figures."""
+    width = 0.8 / max(1, len(series))
+    for index, (label, bars) in enumerate(series.items()):
+        places = [group + (index - (len(series) - 1) / 2) * width for group in range(len(groups))]
+        heights = [bar[0] for bar in bars]
+        spread = [[bar[0] - bar[1] for bar in bars], [bar[2] - bar[0] for bar in bars]]
+        drawn = axes.bar(places, heights, width, label=label, yerr=spread, capsize=2)
+        labels = [f"{height:.3g}" if height else "" for height in heights]
+        axes.bar_label(drawn, labels, fontsize=7, padding=2)
+    axes.set_xticks(range(len(groups)), groups, fontsize=8)
+    axes.margins(y=0.25)
+    axes.grid(axis="y", alpha=0.3)
+    axes.legend(fontsize=8, loc="upper left", ncols=len(series))

@@ -1,0 +1,120 @@
+"""Taking turns: contenders are timed one after the other again and again, so that drift hits all.
+
+A turn repeats a short call until it takes long enough for the clock; its time is that of one call.
+"""
+
+import gc
+import math
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+MIN_SECONDS = 0.01
+
+Work = Callable[[], object]
+
+
+@dataclass(frozen=True)
+class Spread:
+    """Median and quartiles."""
+
+    median: float
+    lower: float
+    upper: float
+
+    @classmethod
+    def of(cls, values: Sequence[float]) -> "Spread":
+        """Of some values."""
+        lower, median, upper = (float(value) for value in np.percentile(values, (25, 50, 75)))
+        return cls(median, lower, upper)
+
+
+@dataclass(frozen=True)
+class Ratio:
+    """How many times longer one contender takes than another.
+
+    Attributes:
+        of_medians: The ratio of their medians.
+        median: The median of the ratios turn by turn.
+        lower: Their lower quartile.
+        upper: Their upper quartile.
+    """
+
+    of_medians: float
+    median: float
+    lower: float
+    upper: float
+
+    @classmethod
+    def of(cls, slower: Sequence[float], faster: Sequence[float]) -> "Ratio":
+        """Of the times of both, turn by turn."""
+        by_turn = Spread.of([one / other for one, other in zip(slower, faster, strict=True)])
+        of_medians = Spread.of(slower).median / Spread.of(faster).median
+        return cls(of_medians, by_turn.median, by_turn.lower, by_turn.upper)
+
+
+def take_turns(
+    contenders: Mapping[str, Work],
+    turns: int,
+    device: torch.device,
+    on_turn: Work = lambda: None,
+) -> dict[str, list[float]]:
+    """Times contenders A B C A B C ...
+
+    Args:
+        contenders: Functions by name; each is called once or twice before the first turn.
+        turns: How often each has its turn.
+        device: Where they compute.
+        on_turn: Called after every round of turns.
+
+    Returns:
+        Seconds of one call, for every contender and turn.
+    """
+    calls = {name: _calls_per_turn(work, device) for name, work in contenders.items()}
+    times: dict[str, list[float]] = {name: [] for name in contenders}
+    for _ in range(turns):
+        with _no_collection():
+            for name, work in contenders.items():
+                times[name].append(_seconds(work, calls[name], device) / calls[name])
+        on_turn()
+    return times
+
+
+def _calls_per_turn(work: Work, device: torch.device) -> int:
+    work()
+    return max(1, math.ceil(MIN_SECONDS / max(1e-7, _seconds(work, 1, device))))
+
+
+def _seconds(work: Work, calls: int, device: torch.device) -> float:
+    if device.type == "cuda":
+        return _seconds_by_events(work, calls, device)
+    start = time.perf_counter()
+    for _ in range(calls):
+        work()
+    return time.perf_counter() - start
+
+
+def _seconds_by_events(work: Work, calls: int, device: torch.device) -> float:
+    start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
+    torch.cuda.synchronize(device)
+    start.record()
+    for _ in range(calls):
+        work()
+    end.record()
+    torch.cuda.synchronize(device)
+    return start.elapsed_time(end) / 1000
+
+
+@contextmanager
+def _no_collection() -> Iterator[None]:
+    """Python collects its garbage before, not during."""
+    gc.collect()
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()
