@@ -233,17 +233,16 @@ template <typename T> struct View {
     return data + in * n + ic * c + ih * h + iw * w;
   }
 
-  // Asks for `channels` x `columns` elements of a row, which will be needed soon.
-  void prefetch(int64_t in, int64_t ic, int64_t ih, int64_t iw, int64_t channels,
-                int64_t columns) const {
+  // Asks for one of `parts` equal parts of a row of `columns` pixels, which will be needed soon.
+  // The parts of a row are asked for one by one: the memory works while the core computes.
+  template <bool for_writing = false>
+  INLINE void prefetch(int64_t in, int64_t ih, int64_t columns, int64_t part,
+                       int64_t parts) const {
     constexpr int64_t line = 64 / sizeof(T);
-    const bool across = c == 1;
-    const int64_t inner = across ? channels : columns, outer = across ? columns : channels;
-    const T* from = at(in, ic, ih, iw);
-    for (int64_t i = 0; i < outer; ++i, from += across ? w : c) {
-      for (int64_t j = 0; j < inner; j += line) __builtin_prefetch(from + j, 0, 2);
-      __builtin_prefetch(from + inner - 1, 0, 2);
-    }
+    if (c != 1) return;
+    const T* row = at(in, 0, ih, 0);
+    const int64_t size = columns * w, end = (part + 1) * size / parts;
+    for (int64_t i = part * size / parts; i < end; i += line) __builtin_prefetch(row + i, for_writing, 2);
   }
 };
 
@@ -539,8 +538,8 @@ template <typename T, typename A, int64_t K, int64_t S, bool by_channel> class I
       for (int64_t group = task_.group; group < task_.end_group; ++group) {
         pack_row(group, y);
         if (y + 1 < problem_.height)
-          view_.prefetch(task_.n, group * problem_.group_channels, y + 1, 0,
-                         problem_.group_channels, problem_.width);
+          view_.prefetch(task_.n, y + 1, problem_.width, group - task_.group,
+                         task_.end_group - task_.group);
       }
     }
   }
@@ -651,16 +650,24 @@ template <typename T, typename A, int64_t K, int64_t S> class GradientRows {
 
 // ---- the operators ----
 
-template <typename T, typename A, typename P>
-INLINE void pack_kernels(A* packed, const P& problem, const View<const T>& weight, const Task& task,
-                         int64_t group, int64_t i, int64_t j) {
-  const int64_t count = std::min(kTile, problem.out_width - j);
-  pack(packed, problem.pitch(), weight.at(task.n, group * problem.taps(), i, j), weight.w, weight.c,
-       count, problem.taps());
+// The kernels of a group for up to kTile pixels from (i, j) on, as [pixel][tap]. What follows the
+// last tap is arbitrary; pixels that are computed though they lie beyond the row have zeros.
+template <typename T, typename A, int64_t K, int64_t S>
+INLINE void pack_kernels(A* packed, const Problem<K, S>& problem, const View<const T>& weight,
+                         const Task& task, int64_t group, int64_t i, int64_t j) {
+  constexpr int64_t lanes = Vector<A>::lanes;
+  const int64_t count = std::min(kTile, problem.out_width - j), pitch = problem.pitch();
+  const T* const from = weight.at(task.n, group * problem.taps(), i, j);
+  const T* const end = weight.at(problem.batch - 1, problem.groups * problem.taps() - 1,
+                                 problem.out_height - 1, problem.out_width - 1) + 1;
+  if (weight.c == 1 && from + (count - 1) * weight.w + pitch <= end)
+    for (int64_t pixel = 0; pixel < count; ++pixel)
+      for (int64_t tap = 0; tap < pitch; tap += lanes)
+        store_vector(packed + pixel * pitch + tap, load_vector(from + pixel * weight.w + tap));
+  else
+    pack(packed, pitch, from, weight.w, weight.c, count, problem.taps());
   const int64_t computed = round_up(count, kOutputs<A>);
-  std::memset(packed + count * problem.pitch(), 0, (computed - count) * problem.pitch() * sizeof(A));
-  if (i + 1 < problem.out_height)
-    weight.prefetch(task.n, group * problem.taps(), i + 1, j, problem.taps(), count);
+  std::memset(packed + count * pitch, 0, (computed - count) * pitch * sizeof(A));
 }
 
 template <typename T, int64_t K, int64_t S>
@@ -686,9 +693,12 @@ bool involution2d(const Shape& shape, int threads, const View<const T>& input,
 #pragma omp for schedule(dynamic)
     for (int64_t index = 0; index < plan.tasks; ++index) {
       const Task task(plan, shape, shape.out_height, index);
+      const int64_t parts = (task.end_group - task.group) * problem.blocks *
+                            divide_up(shape.out_width, kOutputs<A>);
       pixels.begin(task);
       for (int64_t i = task.row; i < task.end_row; ++i) {
         pixels.fetch(i);
+        int64_t part = 0;
         for (int64_t group = task.group; group < task.end_group; ++group) {
           for (int64_t j = 0; j < shape.out_width; j += kTile) {
             pack_kernels(kernels, problem, weight, task, group, i, j);
@@ -696,9 +706,12 @@ bool involution2d(const Shape& shape, int threads, const View<const T>& input,
               for (int64_t kh = 0; kh < problem.size(); ++kh)
                 rows[kh] = pixels.row(group, block, i, kh);
               const int64_t end = std::min(kTile, shape.out_width - j);
-              for (int64_t k = 0; k < end; k += kOutputs<A>)
+              for (int64_t k = 0; k < end; k += kOutputs<A>) {
+                if (i + 1 < shape.out_height)
+                  weight.prefetch(task.n, i + 1, shape.out_width, part++, parts);
                 correlate<A>(problem, rows, j + k, kernels + k * problem.pitch(),
                              sums + block * row_size + (j + k) * kBlock);
+              }
             }
           }
           for (int64_t block = 0; block < problem.blocks; ++block)
@@ -721,7 +734,7 @@ bool involution2d_grad_weight(const Shape& shape, int threads, const View<const 
   const Plan plan(shape, shape.out_height, problem.reach,
                   Rows::group_size(problem) * sizeof(A), threads);
   const int64_t row_size = problem.group_channels * problem.out_columns;
-  const int64_t tile_size = problem.taps() * kTile;
+  const int64_t tile_size = problem.pitch() * kTile;
   Scratch scratch(threads, Rows::bytes(problem, plan.groups) +
                                (row_size + tile_size) * sizeof(A) + 2 * 64);
   if (!scratch) return false;
@@ -734,15 +747,20 @@ bool involution2d_grad_weight(const Shape& shape, int threads, const View<const 
 #pragma omp for schedule(dynamic)
     for (int64_t index = 0; index < plan.tasks; ++index) {
       const Task task(plan, shape, shape.out_height, index);
+      const int64_t parts = (task.end_group - task.group) * problem.size() *
+                            divide_up(shape.out_width, kTile);
       pixels.begin(task);
       for (int64_t i = task.row; i < task.end_row; ++i) {
         pixels.fetch(i);
+        int64_t part = 0;
         for (int64_t group = task.group; group < task.end_group; ++group) {
           pack(gradients, problem.out_columns, grad.at(task.n, group * problem.group_channels, i, 0),
                grad.c, grad.w, problem.group_channels, shape.out_width);
           for (int64_t j = 0; j < shape.out_width; j += kTile) {
             for (int64_t kh = 0; kh < problem.size(); ++kh) {
               const A* const row = pixels.row(group, 0, i, kh);
+              if (i + 1 < shape.out_height)
+                grad_weight.template prefetch<true>(task.n, i + 1, shape.out_width, part++, parts);
               multiply_rows<A>(problem, row + j, pixels.channel_pitch(row), gradients + j,
                                kernels + kh * problem.size() * kTile);
             }
@@ -779,12 +797,15 @@ bool involution2d_grad_input(const Shape& shape, int threads, const View<const T
 #pragma omp for schedule(dynamic)
     for (int64_t index = 0; index < plan.tasks; ++index) {
       const Task task(plan, shape, shape.height, index);
+      const int64_t parts = (task.end_group - task.group) * problem.blocks *
+                            divide_up(shape.out_width, kOutputs<A>);
       sums.begin(task);
       const int64_t below = task.row + shape.padding - problem.reach + 1;
       const int64_t first = below > 0 ? divide_up(below, problem.step()) : 0;
       const int64_t end = divide_up(task.end_row + shape.padding, problem.step());
       for (int64_t i = first; i < std::min(end, shape.out_height); ++i) {
         sums.flush(problem.row(i, 0));
+        int64_t part = 0;
         for (int64_t group = task.group; group < task.end_group; ++group) {
           for (int64_t block = 0; block < problem.blocks; ++block)
             pack(gradients + block * row_size, kBlock,
@@ -796,9 +817,12 @@ bool involution2d_grad_input(const Shape& shape, int threads, const View<const T
               for (int64_t kh = 0; kh < problem.size(); ++kh)
                 rows[kh] = sums.row(group, block, i, kh);
               const int64_t count = std::min(kTile, shape.out_width - j);
-              for (int64_t k = 0; k < count; k += kOutputs<A>)
+              for (int64_t k = 0; k < count; k += kOutputs<A>) {
+                if (i + 1 < shape.out_height)
+                  weight.prefetch(task.n, i + 1, shape.out_width, part++, parts);
                 scatter<A>(problem, rows, j + k, kernels + k * problem.pitch(),
                            gradients + block * row_size + (j + k) * kBlock);
+              }
             }
           }
         }

@@ -3,6 +3,7 @@
 from rednet.layers.conv import ConvNormAct, LayerType, init_conv, make_act, make_norm
 from rednet.layers.generators import GENERATORS
 from rednet.layers.involution import Involution2d
+from rednet.layers.norm import norm_act
 from rednet.layers.recompute import checkpoint_module
 
 __all__ = [
@@ -14,4 +15,5 @@ __all__ = [
     "init_conv",
     "make_act",
     "make_norm",
+    "norm_act",
 ]

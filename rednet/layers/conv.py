@@ -6,6 +6,8 @@ from typing import Any
 from timm.layers import create_act_layer, get_norm_layer
 from torch import Tensor, nn
 
+from rednet.layers.norm import norm_act
+
 LayerType = str | Callable[..., nn.Module] | type[nn.Module]
 
 
@@ -50,7 +52,7 @@ class ConvNormAct(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, C, H, W) to (N, out_channels, ceil(H/stride), ceil(W/stride))."""
-        return self.act(self.bn(self.conv(x)))
+        return norm_act(self.conv(x), self.bn, self.act)
 
 
 def init_conv(conv: nn.Conv2d) -> None:

@@ -14,6 +14,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from rednet.layers.conv import LayerType, make_act, make_norm
+from rednet.layers.norm import norm_act
 from rednet.layers.pooling import CeilAvgPool2d
 from rednet.ops import Window, involution2d_grad_weight
 
@@ -57,7 +58,7 @@ class Reduce(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, C, H, W) to (N, C/r, Ho, Wo)."""
-        return self.act(self.bn(self.conv(self.pool(x))))
+        return norm_act(self.conv(self.pool(x)), self.bn, self.act)
 
 
 class Span(nn.Module):

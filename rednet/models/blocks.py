@@ -11,7 +11,14 @@ from typing import Any
 from timm.layers import DropPath
 from torch import Tensor, nn
 
-from rednet.layers import ConvNormAct, Involution2d, LayerType, make_act, make_norm
+from rednet.layers import (
+    ConvNormAct,
+    Involution2d,
+    LayerType,
+    make_act,
+    make_norm,
+    norm_act,
+)
 from rednet.models.plan import StagePlan
 
 EXPANSION = 4
@@ -91,11 +98,14 @@ class Bottleneck(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, in_channels, H, W) to (N, 4*width, ceil(H/stride), ceil(W/stride))."""
-        shortcut = x if self.downsample is None else self.downsample(x)
-        x = self.act1(self.bn1(self.conv1(x)))
-        x = self.act2(self.bn2(self.conv2(x)))
-        x = self.bn3(self.conv3(x))
-        return self.act3(self.drop_path(x) + shortcut)
+        shortcut = x
+        if self.downsample is not None:
+            shortcut = norm_act(self.downsample[0](x), self.downsample[1])
+        x = norm_act(self.conv1(x), self.bn1, self.act1)
+        x = norm_act(self.conv2(x), self.bn2, self.act2)
+        if isinstance(self.drop_path, nn.Identity):
+            return norm_act(self.conv3(x), self.bn3, self.act3, shortcut)
+        return self.act3(self.drop_path(self.bn3(self.conv3(x))) + shortcut)
 
     def zero_init_last(self) -> None:
         """Lets the block start as its shortcut alone, where its last normalisation has weights."""
@@ -125,6 +135,15 @@ def make_stage(
     return nn.Sequential(*blocks)
 
 
+class InvolutionStem(nn.Sequential):
+    """Convolution, involution with its normalisation and activation, convolution."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, in_chans, H, W) to (N, out_channels, H', W')."""
+        first, involution, norm, act, last = self
+        return last(norm_act(involution(first(x)), norm, act))
+
+
 def make_stem(
     name: str, in_chans: int, inner: int, outer: int, style: Style, **involution: Any
 ) -> nn.Sequential:
@@ -148,7 +167,7 @@ def make_stem(
     if name == "conv7":
         return nn.Sequential(ConvNormAct(in_chans, outer, 7, 2, **style.keywords()))
     stride = 1 if name == "small" else 2
-    return nn.Sequential(
+    return InvolutionStem(
         ConvNormAct(in_chans, inner, 3, stride, **style.keywords()),
         Involution2d(inner, STEM_KERNEL_SIZES[name], **style.keywords(), **involution),
         style.norm(inner),

@@ -1,0 +1,81 @@
+"""Normalisation with what follows it: the sum with a shortcut, an activation."""
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.module import _has_any_global_hook
+
+from rednet.ops.batch_norm import Channels, Statistics, batch_norm, can_run
+
+
+def norm_act(
+    x: Tensor, norm: nn.Module, act: nn.Module | None = None, shortcut: Tensor | None = None
+) -> Tensor:
+    """`act(norm(x) + shortcut)`, in one pass over the memory where that is possible.
+
+    It is for `nn.BatchNorm2d` and `nn.ReLU` on the CPU, see `rednet.ops.batch_norm`. Everything
+    that is to be observed of the modules (statistics, hooks, operations counted) stays the same.
+
+    Args:
+        x: Images (N, C, H, W).
+        norm: Any normalisation.
+        act: Any activation, or None.
+        shortcut: What is added before the activation, or None.
+    """
+    if not torch.compiler.is_compiling() and _are_known(norm, act):
+        channels = _channels(norm)
+        if can_run(x, channels, shortcut) and _is_legal(norm, channels, x):
+            statistics = _statistics(norm, channels)
+            return batch_norm(x, channels, statistics, type(act) is nn.ReLU, shortcut)
+    x = norm(x)
+    if shortcut is not None:
+        x = x + shortcut
+    return x if act is None else act(x)
+
+
+def _are_known(norm: Any, act: nn.Module | None) -> bool:
+    """Whether the modules are those that can be fused, and nobody watches them."""
+    return (
+        type(norm) is nn.BatchNorm2d
+        and _is_bare(norm)
+        and (act is None or (type(act) in (nn.ReLU, nn.Identity) and _is_bare(act)))
+        and not _has_any_global_hook()
+    )
+
+
+def _is_bare(module: nn.Module) -> bool:
+    """Whether a module does what its class does and nothing else."""
+    return not (
+        module._forward_hooks
+        or module._forward_pre_hooks
+        or module._backward_hooks
+        or module._backward_pre_hooks
+        or "forward" in vars(module)
+    )
+
+
+def _channels(norm: Any) -> Channels:
+    return Channels(norm.weight, norm.bias, norm.running_mean, norm.running_var)
+
+
+def _is_legal(norm: Any, channels: Channels, x: Tensor) -> bool:
+    """Whether the layer can normalise x; where it cannot, it raises its own error."""
+    has_mean, has_var = channels.mean is not None, channels.var is not None
+    single = x.numel() == x.shape[1]
+    return norm.eps > 0 and has_mean == has_var and not (single and _uses_batch(norm, channels))
+
+
+def _uses_batch(norm: Any, channels: Channels) -> bool:
+    return norm.training or channels.mean is None
+
+
+def _statistics(norm: Any, channels: Channels) -> Statistics:
+    """What the layer would hand to `F.batch_norm`; counts the batch, as the layer does."""
+    momentum = norm.momentum or 0.0
+    tracks = norm.training and norm.track_running_stats
+    if tracks and norm.num_batches_tracked is not None:
+        norm.num_batches_tracked.add_(1)
+        if norm.momentum is None:
+            momentum = 1.0 / float(norm.num_batches_tracked)
+    return Statistics(_uses_batch(norm, channels), tracks, momentum, norm.eps)
