@@ -222,6 +222,12 @@ void unpack(T* memory, int64_t row_stride, int64_t column_stride, const A* packe
 constexpr int64_t round_up(int64_t value, int64_t to) { return (value + to - 1) / to * to; }
 constexpr int64_t divide_up(int64_t value, int64_t by) { return (value + by - 1) / by; }
 
+// One of `count` equal parts. While a row is computed, what the next one needs is asked for part by
+// part: so the memory works while the core computes.
+struct Part {
+  int64_t index, count;
+};
+
 template <typename T> struct View {
   T* data;
   int64_t n, c, h, w;
@@ -233,16 +239,15 @@ template <typename T> struct View {
     return data + in * n + ic * c + ih * h + iw * w;
   }
 
-  // Asks for one of `parts` equal parts of a row of `columns` pixels, which will be needed soon.
-  // The parts of a row are asked for one by one: the memory works while the core computes.
+  // Asks for one part of a row of `columns` pixels, which will be needed soon.
   template <bool for_writing = false>
-  INLINE void prefetch(int64_t in, int64_t ih, int64_t columns, int64_t part,
-                       int64_t parts) const {
+  INLINE void prefetch(int64_t in, int64_t ih, int64_t columns, Part part) const {
     constexpr int64_t line = 64 / sizeof(T);
     if (c != 1) return;
     const T* row = at(in, 0, ih, 0);
-    const int64_t size = columns * w, end = (part + 1) * size / parts;
-    for (int64_t i = part * size / parts; i < end; i += line) __builtin_prefetch(row + i, for_writing, 2);
+    const int64_t size = columns * w, end = (part.index + 1) * size / part.count;
+    for (int64_t i = part.index * size / part.count; i < end; i += line)
+      __builtin_prefetch(row + i, for_writing, 2);
   }
 };
 
@@ -275,6 +280,12 @@ template <int64_t K, int64_t S> struct Problem : Shape {
   }
   INLINE int64_t row(int64_t out_row, int64_t kh) const {
     return out_row * step() + kh * gap() - padding;
+  }
+  // Asks for a part of the rows of the input from `first` on by which neighbouring windows differ.
+  template <bool for_writing = false, typename V>
+  INLINE void prefetch_rows(const V& view, int64_t n, int64_t first, Part part) const {
+    for (int64_t y = std::max<int64_t>(first, 0); y < std::min(first + step(), height); ++y)
+      view.template prefetch<for_writing>(n, y, width, part);
   }
   int64_t block_channels(int64_t block) const {
     return std::min(kBlock, group_channels - block * kBlock);
@@ -535,12 +546,7 @@ template <typename T, typename A, int64_t K, int64_t S, bool by_channel> class I
       const int64_t y = problem_.row(i, kh);
       if (y < 0 || y >= problem_.height || held_[y % problem_.reach] == y) continue;
       held_[y % problem_.reach] = y;
-      for (int64_t group = task_.group; group < task_.end_group; ++group) {
-        pack_row(group, y);
-        if (y + 1 < problem_.height)
-          view_.prefetch(task_.n, y + 1, problem_.width, group - task_.group,
-                         task_.end_group - task_.group);
-      }
+      for (int64_t group = task_.group; group < task_.end_group; ++group) pack_row(group, y);
     }
   }
 
@@ -698,7 +704,7 @@ bool involution2d(const Shape& shape, int threads, const View<const T>& input,
       pixels.begin(task);
       for (int64_t i = task.row; i < task.end_row; ++i) {
         pixels.fetch(i);
-        int64_t part = 0;
+        Part part{0, parts};
         for (int64_t group = task.group; group < task.end_group; ++group) {
           for (int64_t j = 0; j < shape.out_width; j += kTile) {
             pack_kernels(kernels, problem, weight, task, group, i, j);
@@ -707,8 +713,12 @@ bool involution2d(const Shape& shape, int threads, const View<const T>& input,
                 rows[kh] = pixels.row(group, block, i, kh);
               const int64_t end = std::min(kTile, shape.out_width - j);
               for (int64_t k = 0; k < end; k += kOutputs<A>) {
-                if (i + 1 < shape.out_height)
-                  weight.prefetch(task.n, i + 1, shape.out_width, part++, parts);
+                if (i + 1 < shape.out_height) {
+                  problem.prefetch_rows(input, task.n, problem.row(i, problem.size() - 1) + 1, part);
+                  weight.prefetch(task.n, i + 1, shape.out_width, part);
+                  output.template prefetch<true>(task.n, i + 1, shape.out_width, part);
+                  ++part.index;
+                }
                 correlate<A>(problem, rows, j + k, kernels + k * problem.pitch(),
                              sums + block * row_size + (j + k) * kBlock);
               }
@@ -752,15 +762,19 @@ bool involution2d_grad_weight(const Shape& shape, int threads, const View<const 
       pixels.begin(task);
       for (int64_t i = task.row; i < task.end_row; ++i) {
         pixels.fetch(i);
-        int64_t part = 0;
+        Part part{0, parts};
         for (int64_t group = task.group; group < task.end_group; ++group) {
           pack(gradients, problem.out_columns, grad.at(task.n, group * problem.group_channels, i, 0),
                grad.c, grad.w, problem.group_channels, shape.out_width);
           for (int64_t j = 0; j < shape.out_width; j += kTile) {
             for (int64_t kh = 0; kh < problem.size(); ++kh) {
               const A* const row = pixels.row(group, 0, i, kh);
-              if (i + 1 < shape.out_height)
-                grad_weight.template prefetch<true>(task.n, i + 1, shape.out_width, part++, parts);
+              if (i + 1 < shape.out_height) {
+                grad.prefetch(task.n, i + 1, shape.out_width, part);
+                problem.prefetch_rows(input, task.n, problem.row(i, problem.size() - 1) + 1, part);
+                grad_weight.template prefetch<true>(task.n, i + 1, shape.out_width, part);
+                ++part.index;
+              }
               multiply_rows<A>(problem, row + j, pixels.channel_pitch(row), gradients + j,
                                kernels + kh * problem.size() * kTile);
             }
@@ -805,7 +819,7 @@ bool involution2d_grad_input(const Shape& shape, int threads, const View<const T
       const int64_t end = divide_up(task.end_row + shape.padding, problem.step());
       for (int64_t i = first; i < std::min(end, shape.out_height); ++i) {
         sums.flush(problem.row(i, 0));
-        int64_t part = 0;
+        Part part{0, parts};
         for (int64_t group = task.group; group < task.end_group; ++group) {
           for (int64_t block = 0; block < problem.blocks; ++block)
             pack(gradients + block * row_size, kBlock,
@@ -818,8 +832,12 @@ bool involution2d_grad_input(const Shape& shape, int threads, const View<const T
                 rows[kh] = sums.row(group, block, i, kh);
               const int64_t count = std::min(kTile, shape.out_width - j);
               for (int64_t k = 0; k < count; k += kOutputs<A>) {
-                if (i + 1 < shape.out_height)
-                  weight.prefetch(task.n, i + 1, shape.out_width, part++, parts);
+                if (i + 1 < shape.out_height) {
+                  grad.prefetch(task.n, i + 1, shape.out_width, part);
+                  weight.prefetch(task.n, i + 1, shape.out_width, part);
+                  problem.template prefetch_rows<true>(grad_input, task.n, problem.row(i, 0), part);
+                  ++part.index;
+                }
                 scatter<A>(problem, rows, j + k, kernels + k * problem.pitch(),
                            gradients + block * row_size + (j + k) * kBlock);
               }

@@ -1,9 +1,12 @@
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import pytest
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+
+from rednet import involution2d, involution2d_grad_input, involution2d_grad_weight
+from rednet.ops import Window, backend, native, reference
 
 
 @pytest.fixture(scope="session")
@@ -34,7 +37,7 @@ def expected(unfolded) -> Callable[..., tuple[Tensor, Tensor, Tensor]]:
     return values
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def make_case() -> Callable[..., tuple[Tensor, Tensor, Tensor]]:
     """Returns a function that makes random input, weight and gradient of the output."""
 
@@ -51,3 +54,98 @@ def make_case() -> Callable[..., tuple[Tensor, Tensor, Tensor]]:
         return tuple(torch.randn(shape, generator=generator).to(dtype) for shape in shapes)
 
     return make
+
+
+def inside(tensor: Tensor, layout: torch.memory_format) -> Tensor:
+    """Returns a part of a larger tensor whose other elements are NaN."""
+    shape = [size + 3 for size in tensor.shape]
+    around = torch.full(shape, torch.nan, dtype=tensor.dtype).contiguous(memory_format=layout)
+    return around[1:-2, 1:-2, 1:-2, 1:-2].copy_(tensor)
+
+
+def spread(tensor: Tensor) -> Tensor:
+    """Returns every other element, along each dimension, of a tensor of NaN."""
+    around = torch.full([2 * size for size in tensor.shape], torch.nan, dtype=tensor.dtype)
+    return around[::2, ::2, ::2, ::2].copy_(tensor)
+
+
+VIEWS: dict[str, Callable[[Tensor], Tensor]] = {
+    "contiguous": lambda t: t.contiguous(),
+    "channels_last": lambda t: t.contiguous(memory_format=torch.channels_last),
+    "transposed": lambda t: t.transpose(2, 3).contiguous().transpose(2, 3),
+    "batch_last": lambda t: t.permute(1, 2, 3, 0).contiguous().permute(3, 0, 1, 2),
+    "inside": lambda t: inside(t, torch.contiguous_format),
+    "inside_channels_last": lambda t: inside(t, torch.channels_last),
+    "spread": spread,
+}
+
+
+@pytest.fixture(scope="session")
+def view() -> Callable[[Tensor, str], Tensor]:
+    """Returns a function that lays the values of a tensor out in a named way."""
+    return lambda tensor, name: VIEWS[name](tensor)
+
+
+@pytest.fixture(scope="module")
+def only_native() -> Iterator[None]:
+    """Has the native kernels compute, and their results lie where there was NaN before."""
+    empty = native._empty
+    with pytest.MonkeyPatch.context() as patch, backend("native"):
+        patch.setattr(native, "_empty", lambda *arguments: empty(*arguments).fill_(torch.nan))
+        yield
+
+
+@pytest.fixture(scope="session")
+def operators() -> Callable[..., list[Tensor]]:
+    """Returns a function that calls the three operators."""
+
+    def call(input, weight, grad, groups, window):
+        return [
+            involution2d(input, weight, *window),
+            involution2d_grad_input(grad, weight, input.shape[2:], *window),
+            involution2d_grad_weight(grad, input, groups, *window),
+        ]
+
+    return call
+
+
+def exact_values(input: Tensor, weight: Tensor, grad: Tensor, groups: int, window: Window):
+    return [
+        reference.involution2d(input, weight, window),
+        reference.involution2d_grad_input(grad, weight, input.shape[2:], window),
+        reference.involution2d_grad_weight(grad, input, groups, window),
+    ]
+
+
+def assert_within(found: Tensor, exact: Tensor, bound: Tensor) -> None:
+    """Fails beyond the bound, and where infinities and NaN are not those that they should be."""
+    finite = exact.isfinite()
+    found = found.double()
+    torch.testing.assert_close(found[~finite], exact[~finite], equal_nan=True)
+    assert ((found - exact).abs() <= bound)[finite].all()
+
+
+@pytest.fixture(scope="session")
+def assert_accurate(operators) -> Callable[..., None]:
+    """Returns a check of the three operators against the reference in float64.
+
+    A sum of n products may be wrong by n + 1 roundings of the sum of their magnitudes, in float32
+    for bfloat16, whose result is rounded once more.
+    """
+
+    def check(input, weight, grad, groups, window):
+        case = [tensor.double() for tensor in (input, weight, grad)]
+        exact = exact_values(*case, groups, Window(*window))
+        magnitudes = exact_values(*(tensor.abs() for tensor in case), groups, Window(*window))
+        area = window[0] ** 2
+        counts = [area, area, input.shape[1] // groups]
+        found = operators(input, weight, grad, groups, window)
+        finest = torch.float64 if input.dtype == torch.float64 else torch.float32
+        for result, value, magnitude, count in zip(found, exact, magnitudes, counts, strict=True):
+            bound = (count + 1) * torch.finfo(finest).eps * magnitude
+            if result.dtype != finest:
+                bound += value.abs() * torch.finfo(result.dtype).eps / 2
+            assert result.dtype == input.dtype
+            assert_within(result, value, bound)
+
+    return check

@@ -1,0 +1,79 @@
+"""The sweep once more: watched by the compiler's sanitizers, and with narrower vectors."""
+
+import os
+import platform
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from rednet.ops import compiler, native
+
+SWEEP = Path(__file__).with_name("test_native_sweep.py")
+# Null pointers and objects that are too small are what the address sanitizer sees anyway. Calls
+# instead of inlined checks compile in a tenth of the time.
+SANITIZED = (
+    *("-O1", "-fsanitize=address,undefined", "-fno-sanitize-recover=all"),
+    "-fno-sanitize=null,object-size,vptr",
+    *("--param", "asan-instrumentation-with-call-threshold=0"),
+)
+RUN = """
+import os, sys
+os.environ.pop("LD_PRELOAD", None)
+import pytest
+from rednet.ops import native
+flags, *arguments = sys.argv[1:]
+native.FLAGS = tuple(flags.split())
+sys.exit(pytest.main([*arguments, "-q", "-p", "no:cacheprovider"]))
+"""
+
+
+def runtime(name):
+    """The file of a library of the compiler; skips the test where there is none."""
+    try:
+        command = [*compiler._compiler(), f"-print-file-name={name}"]
+    except compiler.BuildError as error:
+        pytest.skip(str(error))
+    path = subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+    if not os.path.isabs(path):
+        pytest.skip(f"the compiler has no {name}")
+    return path
+
+
+def sweep(flags, *arguments, **variables):
+    """Runs the sweep in a process of its own, on kernels compiled with more flags."""
+    command = [sys.executable, "-c", RUN, " ".join(flags), str(SWEEP), *arguments]
+    return subprocess.run(
+        command,
+        env={**os.environ, "OMP_NUM_THREADS": "2", **variables},
+        cwd=Path(__file__).parents[2],
+        capture_output=True,
+        text=True,
+        timeout=900,
+    )
+
+
+@pytest.mark.slow
+def test_the_sanitizers_find_nothing():
+    libraries = [runtime("libasan.so"), runtime("libstdc++.so")]
+    done = sweep(
+        SANITIZED,
+        LD_PRELOAD=":".join(libraries),
+        ASAN_OPTIONS="detect_leaks=0",
+        UBSAN_OPTIONS="print_stacktrace=1",
+    )
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-6000:]
+    assert " passed" in done.stdout
+    assert "skipped" not in done.stdout
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(platform.machine() != "x86_64", reason="the flags are those of x86")
+@pytest.mark.parametrize("flag", ["-mno-avx512f", "-mno-avx"])
+def test_narrower_vectors(flag):
+    runtime("libstdc++.so")
+    done = sweep(("-O2", flag), str(SWEEP.with_name("test_native_values.py")), "-m", "not slow")
+    assert done.returncode == 0, done.stdout[-6000:] + done.stderr[-3000:]
+    assert " passed" in done.stdout
+    assert "skipped" not in done.stdout
