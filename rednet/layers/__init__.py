@@ -1,6 +1,13 @@
 """Layers: the involution and the ways to generate its kernel."""
 
-from rednet.layers.conv import ConvNormAct, LayerType, init_conv, make_act, make_norm
+from rednet.layers.conv import (
+    ConvNormAct,
+    LayerType,
+    PointwiseConv2d,
+    init_conv,
+    make_act,
+    make_norm,
+)
 from rednet.layers.generators import GENERATORS
 from rednet.layers.involution import Involution2d
 from rednet.layers.norm import norm_act
@@ -11,6 +18,7 @@ __all__ = [
     "ConvNormAct",
     "Involution2d",
     "LayerType",
+    "PointwiseConv2d",
     "checkpoint_module",
     "init_conv",
     "make_act",

@@ -13,7 +13,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from rednet.layers.conv import LayerType, make_act, make_norm
+from rednet.layers.conv import LayerType, PointwiseConv2d, make_act, make_norm
 from rednet.layers.norm import norm_act
 from rednet.layers.pooling import CeilAvgPool2d
 from rednet.ops import Window, involution2d_grad_weight
@@ -52,7 +52,7 @@ class Reduce(nn.Module):
         super().__init__()
         width = max(1, spec.channels // spec.reduction)
         self.pool = spec.pool()
-        self.conv = nn.Conv2d(spec.channels, width, 1, bias=False)
+        self.conv = PointwiseConv2d(spec.channels, width)
         self.bn = make_norm(spec.norm_layer, width)
         self.act = make_act(spec.act_layer)
 
@@ -66,7 +66,7 @@ class Span(nn.Module):
 
     def __init__(self, width: int, spec: KernelSpec) -> None:
         super().__init__()
-        self.conv = nn.Conv2d(width, spec.kernel_channels, 1)
+        self.conv = PointwiseConv2d(width, spec.kernel_channels, bias=True)
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, width, Ho, Wo) to (N, G*K*K, Ho, Wo)."""
@@ -80,8 +80,8 @@ class QueryKey(nn.Module):
         super().__init__()
         head_width = max(1, spec.channels // spec.groups // spec.reduction)
         self.pool = spec.pool()
-        self.query = nn.Conv2d(spec.channels, spec.groups * head_width, 1)
-        self.key = nn.Conv2d(spec.channels, spec.groups * head_width, 1)
+        self.query = PointwiseConv2d(spec.channels, spec.groups * head_width, bias=True)
+        self.key = PointwiseConv2d(spec.channels, spec.groups * head_width, bias=True)
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """(N, C, H, W) to queries (N, G*width, Ho, Wo) and keys (N, G*width, H, W)."""

@@ -15,6 +15,7 @@ from rednet.layers import (
     ConvNormAct,
     Involution2d,
     LayerType,
+    PointwiseConv2d,
     make_act,
     make_norm,
     norm_act,
@@ -79,13 +80,13 @@ class Bottleneck(nn.Module):
     ) -> None:
         super().__init__()
         out_channels = EXPANSION * width
-        self.conv1 = nn.Conv2d(in_channels, width, 1, bias=False)
+        self.conv1 = PointwiseConv2d(in_channels, width)
         self.bn1 = style.norm(width)
         self.act1 = style.act()
         self.conv2 = spatial(width, stride, dilation)
         self.bn2 = style.norm(width)
         self.act2 = style.act()
-        self.conv3 = nn.Conv2d(width, out_channels, 1, bias=False)
+        self.conv3 = PointwiseConv2d(width, out_channels)
         self.bn3 = style.norm(out_channels)
         self.drop_path = DropPath(drop_path) if drop_path else nn.Identity()
         self.downsample = None

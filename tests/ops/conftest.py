@@ -86,6 +86,13 @@ def view() -> Callable[[Tensor, str], Tensor]:
     return lambda tensor, name: VIEWS[name](tensor)
 
 
+@pytest.fixture(params=[None, "reference"], ids=["free", "reference"])
+def each_backend(request) -> Iterator[None]:
+    """Runs a test with the backend that is chosen freely, and with the reference."""
+    with backend(request.param):
+        yield
+
+
 @pytest.fixture(scope="module")
 def only_native() -> Iterator[None]:
     """Has the native kernels compute, and their results lie where there was NaN before."""

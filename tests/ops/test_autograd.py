@@ -8,6 +8,7 @@ from torch.autograd import gradcheck, gradgradcheck
 
 from rednet import involution2d, involution2d_grad_input, involution2d_grad_weight
 
+pytestmark = pytest.mark.usefixtures("each_backend")
 WINDOWS = [(1, 1, 0, 1), (2, 1, 1, 1), (3, 2, 1, 1), (3, 1, 2, 2), (3, 3, 0, 1)]
 SIZE = (5, 4)
 GROUPS = 2

@@ -5,6 +5,7 @@ import torch
 
 from rednet import involution2d, involution2d_grad_input, involution2d_grad_weight
 
+pytestmark = pytest.mark.usefixtures("each_backend")
 HALVES = [torch.float16, torch.bfloat16]
 WINDOW = (7, 1, 3, 1)
 

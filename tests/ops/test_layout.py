@@ -7,6 +7,7 @@ import torch
 
 from rednet import involution2d, involution2d_grad_input, involution2d_grad_weight
 
+pytestmark = pytest.mark.usefixtures("each_backend")
 WINDOW = (3, 2, 1, 1)
 GROUPS = 2
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from rednet.ops import compiler, native
+from rednet.ops import compiler
 
 SWEEP = Path(__file__).with_name("test_native_sweep.py")
 # Null pointers and objects that are too small are what the address sanitizer sees anyway. Calls
@@ -22,10 +22,12 @@ RUN = """
 import os, sys
 os.environ.pop("LD_PRELOAD", None)
 import pytest
+from hypothesis import settings
 from rednet.ops import native
+settings.register_profile("short", max_examples=25)
 flags, *arguments = sys.argv[1:]
 native.FLAGS = tuple(flags.split())
-sys.exit(pytest.main([*arguments, "-q", "-p", "no:cacheprovider"]))
+sys.exit(pytest.main([*arguments, "-qs", "-W", "ignore::pytest.PytestAssertRewriteWarning"]))
 """
 
 
@@ -59,6 +61,7 @@ def test_the_sanitizers_find_nothing():
     libraries = [runtime("libasan.so"), runtime("libstdc++.so")]
     done = sweep(
         SANITIZED,
+        "--hypothesis-profile=short",
         LD_PRELOAD=":".join(libraries),
         ASAN_OPTIONS="detect_leaks=0",
         UBSAN_OPTIONS="print_stacktrace=1",

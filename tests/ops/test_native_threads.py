@@ -154,6 +154,43 @@ print(*[equal(first, with_threads(number)) for number in (1, 2, 3)])
 
 
 @needs_compiler
+def test_the_division_among_threads_does_not_change_a_bit():
+    """Bands of rows of one large image, chunks of many groups, and less work than threads."""
+    printed = python(
+        """
+def run_on(size, groups, width, batch, kernel_size, stride, dtype):
+    sides = kernel_size, stride, kernel_size // 2
+    outputs = [(side - 1) // stride + 1 for side in size]
+    channels, taps = groups * width, groups * kernel_size**2
+    shapes = (channels, *size), (taps, *outputs), (channels, *outputs)
+    x, w, g = (torch.randn(batch, *shape, generator=generator).to(dtype) for shape in shapes)
+    return (
+        ops.involution2d(x, w, *sides),
+        ops.involution2d_grad_input(g, w, size, *sides),
+        ops.involution2d_grad_weight(g, x, groups, *sides),
+    )
+
+ops.backend("native")
+for case in (
+    ((150, 61), 1, 16, 1, 7, 1, torch.float32),
+    ((97, 40), 2, 17, 1, 7, 2, torch.bfloat16),
+    ((5, 33), 70, 4, 1, 3, 1, torch.float32),
+    ((64, 9), 3, 8, 2, 5, 2, torch.float64),
+    ((1, 1), 1, 3, 1, 3, 2, torch.bfloat16),
+):
+    results = []
+    for threads in (1, 2, 3, 5, 2):
+        torch.set_num_threads(threads)
+        generator = torch.Generator().manual_seed(0)
+        results.append(run_on(*case))
+    print(*[equal(results[0], other) for other in results[1:]])
+""",
+        threads=1,
+    )
+    assert printed == ["True True True True"] * 5
+
+
+@needs_compiler
 @pytest.mark.parametrize("before", ["expected = sums()", "expected = None"])
 def test_a_forked_worker_of_a_loader(before):
     code = """

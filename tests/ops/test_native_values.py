@@ -43,9 +43,7 @@ def enlarged(size, window):
 @pytest.mark.parametrize("kernel_size", [1, 2, 3, 4, 5, 7, 9, 11])
 def test_every_window(kernel_size, dtype, make_case, view, assert_accurate):
     layouts = product(LAYOUTS, repeat=3)
-    turns = zip(
-        windows_of(kernel_size), cycle(SIZES), cycle(GROUPS), cycle(layouts), strict=False
-    )
+    turns = zip(windows_of(kernel_size), cycle(SIZES), cycle(GROUPS), cycle(layouts), strict=False)
     for window, size, (groups, group_width), names in turns:
         size = enlarged(size, window)
         case = make_case(size, groups, window, group_width=group_width, dtype=dtype)

@@ -7,6 +7,7 @@ import torch
 
 from rednet import involution2d, involution2d_grad_input, involution2d_grad_weight
 
+pytestmark = pytest.mark.usefixtures("each_backend")
 SIZES = [(1, 2), (2, 15), (25, 1), (33, 15)]
 GROUPS = [(1, 3), (4, 1), (3, 4)]
 

@@ -1,0 +1,150 @@
+// The numbers of a call: the sliding window over packed rows, and the division into tasks.
+//
+// N batch, C channels, G groups, K kernel size, H W input, Ho Wo output. A row of pixels is packed
+// as [columns][16 channels] with zeros beyond the edges; at stride s the columns are sorted by their
+// remainder modulo s, so that the pixels that one tap meets in neighbouring outputs are neighbours.
+
+#pragma once
+
+#include <algorithm>
+#include <cstdlib>
+
+#include "tensors.h"
+
+// What Python hands over.
+extern "C" {
+struct Shape {
+  int64_t batch, channels, groups, height, width, out_height, out_width;
+  int64_t kernel_size, stride, padding, dilation;
+};
+}
+
+namespace {
+
+constexpr int64_t kBlock = 16;              // channels of a packed pixel
+constexpr int64_t kTile = 16;               // pixels whose kernels are packed at a time
+constexpr int64_t kCacheBytes = 512 << 10;  // packed rows that should stay in a core's cache
+
+// K, S > 0 make kernel size and stride known to the compiler; the dilation is then 1.
+template <int64_t K, int64_t S> struct Problem : Shape {
+  int64_t group_channels, blocks;  // of a group: channels, and packed blocks of 16
+  int64_t reach;                   // rows from the first tap to the last, both counted
+  int64_t phases, phase;           // remainders of columns modulo the stride, and columns of each
+  int64_t columns;                 // of a packed row of the input
+  int64_t out_columns;             // of a packed row of the output
+
+  explicit Problem(const Shape& shape) : Shape(shape) {
+    group_channels = channels / groups;
+    blocks = divide_up(group_channels, kBlock);
+    reach = gap() * (size() - 1) + 1;
+    out_columns = round_up(out_width, kTile);
+    phases = std::min(step(), reach);
+    phase = round_up(out_columns + (reach - 1) / step() + 1, kTile);
+    columns = phases * phase + kTile;
+  }
+
+  INLINE int64_t size() const { return K ? K : kernel_size; }
+  INLINE int64_t step() const { return S ? S : stride; }
+  INLINE int64_t gap() const { return K ? 1 : dilation; }
+  INLINE int64_t taps() const { return size() * size(); }
+  // The distance of packed kernels.
+  INLINE int64_t pitch() const { return round_up(taps(), kTile); }
+  // The column, in a packed row, of what tap kw meets at the first output.
+  INLINE int64_t offset(int64_t kw) const {
+    return kw * gap() % step() * phase + kw * gap() / step();
+  }
+  // The row that taps kh meet at a row of outputs; it may lie outside the image.
+  INLINE int64_t row(int64_t out_row, int64_t kh) const {
+    return out_row * step() + kh * gap() - padding;
+  }
+  int64_t channel(int64_t group, int64_t block) const {
+    return group * group_channels + block * kBlock;
+  }
+  int64_t block_channels(int64_t block) const {
+    return std::min(kBlock, group_channels - block * kBlock);
+  }
+
+  // Calls body(packed column, image column, count) for each run of columns inside the image.
+  template <typename F> INLINE void each_phase(F&& body) const {
+    for (int64_t remainder = 0; remainder < phases; ++remainder) {
+      const int64_t left = padding - remainder;
+      const int64_t first = left > 0 ? divide_up(left, step()) : 0;
+      const int64_t end = left + width > 0 ? divide_up(left + width, step()) : 0;
+      const int64_t last = std::min(end, phase);
+      if (first < last) body(remainder * phase + first, first * step() - left, last - first);
+    }
+  }
+
+  // Calls body(y) for the rows inside the image among those that one window, from `first` on, has
+  // and the next has not, or the other way round.
+  template <typename F> INLINE void each_new_row(int64_t first, F&& body) const {
+    const int64_t end = std::min(first + step(), height);
+    for (int64_t y = std::max<int64_t>(first, 0); y < end; ++y) body(y);
+  }
+};
+
+// The division of images x groups x rows among threads.
+struct Plan {
+  int64_t groups, chunks;  // groups of a task, and tasks side by side
+  int64_t rows, bands;     // rows of a task, and tasks one below the other
+  int64_t tasks;
+
+  Plan(const Shape& shape, int64_t all_rows, int64_t reach, int64_t group_bytes, int threads) {
+    const int64_t wanted = threads == 1 ? 1 : divide_up(4 * threads, shape.batch);
+    bands = std::clamp<int64_t>(all_rows / (2 * reach), 1, wanted);
+    rows = divide_up(all_rows, bands);
+    bands = divide_up(all_rows, rows);
+    const int64_t cached = std::max<int64_t>(1, kCacheBytes / group_bytes);
+    chunks = std::max(divide_up(shape.groups, cached), divide_up(wanted, bands));
+    groups = divide_up(shape.groups, std::min(chunks, shape.groups));
+    chunks = divide_up(shape.groups, groups);
+    tasks = shape.batch * chunks * bands;
+  }
+};
+
+struct Task {
+  int64_t n, group, end_group, row, end_row;
+
+  Task() = default;
+  Task(const Plan& plan, const Shape& shape, int64_t all_rows, int64_t index) {
+    const int64_t band = index % plan.bands, chunk = index / plan.bands % plan.chunks;
+    n = index / plan.bands / plan.chunks;
+    group = chunk * plan.groups;
+    end_group = std::min(group + plan.groups, shape.groups);
+    row = band * plan.rows;
+    end_row = std::min(row + plan.rows, all_rows);
+  }
+};
+
+// Memory of each thread, zero at first and apart from the others' cache lines, handed out in pieces.
+class Scratch {
+ public:
+  static constexpr int64_t kAlignment = 64;
+
+  Scratch(int threads, int64_t bytes)
+      : bytes_(round_up(bytes, 4096)), memory_(std::aligned_alloc(4096, threads * bytes_)) {}
+  ~Scratch() { std::free(memory_); }
+  Scratch(const Scratch&) = delete;
+  explicit operator bool() const { return memory_ != nullptr; }
+
+  char* of_thread(int thread) const {
+    char* const memory = static_cast<char*>(memory_) + thread * bytes_;
+    std::memset(memory, 0, bytes_);
+    return memory;
+  }
+  // Bytes that as many elements take.
+  template <typename T> static int64_t need(int64_t elements) {
+    return round_up(elements * sizeof(T), kAlignment);
+  }
+  template <typename T> static T* take(char*& memory, int64_t elements) {
+    T* const taken = reinterpret_cast<T*>(memory);
+    memory += need<T>(elements);
+    return taken;
+  }
+
+ private:
+  int64_t bytes_;
+  void* memory_;
+};
+
+}  // namespace
