@@ -1,4 +1,4 @@
-"""The commands from an installed package: `python -m rednet train|evaluate ...`."""
+"""The commands from an installed package: `python -m rednet train|evaluate|benchmark ...`."""
 
 import sys
 
@@ -10,7 +10,7 @@ def main() -> int:
     name, *arguments = sys.argv[1:] or ["--help"]
     if name in COMMANDS:
         return COMMANDS[name](arguments)
-    usage = f"usage: python -m rednet {{{','.join(COMMANDS)}}} [key=value ...]"
+    usage = f"usage: python -m rednet {{{','.join(COMMANDS)}}} [arguments]"
     if name in ("-h", "--help"):
         print(usage)
         return 0

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from omegaconf import OmegaConf
 
 from rednet import cli
+from rednet.analysis.benchmark.cli import main as benchmark
 from rednet.config import Config, Model, to_yaml
 from rednet.errors import InputError
 
@@ -52,7 +53,7 @@ def evaluate(argv: Sequence[str] | None = None) -> int:
     return cli.run("evaluate", _evaluate, arguments, unused=TRAINING_ONLY)
 
 
-COMMANDS = {"train": train, "evaluate": evaluate}
+COMMANDS = {"train": train, "evaluate": evaluate, "benchmark": benchmark}
 
 
 def _train(config: Config, typed: frozenset[str]) -> None:

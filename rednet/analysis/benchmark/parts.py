@@ -14,7 +14,7 @@ from rednet.analysis.benchmark.network import NO_COUNTERPART, Setting, measure_s
 from rednet.analysis.benchmark.operator import Case, find_backends, measure_case
 from rednet.analysis.benchmark.results import Results, Row
 from rednet.errors import InputError
-from rednet.runtime import set_numerics
+from rednet.runtime import keep_freed_memory, set_numerics
 
 
 def run(options: Namespace) -> None:
@@ -53,6 +53,7 @@ def _ceilings(options: Namespace, device: torch.device) -> None:
 
 
 def _operator(options: Namespace, device: torch.device) -> None:
+    keep_freed_memory()
     set_numerics(deterministic=False, tf32=False)
     layers = layers_of(options.image_size)
     cases = [
@@ -81,6 +82,7 @@ def _operator_line(row: Row) -> str:
 
 
 def _network(options: Namespace, device: torch.device) -> None:
+    keep_freed_memory()
     set_numerics(deterministic=False, tf32=True)
     settings = list(_settings(options, device))
     left_out = [NO_COUNTERPART[depth] for depth in options.depth if depth in NO_COUNTERPART]
