@@ -42,7 +42,7 @@ template <typename A, int64_t K, int64_t S>
 bool involution2d(const Shape& shape, int threads, const View<A>& input, const View<A>& weight,
                   const View<A>& output) {
   using Rows = InputRows<A, K, S, false>;
-  const Problem<K, S> problem(shape);
+  const Problem<K, S> problem(shape, kOutputs<A>);
   const Plan plan(shape, shape.out_height, problem.reach, Rows::need(problem, 1), threads);
   const int64_t row_size = problem.out_columns * kBlock, tile_size = kTile * problem.pitch();
   const Scratch scratch(threads, Rows::need(problem, plan.groups) +
@@ -102,7 +102,7 @@ template <typename A, int64_t K, int64_t S>
 bool involution2d_grad_input(const Shape& shape, int threads, const View<A>& grad,
                              const View<A>& weight, const View<A>& grad_input) {
   using Rows = GradientRows<A, K, S>;
-  const Problem<K, S> problem(shape);
+  const Problem<K, S> problem(shape, kOutputs<A>);
   const Plan plan(shape, shape.height, problem.reach, Rows::need(problem, 1), threads);
   const int64_t row_size = problem.out_columns * kBlock, tile_size = kTile * problem.pitch();
   const Scratch scratch(threads, Rows::need(problem, plan.groups) +
@@ -166,7 +166,7 @@ template <typename A, int64_t K, int64_t S>
 bool involution2d_grad_weight(const Shape& shape, int threads, const View<A>& grad,
                               const View<A>& input, const View<A>& grad_weight) {
   using Rows = InputRows<A, K, S, true>;
-  const Problem<K, S> problem(shape);
+  const Problem<K, S> problem(shape, kTile);
   const Plan plan(shape, shape.out_height, problem.reach, Rows::need(problem, 1), threads);
   const int64_t row_size = problem.group_channels * problem.out_columns;
   const int64_t tile_size = problem.taps() * kTile;

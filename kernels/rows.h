@@ -100,7 +100,6 @@ template <typename A, int64_t K, int64_t S> class GradientRows {
   void begin(const Task& task) {
     task_ = task;
     next_ = task.row;
-    std::memset(sums_, 0, (task.end_group - task.group) * group_size(problem_) * sizeof(A));
   }
 
   // The row that taps kh of row `i` of the outputs add to, or null where others care for it.
@@ -109,7 +108,7 @@ template <typename A, int64_t K, int64_t S> class GradientRows {
     return y < task_.row || y >= task_.end_row ? nullptr : at(group, block, y);
   }
 
-  // Writes the rows before `end`, which are complete, and makes room for as many.
+  // Writes the rows before `end`, which are complete, and leaves zeros for those to come.
   void flush(int64_t end) {
     for (; next_ < std::min(end, task_.end_row); ++next_)
       for (int64_t group = task_.group; group < task_.end_group; ++group)

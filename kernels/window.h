@@ -33,14 +33,15 @@ template <int64_t K, int64_t S> struct Problem : Shape {
   int64_t columns;                 // of a packed row of the input
   int64_t out_columns;             // of a packed row of the output
 
-  explicit Problem(const Shape& shape) : Shape(shape) {
+  // Rows are packed and computed by `granularity` columns.
+  Problem(const Shape& shape, int64_t granularity) : Shape(shape) {
     group_channels = channels / groups;
     blocks = divide_up(group_channels, kBlock);
     reach = gap() * (size() - 1) + 1;
-    out_columns = round_up(out_width, kTile);
+    out_columns = round_up(out_width, granularity);
     phases = std::min(step(), reach);
-    phase = round_up(out_columns + (reach - 1) / step() + 1, kTile);
-    columns = phases * phase + kTile;
+    phase = round_up(out_columns + (reach - 1) / step() + 1, granularity);
+    columns = phases * phase + granularity;
   }
 
   INLINE int64_t size() const { return K ? K : kernel_size; }

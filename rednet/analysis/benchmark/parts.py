@@ -53,7 +53,6 @@ def _ceilings(options: Namespace, device: torch.device) -> None:
 
 
 def _operator(options: Namespace, device: torch.device) -> None:
-    keep_freed_memory()
     set_numerics(deterministic=False, tf32=False)
     layers = layers_of(options.image_size)
     cases = [
