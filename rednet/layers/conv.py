@@ -54,9 +54,7 @@ class PointwiseConv2d(nn.Conv2d):
 def _are_pixels(x: Tensor) -> bool:
     """Whether images are a float32 matrix of pixels by channels in the CPU's memory."""
     return (
-        x.is_cpu
-        and x.dtype is torch.float32
-        and x.is_contiguous(memory_format=torch.channels_last)
+        x.is_cpu and x.dtype is torch.float32 and x.is_contiguous(memory_format=torch.channels_last)
     )
 
 

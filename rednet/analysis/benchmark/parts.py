@@ -73,8 +73,8 @@ def _operator(options: Namespace, device: torch.device) -> None:
 
 def _operator_line(row: Row) -> str:
     figures = [
-        f"{name} {own['ms']['median']:.4g} ms ({own['speedup']['of_medians']:.3g}x, "
-        f"{100 * own['share']['of_medians']:.0f} % of {row['ceilings']['binds']})"
+        f"{name} {own['ms']['median']:.4g} ms ({own['speedup']['median']:.3g}x, "
+        f"{100 * own['share']['median']:.0f} % of {row['ceilings']['binds']})"
         for name, own in row["contenders"].items()
     ]
     return f"{row['layer']} {row['precision']} {row['pass']}: {', '.join(figures)}"
@@ -128,7 +128,7 @@ def _network_line(row: Row) -> str:
     times = ", ".join(
         f"{name} {own['ms_per_image']['median']:.4g}" for name, own in row["contenders"].items()
     )
-    ratios = ", ".join(f"{name} {ratio['of_medians']:.3f}" for name, ratio in row["ratios"].items())
+    ratios = ", ".join(f"{name} {ratio['median']:.3f}" for name, ratio in row["ratios"].items())
     memory = row["memory_over_resnet"]
     setting = " ".join(str(row[key]) for key in ("depth", "mode", "precision", "execution"))
     return (

@@ -69,24 +69,30 @@ def _draw_shares(axes: Axes, rows: Sequence[Row], title: str) -> None:
 
 def draw_network(rows: Sequence[Row], path: Path) -> None:
     """Ratios of speed and of memory, by setting."""
-    settings = [
-        f"{row['depth']} {row['mode']}\n{row['precision']} {row['execution']}\nbatch {row['batch']}"
-        for row in rows
-    ]
-    series = {
-        label: [_bar(row["ratios"][name]) for row in rows] for name, label in RATIO_LABELS.items()
-    }
-    memory = {"peak memory": [_memory_bar(row) for row in rows]}
-    figure = Figure(figsize=(max(8, 2 + 1.6 * len(rows)), 8), layout="constrained")
-    upper, lower = figure.subplots(2, 1, sharex=True)
-    _bars(upper, settings, series)
-    upper.set_title("images per second: the first over the second")
-    _bars(lower, settings, memory)
-    lower.set_title("peak memory of a training step: RedNet over ResNet")
-    for axes in (upper, lower):
+    weighed = [row for row in rows if row["memory_over_resnet"] is not None]
+    panels = 2 if weighed else 1
+    figure = Figure(figsize=(max(8, 2 + 1.6 * len(rows)), 4 * panels), layout="constrained")
+    speed, *memory = figure.subplots(panels, 1, squeeze=False)[:, 0]
+    ratios = RATIO_LABELS.items()
+    _bars(
+        speed,
+        [_setting(row) for row in rows],
+        {label: [_bar(row["ratios"][name]) for row in rows] for name, label in ratios},
+    )
+    speed.set_title("images per second: the first over the second")
+    for axes in memory:
+        bars = [(row["memory_over_resnet"],) * 3 for row in weighed]
+        _bars(axes, [_setting(row) for row in weighed], {"peak memory": bars})
+        axes.set_title("peak memory of a training step: RedNet over ResNet")
+    for axes in (speed, *memory):
         axes.axhline(1, color="black", linewidth=0.8)
-        axes.tick_params(labelbottom=True)
     figure.savefig(path, dpi=110)
+
+
+def _setting(row: Row) -> str:
+    return (
+        f"{row['depth']} {row['mode']}\n{row['precision']} {row['execution']}\nbatch {row['batch']}"
+    )
 
 
 def draw_ceilings(rows: Sequence[Row], path: Path) -> None:
@@ -102,10 +108,6 @@ def draw_ceilings(rows: Sequence[Row], path: Path) -> None:
 
 def _bar(ratio: Mapping[str, float], scale: float = 1) -> Bar:
     return scale * ratio["median"], scale * ratio["lower"], scale * ratio["upper"]
-
-
-def _memory_bar(row: Row) -> Bar:
-    return (row["memory_over_resnet"] or 0.0,) * 3
 
 
 def _bars(axes: Axes, groups: Sequence[str], series: Mapping[str, Sequence[Bar]]) -> None:
