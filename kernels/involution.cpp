@@ -5,22 +5,12 @@
 // which it packs only the rows that are new. Every sum is taken by one thread in one order, so that
 // results do not depend on the number of threads.
 
+#include <omp.h>
+
 #include "rows.h"
 #include "tiles.h"
 
-#if defined(_OPENMP)
-#include <omp.h>
-#endif
-
 namespace {
-
-int thread_number() {
-#if defined(_OPENMP)
-  return omp_get_thread_num();
-#else
-  return 0;
-#endif
-}
 
 // The kernels of a group for up to kTile pixels from (i, j) on, as [pixel][tap]; pixels beyond the
 // row that are computed nevertheless have zeros.
@@ -52,7 +42,7 @@ bool involution2d(const Shape& shape, int threads, const View<A>& input, const V
   if (!scratch) return false;
 #pragma omp parallel num_threads(threads)
   {
-    char* memory = scratch.of_thread(thread_number());
+    char* memory = scratch.of_thread(omp_get_thread_num());
     Rows pixels(problem, input, plan.groups, memory);
     A* const sums = Scratch::take<A>(memory, problem.blocks * row_size);
     A* const kernels = Scratch::take<A>(memory, tile_size);
@@ -112,7 +102,7 @@ bool involution2d_grad_input(const Shape& shape, int threads, const View<A>& gra
   if (!scratch) return false;
 #pragma omp parallel num_threads(threads)
   {
-    char* memory = scratch.of_thread(thread_number());
+    char* memory = scratch.of_thread(omp_get_thread_num());
     Rows sums(problem, grad_input, plan.groups, memory);
     A* const gradients = Scratch::take<A>(memory, problem.blocks * row_size);
     A* const kernels = Scratch::take<A>(memory, tile_size);
@@ -175,7 +165,7 @@ bool involution2d_grad_weight(const Shape& shape, int threads, const View<A>& gr
   if (!scratch) return false;
 #pragma omp parallel num_threads(threads)
   {
-    char* memory = scratch.of_thread(thread_number());
+    char* memory = scratch.of_thread(omp_get_thread_num());
     Rows pixels(problem, input, plan.groups, memory);
     A* const gradients = Scratch::take<A>(memory, row_size);
     A* const kernels = Scratch::take<A>(memory, tile_size);

@@ -20,7 +20,6 @@ constexpr int64_t kVectorBytes = 32;
 constexpr int64_t kVectorBytes = 16;
 #endif
 
-
 struct bfloat16 {
   uint16_t bits;
 };

@@ -139,6 +139,8 @@ def keep_freed_memory() -> None:
     By default every tensor above 32 MB is new pages of the system, which cost several times the
     time of writing to them: the activations of one network and a batch of 16 reach that size.
     """
+    if os.name != "posix":
+        return
     libc = ctypes.CDLL(None)
     if hasattr(libc, "mallopt") and hasattr(libc, "gnu_get_libc_version"):
         libc.mallopt(M_MMAP_MAX, 0)

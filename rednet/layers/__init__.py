@@ -1,4 +1,4 @@
-"""Layers: the involution and the ways to generate its kernel."""
+"""Layers: the involution, the ways to generate its kernel, and what surrounds it."""
 
 from rednet.layers.conv import (
     ConvNormAct,

@@ -1,4 +1,4 @@
-"""Convolution with normalisation, under the parameter names of the original's `ConvModule`."""
+"""Convolutions: the 1x1, and the original's `ConvModule` with its parameter names."""
 
 from collections.abc import Callable
 from typing import Any
@@ -34,27 +34,33 @@ def make_act(act_layer: LayerType) -> nn.Module:
 
 
 class PointwiseConv2d(nn.Conv2d):
-    """1x1 convolution; on the CPU, in float32 and channels_last, run as a matrix product.
+    """1x1 convolution without bias; on the CPU, in float32 and channels_last, a matrix product.
 
     Torch's convolution takes up to twice as long for the gradient of the weight of small images,
-    and copies it. In bfloat16 it is the faster one. Everything else is `nn.Conv2d`.
+    and copies it. In bfloat16, or with a bias, it is the faster one. The parameters are its own.
     """
 
-    def __init__(self, in_channels: int, out_channels: int, bias: bool = False) -> None:
-        super().__init__(in_channels, out_channels, 1, bias=bias)
+    def __init__(self, in_channels: int, out_channels: int) -> None:
+        super().__init__(in_channels, out_channels, 1, bias=False)
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, in_channels, H, W) to (N, out_channels, H, W)."""
-        if torch.compiler.is_compiling() or not _are_pixels(x):
+        if not _are_pixels(x):
             return super().forward(x)
-        pixels = x.permute(0, 2, 3, 1)
-        return F.linear(pixels, self.weight.flatten(1), self.bias).permute(0, 3, 1, 2)
+        # Channels first and last alike, the gradient so gets the layout of the weight.
+        weight = self.weight.permute(0, 2, 3, 1).flatten(1)
+        return F.linear(x.permute(0, 2, 3, 1), weight).permute(0, 3, 1, 2)
 
 
 def _are_pixels(x: Tensor) -> bool:
     """Whether images are a float32 matrix of pixels by channels in the CPU's memory."""
     return (
-        x.is_cpu and x.dtype is torch.float32 and x.is_contiguous(memory_format=torch.channels_last)
+        type(x) is Tensor
+        and not torch.compiler.is_compiling()
+        and not torch._C._are_functorch_transforms_active()
+        and x.is_cpu
+        and x.dtype is torch.float32
+        and x.is_contiguous(memory_format=torch.channels_last)
     )
 
 

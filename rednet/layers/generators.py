@@ -66,7 +66,7 @@ class Span(nn.Module):
 
     def __init__(self, width: int, spec: KernelSpec) -> None:
         super().__init__()
-        self.conv = PointwiseConv2d(width, spec.kernel_channels, bias=True)
+        self.conv = nn.Conv2d(width, spec.kernel_channels, 1)
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, width, Ho, Wo) to (N, G*K*K, Ho, Wo)."""
@@ -80,8 +80,8 @@ class QueryKey(nn.Module):
         super().__init__()
         head_width = max(1, spec.channels // spec.groups // spec.reduction)
         self.pool = spec.pool()
-        self.query = PointwiseConv2d(spec.channels, spec.groups * head_width, bias=True)
-        self.key = PointwiseConv2d(spec.channels, spec.groups * head_width, bias=True)
+        self.query = nn.Conv2d(spec.channels, spec.groups * head_width, 1)
+        self.key = nn.Conv2d(spec.channels, spec.groups * head_width, 1)
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """(N, C, H, W) to queries (N, G*width, Ho, Wo) and keys (N, G*width, H, W)."""

@@ -55,6 +55,15 @@ def conv3x3(channels: int, stride: int, dilation: int) -> nn.Module:
     return nn.Conv2d(channels, channels, 3, stride, dilation, dilation, bias=False)
 
 
+class Downsample(nn.Sequential):
+    """The shortcut of a block that changes the size: convolution and normalisation."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, in_channels, H, W) to (N, out_channels, ceil(H/stride), ceil(W/stride))."""
+        conv, norm = self
+        return norm_act(conv(x), norm)
+
+
 class Bottleneck(nn.Module):
     """1x1 convolution, involution (or what `spatial` makes), 1x1 convolution, and a shortcut.
 
@@ -91,7 +100,7 @@ class Bottleneck(nn.Module):
         self.drop_path = DropPath(drop_path) if drop_path else nn.Identity()
         self.downsample = None
         if stride > 1 or in_channels != out_channels:
-            self.downsample = nn.Sequential(
+            self.downsample = Downsample(
                 nn.Conv2d(in_channels, out_channels, 1, stride, bias=False),
                 style.norm(out_channels),
             )
@@ -99,9 +108,7 @@ class Bottleneck(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, in_channels, H, W) to (N, 4*width, ceil(H/stride), ceil(W/stride))."""
-        shortcut = x
-        if self.downsample is not None:
-            shortcut = norm_act(self.downsample[0](x), self.downsample[1])
+        shortcut = x if self.downsample is None else self.downsample(x)
         x = norm_act(self.conv1(x), self.bn1, self.act1)
         x = norm_act(self.conv2(x), self.bn2, self.act2)
         if isinstance(self.drop_path, nn.Identity):

@@ -22,7 +22,7 @@ SOURCE = Path(__file__).parents[1] / "kernels" / "involution.cpp"
 FLAGS: tuple[str, ...] = ()
 
 _DTYPES = {torch.float32: 0, torch.bfloat16: 1, torch.float64: 2}
-_ERRORS: dict[int, type[Exception]] = {1: MemoryError}
+_OUT_OF_MEMORY = 1
 _pack_tensor = Struct("P4q").pack
 _pack_shape = Struct("11q").pack
 _Kernels = dict[str, Callable[..., int]]
@@ -92,8 +92,10 @@ def _run(name: str, shape: bytes, first: Tensor, second: Tensor, output: Tensor)
     first, second = first.resolve_neg(), second.resolve_neg()
     tensors = [_pack_tensor(t.data_ptr(), *t.stride()) for t in (first, second, output)]
     code = kernels[name](_DTYPES[output.dtype], torch.get_num_threads(), shape, *tensors)
+    if code == _OUT_OF_MEMORY:
+        raise MemoryError(f"{name} found no memory for its working space")
     if code:
-        raise _ERRORS.get(code, RuntimeError)(f"{name} failed with code {code}")
+        raise RuntimeError(f"{name} failed with code {code}")
     return output
 
 
