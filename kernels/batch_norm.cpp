@@ -101,7 +101,8 @@ inline void store(float* to, typename L::Float value) {
   std::memcpy(to, &value, sizeof value);
 }
 
-// Rounds to nearest, ties to even; what is no number stays none.
+// Rounds to nearest, ties to even; what is no number stays none. The instruction takes denormals for
+// zero.
 template <class L>
 inline typename L::Half round_to_half(typename L::Float value) {
 #if defined(__AVX512BF16__)
