@@ -17,6 +17,8 @@
 #include <type_traits>
 #include <vector>
 
+#include "vectors.h"
+
 #if defined(__SSE2__)
 #include <immintrin.h>
 #endif
@@ -53,13 +55,7 @@ struct Backward {
 
 namespace {
 
-#if defined(__AVX512F__)
-constexpr int kWidth = 16;
-#elif defined(__AVX__)
-constexpr int kWidth = 8;
-#else
-constexpr int kWidth = 4;
-#endif
+constexpr int kWidth = kVectorBytes / sizeof(float);
 constexpr int kStrip = 4;         // rows summed in registers
 constexpr int kWritingStrip = 2;  // the same where a result is written too
 constexpr int64_t kSamples = 16;
@@ -68,10 +64,6 @@ constexpr int64_t kBigBytes = 8 << 20;    // a result of this size does not stay
 constexpr int64_t kLineBytes = 64;
 
 enum Result { kDone = 0, kOutOfMemory = 1, kUnknownDtype = 2 };
-
-struct BFloat16 {
-  uint16_t bits;
-};
 
 // The vector types of kLanes neighbouring channels.
 template <int kLanes>
@@ -90,7 +82,7 @@ inline typename L::Float load(const float* from) {
 }
 
 template <class L>
-inline typename L::Float load(const BFloat16* from) {
+inline typename L::Float load(const bfloat16* from) {
   typename L::Half half;
   std::memcpy(&half, from, sizeof half);
   return (typename L::Float)(__builtin_convertvector(half, typename L::Word) << 16);
@@ -120,7 +112,7 @@ inline typename L::Float encode(typename L::Float value, const float*) {
 }
 
 template <class L>
-inline typename L::Half encode(typename L::Float value, const BFloat16*) {
+inline typename L::Half encode(typename L::Float value, const bfloat16*) {
   return round_to_half<L>(value);
 }
 
@@ -486,12 +478,12 @@ int guarded(Run run) {
 // dtype: 0 float32, 1 bfloat16. Matrices are dense. Returns a Result.
 extern "C" int rednet_batch_norm(int dtype, int threads, const Forward* p) {
   if (dtype == 0) return guarded([&] { forward<float>(threads, *p); });
-  if (dtype == 1) return guarded([&] { forward<BFloat16>(threads, *p); });
+  if (dtype == 1) return guarded([&] { forward<bfloat16>(threads, *p); });
   return kUnknownDtype;
 }
 
 extern "C" int rednet_batch_norm_grad(int dtype, int threads, const Backward* p) {
   if (dtype == 0) return guarded([&] { backward<float>(threads, *p); });
-  if (dtype == 1) return guarded([&] { backward<BFloat16>(threads, *p); });
+  if (dtype == 1) return guarded([&] { backward<bfloat16>(threads, *p); });
   return kUnknownDtype;
 }

@@ -1,20 +1,10 @@
 // The most multiply-adds a second: chains in registers, enough of them to hide the latency.
 
-#include <cstdint>
-#include <utility>
-
-#if defined(__AVX512F__)
-#define VECTOR_BYTES 64
-constexpr int kChains = 20;
-#elif defined(__AVX__)
-#define VECTOR_BYTES 32
-constexpr int kChains = 12;
-#else
-#define VECTOR_BYTES 16
-constexpr int kChains = 20;
-#endif
+#include "vectors.h"
 
 namespace {
+
+constexpr int kChains = kVectorBytes == 32 ? 12 : 20;
 
 volatile double sink;  // unless the sums go somewhere, the loop is removed
 
@@ -31,8 +21,8 @@ Vector run_chains(int64_t rounds, Vector factor, Vector term,
 
 template <typename Scalar>
 double multiply_add(int64_t rounds, double& checksum) {
-  typedef Scalar Vector __attribute__((vector_size(VECTOR_BYTES)));
-  constexpr int kLanes = VECTOR_BYTES / sizeof(Scalar);
+  typedef Scalar Vector __attribute__((vector_size(kVectorBytes)));
+  constexpr int kLanes = kVectorBytes / sizeof(Scalar);
   const Vector factor = Vector{} + Scalar(0.5);
   const Vector term = Vector{} + Scalar(1);
   const auto chains = std::make_integer_sequence<int, kChains>();

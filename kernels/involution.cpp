@@ -28,6 +28,23 @@ void pack_kernels(A* packed, const Problem<K, S>& problem, const View<A>& weight
   std::memset(packed + count * pitch, 0, (computed - count) * pitch * sizeof(A));
 }
 
+// Calls body(block, column, kernels) for kOutputs columns after the other of row `i` of a group's
+// outputs, with `rows` set to the packed rows that their taps meet.
+template <typename A, int64_t K, int64_t S, typename Rows, typename Row, typename F>
+INLINE void each_tile(const Problem<K, S>& problem, const View<A>& weight, const Task& task,
+                      int64_t group, int64_t i, const Rows& packed, Row* rows, A* kernels,
+                      F&& body) {
+  for (int64_t j = 0; j < problem.out_width; j += kTile) {
+    pack_kernels(kernels, problem, weight, task, group, i, j);
+    const int64_t end = std::min(kTile, problem.out_width - j);
+    for (int64_t block = 0; block < problem.blocks; ++block) {
+      for (int64_t kh = 0; kh < problem.size(); ++kh) rows[kh] = packed.row(group, block, i, kh);
+      for (int64_t k = 0; k < end; k += kOutputs<A>)
+        body(block, j + k, kernels + k * problem.pitch());
+    }
+  }
+}
+
 template <typename A, int64_t K, int64_t S>
 bool involution2d(const Shape& shape, int threads, const View<A>& input, const View<A>& weight,
                   const View<A>& output) {
@@ -64,19 +81,11 @@ bool involution2d(const Shape& shape, int threads, const View<A>& input, const V
           });
         }
         for (int64_t group = task.group; group < task.end_group; ++group) {
-          for (int64_t j = 0; j < shape.out_width; j += kTile) {
-            pack_kernels(kernels, problem, weight, task, group, i, j);
-            const int64_t count = std::min(kTile, shape.out_width - j);
-            for (int64_t block = 0; block < problem.blocks; ++block) {
-              for (int64_t kh = 0; kh < problem.size(); ++kh)
-                rows[kh] = pixels.row(group, block, i, kh);
-              for (int64_t k = 0; k < count; k += kOutputs<A>) {
-                ahead.ask();
-                correlate<A>(problem, rows, j + k, kernels + k * problem.pitch(),
-                             sums + block * row_size + (j + k) * kBlock);
-              }
-            }
-          }
+          each_tile(problem, weight, task, group, i, pixels, rows, kernels,
+                    [&](int64_t block, int64_t j, const A* taps) INLINED {
+                      ahead.ask();
+                      correlate<A>(problem, rows, j, taps, sums + block * row_size + j * kBlock);
+                    });
           for (int64_t block = 0; block < problem.blocks; ++block)
             output.storage.unpack(output.at(task.n, problem.channel(group, block), i, 0), output.w,
                                   output.c, sums + block * row_size, kBlock, shape.out_width,
@@ -131,19 +140,11 @@ bool involution2d_grad_input(const Shape& shape, int threads, const View<A>& gra
             grad.storage.pack(gradients + block * row_size, kBlock,
                               grad.at(task.n, problem.channel(group, block), i, 0), grad.w, grad.c,
                               shape.out_width, problem.block_channels(block), false);
-          for (int64_t j = 0; j < shape.out_width; j += kTile) {
-            pack_kernels(kernels, problem, weight, task, group, i, j);
-            const int64_t count = std::min(kTile, shape.out_width - j);
-            for (int64_t block = 0; block < problem.blocks; ++block) {
-              for (int64_t kh = 0; kh < problem.size(); ++kh)
-                rows[kh] = sums.row(group, block, i, kh);
-              for (int64_t k = 0; k < count; k += kOutputs<A>) {
-                ahead.ask();
-                scatter<A>(problem, rows, j + k, kernels + k * problem.pitch(),
-                           gradients + block * row_size + (j + k) * kBlock);
-              }
-            }
-          }
+          each_tile(problem, weight, task, group, i, sums, rows, kernels,
+                    [&](int64_t block, int64_t j, const A* taps) INLINED {
+                      ahead.ask();
+                      scatter<A>(problem, rows, j, taps, gradients + block * row_size + j * kBlock);
+                    });
         }
       }
       sums.flush(task.end_row);

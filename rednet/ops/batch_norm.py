@@ -17,12 +17,12 @@ from torch.nn import Parameter
 
 from rednet.ops import compiler
 from rednet.ops.backends import select
+from rednet.ops.native import check_status
 
 SOURCE = Path(__file__).parents[1] / "kernels" / "batch_norm.cpp"
 FLAGS = ("-fno-math-errno",)
 
 _DTYPES = {torch.float32: 0, torch.bfloat16: 1}
-_OUT_OF_MEMORY = 1
 _SPACE = (0, 2, 3)
 _pack_forward = Struct("2q8P2d2q").pack
 _pack_backward = Struct("2q8P2q").pack
@@ -268,11 +268,7 @@ def _is_chosen(x: Tensor) -> bool:
 def _run(name: str, dtype: torch.dtype, arguments: bytes) -> None:
     library = _library()
     assert library is not None, "can_run was not asked"
-    code = library[name](_DTYPES[dtype], torch.get_num_threads(), arguments)
-    if code == _OUT_OF_MEMORY:
-        raise MemoryError(f"{name} found no memory for its working space")
-    if code:
-        raise RuntimeError(f"{name} failed with code {code}")
+    check_status(name, library[name](_DTYPES[dtype], torch.get_num_threads(), arguments))
 
 
 @cache

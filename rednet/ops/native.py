@@ -92,11 +92,16 @@ def _run(name: str, shape: bytes, first: Tensor, second: Tensor, output: Tensor)
     first, second = first.resolve_neg(), second.resolve_neg()
     tensors = [_pack_tensor(t.data_ptr(), *t.stride()) for t in (first, second, output)]
     code = kernels[name](_DTYPES[output.dtype], torch.get_num_threads(), shape, *tensors)
+    check_status(name, code)
+    return output
+
+
+def check_status(name: str, code: int) -> None:
+    """Raises what the status of a kernel called `name` stands for."""
     if code == _OUT_OF_MEMORY:
         raise MemoryError(f"{name} found no memory for its working space")
     if code:
         raise RuntimeError(f"{name} failed with code {code}")
-    return output
 
 
 def _kernels() -> _Kernels | Defect:
