@@ -14,7 +14,8 @@ from types import TracebackType
 import torch
 from torch import Tensor
 
-from rednet.ops import native, reference
+from rednet.ops import cuda, native, reference
+from rednet.ops.defect import Defect
 
 
 @dataclass(frozen=True)
@@ -38,6 +39,13 @@ class Backend:
 
 
 BACKENDS = (
+    Backend(
+        name="cuda",
+        why_not=cuda.why_not,
+        involution2d=cuda.involution2d,
+        grad_input=cuda.involution2d_grad_input,
+        grad_weight=cuda.involution2d_grad_weight,
+    ),
     Backend(
         name="native",
         why_not=native.why_not,
@@ -108,7 +116,7 @@ def _can_run(choice: Backend, device: torch.device, dtype: torch.dtype) -> bool:
     """Whether a backend can run; warns, once in a process, of one that should and cannot."""
     reason = choice.why_not(device, dtype)
     token = object()
-    if isinstance(reason, native.Defect) and _warned.setdefault(choice.name, token) is token:
+    if isinstance(reason, Defect) and _warned.setdefault(choice.name, token) is token:
         warnings.warn(
             f"backend {choice.name!r} cannot run, the slower reference is used: {reason}",
             RuntimeWarning,

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from rednet.ops import compiler
+from rednet.ops.defect import Defect
 from rednet.ops.window import Window, memory_format_of
 
 SOURCE = Path(__file__).parents[1] / "kernels" / "involution.cpp"
@@ -27,10 +28,6 @@ _pack_tensor = Struct("P4q").pack
 _pack_shape = Struct("11q").pack
 _Kernels = dict[str, Callable[..., int]]
 _lock = threading.Lock()
-
-
-class Defect(str):
-    """Why a backend cannot run where it should: a reason that the user has to be told of."""
 
 
 def why_not(device: torch.device, dtype: torch.dtype) -> str | None:

@@ -1,5 +1,6 @@
 """The choice of a backend, free and forced."""
 
+import os
 import subprocess
 import sys
 
@@ -119,3 +120,35 @@ def test_a_wrong_variable_does_not_hinder_the_import(monkeypatch):
     monkeypatch.setenv("REDNET_BACKEND", "nonsense")
     code = "import rednet.ops, rednet.models"
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_the_order():
+    assert [choice.name for choice in BACKENDS] == ["cuda", "native", "reference"]
+
+
+def test_the_cuda_backend_is_not_for_the_cpu():
+    assert select(CPU, FLOAT).name != "cuda"
+    with backend("cuda"), pytest.raises(RuntimeError, match="cannot run: it runs on NVIDIA GPUs"):
+        output()
+
+
+def test_the_import_needs_no_cupy():
+    code = """
+import sys
+sys.modules["cupy"] = None
+import rednet, rednet.ops, rednet.models
+"""
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_the_import_leaves_cupy_alone():
+    code = """
+import sys
+import torch, timm
+before = "cupy" in sys.modules
+import rednet, rednet.ops, rednet.models
+rednet.involution2d(torch.ones(1, 2, 3, 3), torch.ones(1, 9, 3, 3), 3, 1, 1)
+assert before or "cupy" not in sys.modules
+"""
+    environment = {**os.environ, "REDNET_BACKEND": "reference"}
+    subprocess.run([sys.executable, "-c", code], check=True, env=environment)

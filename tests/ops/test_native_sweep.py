@@ -5,7 +5,8 @@ import shutil
 import hypothesis.strategies as st
 import pytest
 import torch
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
+from sweep import VIEWS, problems, same_each_time
 
 from rednet.ops import compiler
 
@@ -15,53 +16,7 @@ pytestmark = [
         not any(map(shutil.which, compiler.COMPILERS)), reason="there is no C++ compiler"
     ),
 ]
-VIEWS = [
-    *("contiguous", "channels_last", "transposed", "batch_last"),
-    *("inside", "inside_channels_last", "spread"),
-]
 EPSILON = torch.finfo(torch.float64).eps
-
-
-def same_each_time(share):
-    """Settings with a multiple of the examples of hypothesis's profile, 100 by default."""
-    return settings(
-        max_examples=share * settings.default.max_examples,
-        derandomize=True,
-        deadline=None,
-        database=None,
-        suppress_health_check=[HealthCheck.too_slow],
-    )
-
-
-@st.composite
-def windows(draw):
-    """Half of them are of the kernels' own kernel sizes, strides and dilation."""
-    if draw(st.booleans()):
-        kernel_size, stride = draw(st.sampled_from([3, 7])), draw(st.sampled_from([1, 2]))
-        dilation = 1
-    else:
-        kernel_size = draw(st.sampled_from([1, 2, 3, 4, 5, 7, 9, 11]))
-        stride, dilation = draw(st.integers(1, 9)), draw(st.integers(1, 3))
-    reach = dilation * (kernel_size - 1) + 1
-    padding = draw(st.integers(0, reach + 2) | st.just(reach // 2))
-    return kernel_size, stride, padding, dilation
-
-
-@st.composite
-def problems(draw):
-    """Arguments of `make_case`; no side has more than 24 pixels beyond the smallest legal."""
-    window = draw(windows())
-    kernel_size, _, padding, dilation = window
-    least = max(1, dilation * (kernel_size - 1) + 1 - 2 * padding)
-    size = tuple(draw(st.integers(least, least + 24)) for _ in range(2))
-    group_width = draw(st.sampled_from([1, 2, 3, 4, 8, 15, 16, 17, 32, 33, 48, 64]))
-    return {
-        "size": size,
-        "groups": draw(st.integers(1, max(1, 24 // group_width))),
-        "window": window,
-        "batch": draw(st.integers(1, 3)),
-        "group_width": group_width,
-    }
 
 
 @same_each_time(4)

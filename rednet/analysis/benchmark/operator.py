@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from rednet.analysis.benchmark import gpu
 from rednet.analysis.benchmark.ceilings import Multiplier, make_copier, make_multiplier
 from rednet.analysis.benchmark.layers import OPERATORS, Layer, draw, unfold_involution2d
 from rednet.analysis.benchmark.memory import in_own_process, peak_growth, return_freed_memory
@@ -112,24 +113,39 @@ def measure_case(
     """Rows, one for each pass: times, rates, speed-ups over unfold and shares of the ceilings.
 
     The ceilings take part in the turns: a copy of as many bytes as the operator has to move, and
-    multiply-adds.
+    multiply-adds. So do, on a GPU, a convolution and a large copy.
     """
     contenders = (UNFOLD, *names)
     peaks = in_own_process(find_peaks, case, contenders) or {}
     passes = {name: make_passes(name, case) for name in contenders}
     multiplier = make_multiplier(case.device, case.dtype)
     ceilings = {"copy": make_copier(case.bytes_moved, case.device), "fma": multiplier.run}
+    on_gpu = gpu.applies(case.device)
+    if on_gpu:
+        passes[gpu.CONVOLUTION] = gpu.make_convolution(case)
+        ceilings[gpu.PEAK_COPY] = gpu.make_peak_copy(case.device)
+    measure = gpu.take_turns_in_graphs if on_gpu else take_turns
     rows = []
     for kind in OPERATORS:
-        work = {name: passes[name][kind] for name in contenders}
-        times = take_turns({**ceilings, **work}, turns, case.device, on_turn)
+        work = {name: own[kind] for name, own in passes.items()}
+        times = measure({**ceilings, **work}, turns, case.device, on_turn)
         found, least = _find_ceilings(case, multiplier, times)
         results = {name: _describe(case, times, name, kind, least) for name in contenders}
         if kind == BACKWARD:
             for name in contenders:
                 results[name]["peak_mib"] = _in_mib(peaks.get(name))
-        rows.append(_describe_case(case, kind) | {"ceilings": found, "contenders": results})
+        row = _describe_case(case, kind) | {"ceilings": found, "contenders": results}
+        if on_gpu:
+            _add_gpu(row, case, multiplier, times)
+        rows.append(row)
     return rows
+
+
+def _add_gpu(row: Row, case: Case, multiplier: Multiplier, times: Times) -> None:
+    """Adds what is known on a GPU only, to the row and to each of its contenders."""
+    row["gpu"] = gpu.describe_gpu(case, row["pass"], multiplier, times)
+    for name, own in row["contenders"].items():
+        own["gpu"] = gpu.compare(times[name], row["gpu"], times[gpu.CONVOLUTION], row["bytes"])
 
 
 def _find_ceilings(

@@ -74,10 +74,17 @@ def _operator(options: Namespace, device: torch.device) -> None:
 def _operator_line(row: Row) -> str:
     figures = [
         f"{name} {own['ms']['median']:.4g} ms ({own['speedup']['median']:.3g}x, "
-        f"{100 * own['share']['median']:.0f} % of {row['ceilings']['binds']})"
+        f"{100 * own['share']['median']:.0f} % of {row['ceilings']['binds']}{_on_gpu(own)})"
         for name, own in row["contenders"].items()
     ]
     return f"{row['layer']} {row['precision']} {row['pass']}: {', '.join(figures)}"
+
+
+def _on_gpu(own: Row) -> str:
+    if "gpu" not in own:
+        return ""
+    share, speedup = own["gpu"]["roofline_share"], own["gpu"]["speedup_over_conv3x3"]
+    return f", {100 * share:.0f} % of the roofline, {speedup:.3g}x conv3x3"
 
 
 def _network(options: Namespace, device: torch.device) -> None:

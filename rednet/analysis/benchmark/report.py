@@ -32,6 +32,7 @@ def operator_records(rows: Iterable[Mapping[str, Any]]) -> Iterator[Record]:
                 **_spread("turns_share", own["share"]),
                 "binds": row["ceilings"]["binds"],
                 "peak_mib": own["peak_mib"],
+                **own.get("gpu", {}),
             }
 
 

@@ -58,6 +58,11 @@ COLUMNS = {
         "memory_over_resnet": "memory",
     },
 }
+GPU_COLUMNS = {
+    "roofline_share": "roofline",
+    "datasheet_share": "datasheet",
+    "speedup_over_conv3x3": "x conv3x3",
+}
 RECORDS: dict[str, Callable[[list[Row]], Iterable[report.Record]]] = {
     "ceilings": iter,
     "operator": report.operator_records,
@@ -120,5 +125,8 @@ class Results:
         records = list(RECORDS[self.part](self.rows))
         report.write_csv(records, self.folder / f"{self.part}.csv")
         PICTURES[self.part](self.rows, self.folder / f"{self.part}.png")
-        print(report.to_table(records, COLUMNS[self.part]))
+        columns = COLUMNS[self.part] | {
+            name: heading for name, heading in GPU_COLUMNS.items() if name in records[0]
+        }
+        print(report.to_table(records, columns))
         print(f"{self.part}.json, .csv and .png are in {self.folder}", flush=True)

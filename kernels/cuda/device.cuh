@@ -1,0 +1,99 @@
+// What the kernels need beyond plain CUDA: 16-bit floats and asynchronous copies.
+//
+// All inline assembly is here, so that a header of the tests can stand in for this one when the
+// other files are compiled for the CPU.
+
+struct Half {
+  unsigned short bits;
+};
+
+struct BFloat16 {
+  unsigned short bits;
+};
+
+__device__ __forceinline__ double to_real(double value) { return value; }
+__device__ __forceinline__ float to_real(float value) { return value; }
+__device__ __forceinline__ float to_real(BFloat16 value) {
+  float real;
+  asm("mov.b32 %0, {%1, %2};" : "=f"(real) : "h"(static_cast<unsigned short>(0)), "h"(value.bits));
+  return real;
+}
+__device__ __forceinline__ float to_real(Half value) {
+  float real;
+  asm("cvt.f32.f16 %0, %1;" : "=f"(real) : "h"(value.bits));
+  return real;
+}
+
+// Rounds to nearest even.
+template <class Storage>
+__device__ __forceinline__ Storage to_storage(float value) {
+  return value;
+}
+template <class Storage>
+__device__ __forceinline__ Storage to_storage(double value) {
+  return value;
+}
+template <>
+__device__ __forceinline__ Half to_storage<Half>(float value) {
+  Half half;
+  asm("cvt.rn.f16.f32 %0, %1;" : "=h"(half.bits) : "f"(value));
+  return half;
+}
+template <>
+__device__ __forceinline__ BFloat16 to_storage<BFloat16>(float value) {
+#if __CUDA_ARCH__ >= 800
+  BFloat16 rounded;
+  asm("cvt.rn.bf16.f32 %0, %1;" : "=h"(rounded.bits) : "f"(value));
+  return rounded;
+#else
+  const unsigned bits = __float_as_uint(value);
+  const unsigned rounded = (bits + 0x7fff + (bits >> 16 & 1)) >> 16;
+  return {static_cast<unsigned short>(value != value ? 0x7fff : rounded)};
+#endif
+}
+
+#if __CUDA_ARCH__ >= 800
+using Shared = unsigned;  // an address in shared memory
+__device__ __forceinline__ Shared shared_address(void* data) {
+  return static_cast<unsigned>(__cvta_generic_to_shared(data));
+}
+#else
+using Shared = char*;
+__device__ __forceinline__ Shared shared_address(void* data) { return static_cast<char*>(data); }
+#endif
+
+// Copies 16 bytes to shared memory, or writes zeros there. What was copied may be used after
+// wait_for_copies, by other threads after a barrier that follows it.
+__device__ __forceinline__ void copy_async(Shared shared, const void* global, bool inside) {
+#if __CUDA_ARCH__ >= 800
+  asm volatile(
+      "{ .reg .pred outside; setp.eq.b32 outside, %2, 0;"
+      "cp.async.cg.shared.global [%0], [%1], 16, outside; }" ::"r"(shared),
+      "l"(global), "r"(static_cast<int>(inside)));
+#else
+  __builtin_assume(__isGlobal(global));
+  *reinterpret_cast<uint4*>(shared) = inside ? *static_cast<const uint4*>(global) : uint4{};
+#endif
+}
+
+// Ends a group of copies.
+__device__ __forceinline__ void commit_copies() {
+#if __CUDA_ARCH__ >= 800
+  asm volatile("cp.async.commit_group;" ::: "memory");
+#endif
+}
+
+// Waits for this thread's copies but those of the latest PENDING groups.
+template <int PENDING>
+__device__ __forceinline__ void wait_for_copies_but() {
+#if __CUDA_ARCH__ >= 800
+  asm volatile("cp.async.wait_group %0;" ::"n"(PENDING) : "memory");
+#endif
+}
+
+// Waits for all of this thread's copies.
+__device__ __forceinline__ void wait_for_copies() {
+#if __CUDA_ARCH__ >= 800
+  asm volatile("cp.async.wait_all;" ::: "memory");
+#endif
+}

@@ -1,0 +1,64 @@
+// The output of an involution, by tiles.
+//
+// A thread computes STRIP neighbouring pixels of VECTOR channels: each weight that it reads serves
+// its channels, each pixel that it reads serves the windows of its strip.
+
+using Pixels = PixelTile<SEEN_ROWS, SEEN_COLUMNS>;
+using Taps = TapTile<ROWS, COLUMNS, K * K, SECOND_ORDER>;
+
+// Adds the products of one row of the windows.
+__device__ __forceinline__ void add_row(Real (&sums)[STRIP][VECTOR], const Storage* pixels,
+                                        const Storage* const (&taps)[STRIP], int tap) {
+#pragma unroll
+  for (int x = 0; x < SEEN_BY_STRIP; ++x) {
+    Real values[VECTOR];
+    load(values, pixels + x * CHANNELS);
+#pragma unroll
+    for (int i = 0; i < STRIP; ++i) {
+      const int offset = x - i * S;
+      if (offset < 0 || offset % D || offset / D >= K) continue;
+      const Real weight = to_real(taps[i][tap + offset / D]);
+#pragma unroll
+      for (int c = 0; c < VECTOR; ++c) sums[i][c] += weight * values[c];
+    }
+  }
+}
+
+extern "C" __global__ void __launch_bounds__(THREADS) involution2d(const Problem problem) {
+  __shared__ __align__(16) Storage pixel_space[Pixels::SIZE];
+  __shared__ __align__(16) char tap_space[Taps::SIZE];
+  const Pixels pixels{pixel_space};
+  const Taps taps{tap_space};
+
+  const Block<1> block(problem);
+  const int channel = block.group * GROUP_WIDTH;
+  Plane input(problem.first, block.image, channel, problem.height, problem.width);
+  const Plane weight(problem.second, block.image, block.group * K * K, problem.out_height,
+                     problem.out_width);
+  Plane output(problem.result, block.image, channel, problem.out_height, problem.out_width);
+
+  const int position = threadIdx.x / LANES, c = threadIdx.x % LANES * VECTOR;
+  const int row = position % ROWS, column = position / ROWS * STRIP;
+  const int y = block.top + row, x = block.left + column;
+  const Storage* kernels[STRIP];
+#pragma unroll
+  for (int i = 0; i < STRIP; ++i) kernels[i] = taps.at(weight, 0, row, column + i, y, x + i);
+
+  taps.fetch(weight, 0, block.top, block.left);
+  for (int chunk = 0; chunk < CHUNKS; ++chunk) {
+    pixels.template fetch<FIRST_ORDER>(input, block.top * S - problem.padding,
+                                       block.left * S - problem.padding);
+    wait_for_copies();
+    __syncthreads();
+    Real sums[STRIP][VECTOR] = {};
+#pragma unroll(K <= 9 ? K : 1)
+    for (int tap = 0; tap < K; ++tap)
+      add_row(sums, pixels.at(row * S + tap * D, column * S, c), kernels, tap * K);
+#pragma unroll
+    for (int i = 0; i < STRIP; ++i)
+      if (output.has(y, x + i)) put<RESULT_ORDER>(output, c, y, x + i, sums[i]);
+    __syncthreads();
+    input.data += CHANNELS * input.channel;
+    output.data += CHANNELS * output.channel;
+  }
+}

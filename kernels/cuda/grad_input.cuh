@@ -1,0 +1,105 @@
+// The gradient of an involution's input, by tiles.
+//
+// A pixel gathers from the outputs whose windows it lies in. At stride S the pixels fall into S x S
+// interleaved phases, each met by every STEP-th tap only; a block computes pixels of one phase. A
+// thread computes STRIP neighbours in a phase, of VECTOR channels. The weights come one row of taps
+// at a time, the next row while the present one is used.
+
+constexpr int COMMON = greatest_divisor(S, D);
+constexpr int STEP = S / COMMON;              // from a tap to the next that meets a phase
+constexpr int DISTANCE = D / COMMON;          // of the outputs that these two belong to
+constexpr int MEETING = (K + STEP - 1) / STEP;  // taps, at most, in either direction
+constexpr int REACH = (MEETING - 1) * DISTANCE;
+constexpr int HEIGHT = ROWS + REACH, WIDTH = COLUMNS + REACH;
+
+using Grads = PixelTile<HEIGHT, WIDTH>;
+using Taps = TapTile<ROWS, WIDTH, K, SECOND_ORDER>;
+
+// In one direction, the first tap that meets a phase and the output that it belongs to where it
+// meets the phase's first pixel. The tap is K where none meets.
+struct Start {
+  int tap, output;
+
+  __device__ static Start of(int phase, int padding) {
+    for (int tap = 0; tap < STEP; ++tap)
+      if ((phase + padding - tap * D) % S == 0) return {tap, (phase + padding - tap * D) / S};
+    return {K, 0};
+  }
+};
+
+// Adds the products of one row of taps, of which `first` is the first that meets.
+__device__ __forceinline__ void add_row(Real (&sums)[STRIP][VECTOR], const Storage* grads,
+                                        const Storage* const (&taps)[STRIP + REACH], int first) {
+#pragma unroll
+  for (int x = 0; x < STRIP + REACH; ++x) {
+    Real values[VECTOR];
+    load(values, grads + x * CHANNELS);
+#pragma unroll
+    for (int i = 0; i < STRIP; ++i) {
+      const int offset = REACH + i - x;
+      if (offset < 0 || offset % DISTANCE || offset / DISTANCE >= MEETING) continue;
+      const int tap = first + offset / DISTANCE * STEP;
+      if (S > 1 && tap >= K) continue;
+      const Real weight = to_real(taps[x][tap]);
+#pragma unroll
+      for (int c = 0; c < VECTOR; ++c) sums[i][c] += weight * values[c];
+    }
+  }
+}
+
+extern "C" __global__ void __launch_bounds__(THREADS)
+    involution2d_grad_input(const Problem problem) {
+  __shared__ __align__(16) Storage grad_space[Grads::SIZE];
+  __shared__ __align__(16) char tap_space[2][Taps::SIZE];
+  const Grads grads{grad_space};
+
+  const Block<S> block(problem);
+  const int channel = block.group * GROUP_WIDTH;
+  Plane grad(problem.first, block.image, channel, problem.out_height, problem.out_width);
+  const Plane weight(problem.second, block.image, block.group * K * K, problem.out_height,
+                     problem.out_width);
+  Plane result(problem.result, block.image, channel, problem.height, problem.width);
+
+  const Start down = Start::of(block.phase_row, problem.padding);
+  const Start right = Start::of(block.phase_column, problem.padding);
+  const int top = block.top + down.output, left = block.left + right.output - REACH;
+  const int position = threadIdx.x / LANES, c = threadIdx.x % LANES * VECTOR;
+  const int row = position % ROWS, column = position / ROWS * STRIP;
+
+  for (int chunk = 0; chunk < CHUNKS; ++chunk) {
+    const auto fetch_taps = [&](int meeting) {
+      const Taps taps{tap_space[meeting % 2]};
+      const int tap = down.tap + meeting * STEP;
+      if (tap < K) taps.fetch(weight, tap * K, top, left, meeting * DISTANCE);
+      commit_copies();
+    };
+    Real sums[STRIP][VECTOR] = {};
+    grads.template fetch<FIRST_ORDER>(grad, top - REACH, left);
+    fetch_taps(0);
+#pragma unroll 1
+    for (int meeting = 0; meeting < MEETING; ++meeting) {
+      if (meeting + 1 < MEETING) fetch_taps(meeting + 1);
+      if (meeting + 1 < MEETING) wait_for_copies_but<1>(); else wait_for_copies();
+      __syncthreads();
+      const int tap = down.tap + meeting * STEP;
+      if (tap < K) {
+        const Taps taps{tap_space[meeting % 2]};
+        const Storage* kernels[STRIP + REACH];
+#pragma unroll
+        for (int x = 0; x < STRIP + REACH; ++x)
+          kernels[x] = taps.at(weight, tap * K, row, column + x, top - meeting * DISTANCE + row,
+                               left + column + x);
+        add_row(sums, grads.at(row + REACH - meeting * DISTANCE, column, c), kernels, right.tap);
+      }
+      __syncthreads();
+    }
+#pragma unroll
+    for (int i = 0; i < STRIP; ++i) {
+      const int y = (block.top + row) * S + block.phase_row;
+      const int x = (block.left + column + i) * S + block.phase_column;
+      if (result.has(y, x)) put<RESULT_ORDER>(result, c, y, x, sums[i]);
+    }
+    grad.data += CHANNELS * grad.channel;
+    result.data += CHANNELS * result.channel;
+  }
+}

@@ -1,0 +1,65 @@
+// Tiles of pixels in shared memory.
+
+// A row has an odd number of pixels, so that threads of neighbouring rows read different banks.
+template <int HEIGHT, int WIDTH>
+struct PixelTile {
+  static constexpr int SIZE = HEIGHT * (WIDTH | 1) * CHANNELS;
+  Storage* data;
+
+  __device__ static __forceinline__ int index(int y, int x, int c) {
+    return (y * (WIDTH | 1) + x) * CHANNELS + c;
+  }
+
+  __device__ __forceinline__ Storage* at(int y, int x, int c) const {
+    return data + index(y, x, c);
+  }
+
+  // Fetches what begins at (top, left) of a plane; zeros outside.
+  template <int ORDER>
+  __device__ __forceinline__ void fetch(const Plane& plane, int top, int left) const {
+    if constexpr (ORDER <= PACKED) {
+      fetch_packed(plane, top, left);
+    } else if constexpr (ORDER == BY_COLUMN) {
+      fetch_columns(plane, top, left);
+    } else {
+      fetch_channels(plane, top, left);
+    }
+  }
+
+  __device__ __forceinline__ void fetch_packed(const Plane& plane, int top, int left) const {
+    constexpr int PIXEL = CHANNELS * BYTES / GRANULE;  // granules
+    const Lines<HEIGHT, WIDTH * PIXEL> lines(plane, top, 0, shared_address(data),
+                                             index(1, 0, 0) * BYTES);
+    lines.for_each_granule([&](int granule) {
+      const int x = left + granule / PIXEL;
+      const bool inside = plane.has_column(x);
+      const Index offset = x * plane.column + granule % PIXEL * GRANULE;
+#pragma unroll
+      for (int line = 0; line < lines.COUNT; ++line)
+        if (lines.has(line))
+          copy_async(lines.target[line] + granule * GRANULE,
+                     plane.data + (lines.offset[line] + offset),
+                     inside && plane.has_row(lines.y[line]));
+    });
+  }
+
+  __device__ __forceinline__ void fetch_columns(const Plane& plane, int top, int left) const {
+    constexpr int PACK = CHANNELS * BYTES < GRANULE ? CHANNELS : GRANULE / BYTES;
+    for_each_pixel<HEIGHT, WIDTH>([&](int y, int x) {
+      const bool inside = plane.has(top + y, left + x);
+#pragma unroll
+      for (int c = 0; c < CHANNELS; c += PACK)
+        *reinterpret_cast<Pack<PACK>*>(at(y, x, c)) =
+            gather<PACK>(plane, c, top + y, left + x, inside);
+    });
+  }
+
+  __device__ __forceinline__ void fetch_channels(const Plane& plane, int top, int left) const {
+#pragma unroll 4
+    for (int item = threadIdx.x; item < HEIGHT * WIDTH * CHANNELS; item += THREADS) {
+      const int c = item % CHANNELS, y = item / CHANNELS / WIDTH, x = item / CHANNELS % WIDTH;
+      const bool inside = plane.has(top + y, left + x);
+      *at(y, x, c) = inside ? *plane.at(c, top + y, left + x) : Storage{};
+    }
+  }
+};

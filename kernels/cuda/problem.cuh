@@ -1,0 +1,111 @@
+// What a kernel is given: three tensors of any strides and their sizes; and what it makes of them.
+
+constexpr int THREADS = BLOCK_THREADS;  // of a block
+constexpr int K = KERNEL_SIZE, S = STRIDE, D = DILATION;
+
+using Storage = STORAGE;                         // in memory
+using Real = decltype(to_real(Storage()));       // in registers
+#if WIDE_INDEX
+using Index = unsigned long long;  // bytes inside an image
+#else
+using Index = unsigned;
+#endif
+using Address = unsigned long long;
+
+constexpr int BYTES = sizeof(Storage);
+
+// How a tensor lies in memory, which decides how neighbouring threads share it.
+enum Order {
+  ALIGNED,      // as PACKED, and 16 bytes divide the distances of pixels
+  PACKED,       // channels are neighbours in memory, 16 bytes are fetched at once
+  BY_CHANNEL,   // neighbouring threads fetch channels of a pixel
+  BY_COLUMN,    // neighbouring threads fetch pixels of a row
+};
+
+// Strides are in bytes.
+struct Tensor {
+  void* data;
+  long long batch, channel, row, column;
+};
+
+// first and second are an operator's arguments in the order of its name in rednet/ops.
+struct Problem {
+  Tensor first, second, result;
+  int batch, channels, groups;
+  int height, width, out_height, out_width;
+  int padding;
+};
+
+// One image of a tensor from one channel on.
+struct Plane {
+  char* data;
+  Index channel, row, column;
+  int height, width;
+
+  __device__ Plane(const Tensor& tensor, int image, int first_channel, int height, int width)
+      : data(static_cast<char*>(tensor.data) +
+             (image * tensor.batch + first_channel * tensor.channel)),
+        channel(tensor.channel),
+        row(tensor.row),
+        column(tensor.column),
+        height(height),
+        width(width) {}
+
+  __device__ __forceinline__ bool has_row(int y) const {
+    return static_cast<unsigned>(y) < static_cast<unsigned>(height);
+  }
+  __device__ __forceinline__ bool has_column(int x) const {
+    return static_cast<unsigned>(x) < static_cast<unsigned>(width);
+  }
+  __device__ __forceinline__ bool has(int y, int x) const { return has_row(y) && has_column(x); }
+
+  __device__ __forceinline__ Index offset(int c, int y, int x) const {
+    return c * channel + y * row + x * column;
+  }
+
+  __device__ __forceinline__ Storage* at(int c, int y, int x) const {
+    return reinterpret_cast<Storage*>(data + offset(c, y, x));
+  }
+};
+
+// Values that one instruction moves.
+template <int COUNT>
+struct alignas(COUNT* BYTES <= 16 ? COUNT * BYTES : 16) Pack {
+  Storage values[COUNT];
+};
+
+// Reads neighbouring channels, of which c is the first, one by one; zeros where not `inside`.
+template <int COUNT>
+__device__ __forceinline__ Pack<COUNT> gather(const Plane& plane, int c, int y, int x,
+                                              bool inside) {
+  Pack<COUNT> pack;
+  const char* from = plane.data + plane.offset(c, y, x);
+#pragma unroll
+  for (int i = 0; i < COUNT; ++i) {
+    pack.values[i] = inside ? *reinterpret_cast<const Storage*>(from) : Storage{};
+    from += plane.channel;
+  }
+  return pack;
+}
+
+template <int COUNT>
+__device__ __forceinline__ void load(Real (&reals)[COUNT], const Storage* from) {
+  const Pack<COUNT> pack = *reinterpret_cast<const Pack<COUNT>*>(from);
+#pragma unroll
+  for (int i = 0; i < COUNT; ++i) reals[i] = to_real(pack.values[i]);
+}
+
+// Writes neighbouring channels of a pixel, c the first.
+template <int ORDER, int COUNT>
+__device__ __forceinline__ void put(const Plane& plane, int c, int y, int x,
+                                    const Real (&reals)[COUNT]) {
+  Pack<COUNT> pack;
+#pragma unroll
+  for (int i = 0; i < COUNT; ++i) pack.values[i] = to_storage<Storage>(reals[i]);
+  if constexpr (ORDER <= PACKED) {
+    *reinterpret_cast<Pack<COUNT>*>(plane.at(0, y, x) + c) = pack;
+  } else {
+#pragma unroll
+    for (int i = 0; i < COUNT; ++i) *plane.at(c + i, y, x) = pack.values[i];
+  }
+}

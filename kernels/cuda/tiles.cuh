@@ -1,0 +1,106 @@
+// How the work is divided among blocks and threads.
+//
+// A block computes ROWS x COLUMNS pixels of one image and group, CHANNELS channels at a time, from
+// tiles in shared memory. Whatever the layout of a tensor, its tile is channels-last: the
+// arithmetic knows one layout, that of the memory decides only which way the fetching threads run.
+
+constexpr int ROWS = TILE_ROWS, COLUMNS = TILE_COLUMNS, CHANNELS = TILE_CHANNELS;
+constexpr int CHUNKS = GROUP_WIDTH / CHANNELS;
+constexpr int STRIP = STRIP_COLUMNS;     // neighbouring pixels of a thread
+constexpr int VECTOR = VECTOR_CHANNELS;  // channels of a thread
+constexpr int STRIPS = COLUMNS / STRIP, LANES = CHANNELS / VECTOR;
+constexpr int GRANULE = 16;  // bytes that are fetched at once
+
+// What the windows of a tile see of the input, and those of a strip in a row.
+constexpr int SEEN_ROWS = (ROWS - 1) * S + (K - 1) * D + 1;
+constexpr int SEEN_COLUMNS = (COLUMNS - 1) * S + (K - 1) * D + 1;
+constexpr int SEEN_BY_STRIP = (STRIP - 1) * S + (K - 1) * D + 1;
+
+__device__ constexpr int greatest_divisor(int a, int b) {
+  return b ? greatest_divisor(b, a % b) : a;
+}
+__device__ constexpr int round_up(int value, int unit) { return (value + unit - 1) / unit * unit; }
+
+// Where a block works: in one of PHASES x PHASES interleaved parts of an image.
+template <int PHASES>
+struct Block {
+  int image, group, top, left;
+  int phase_row, phase_column;
+
+  // Groups run fastest, since neighbours in memory are fetched together.
+  __device__ __forceinline__ explicit Block(const Problem& problem)
+      : image(blockIdx.z),
+        group(blockIdx.x % static_cast<unsigned>(problem.groups)),
+        top(blockIdx.y / PHASES * ROWS),
+        left(blockIdx.x / static_cast<unsigned>(problem.groups) / PHASES * COLUMNS),
+        phase_row(blockIdx.y % PHASES),
+        phase_column(blockIdx.x / static_cast<unsigned>(problem.groups) % PHASES) {}
+};
+
+// How many threads fetch a row of a tile together, so that all have least to do: to find a granule
+// of a row costs about as much as to fetch it from one line.
+__device__ constexpr int team_size(int rows, int granules) {
+  int best = 1, least = 0x7fffffff;
+  for (int size = 32; size > 0; size /= 2) {
+    const int rounds = (granules + size - 1) / size;
+    const int lines = (rows * size + THREADS - 1) / THREADS;
+    if (THREADS % size == 0 && rounds * (lines + 1) < least) {
+      best = size;
+      least = rounds * (lines + 1);
+    }
+  }
+  return best;
+}
+
+// The rows of a tile that a thread fetches: where they are, in memory and in shared memory. What is
+// asked for begins in row `top - above` of the plane; the offsets are those from `top` on, so that a
+// loop over `above` need not compute them again.
+template <int HEIGHT, int GRANULES>
+struct Lines {
+  static constexpr int TEAM = team_size(HEIGHT, GRANULES), TEAMS = THREADS / TEAM;
+  static constexpr int COUNT = (HEIGHT + TEAMS - 1) / TEAMS;
+  int y[COUNT];
+  Index offset[COUNT];
+  Shared target[COUNT];
+
+  __device__ __forceinline__ Lines(const Plane& plane, int top, int above, Shared tile, int pitch) {
+#pragma unroll
+    for (int line = 0; line < COUNT; ++line) {
+      y[line] = top - above + row(line);
+      offset[line] = (top + row(line)) * plane.row;
+      target[line] = tile + row(line) * pitch;
+    }
+  }
+
+  __device__ static __forceinline__ int row(int line) { return line * TEAMS + threadIdx.x / TEAM; }
+  __device__ static __forceinline__ bool has(int line) {
+    return (line + 1) * TEAMS <= HEIGHT || row(line) < HEIGHT;
+  }
+
+  // Calls visit with those granules of a row that are this thread's.
+  template <class Visit>
+  __device__ __forceinline__ void for_each_granule(Visit visit) const {
+#pragma unroll
+    for (int start = 0; start < GRANULES; start += TEAM) {
+      const int granule = start + threadIdx.x % TEAM;
+      if (start + TEAM <= GRANULES || granule < GRANULES) visit(granule);
+    }
+  }
+};
+
+// Divides the pixels of a tile among the threads, those of a row among neighbouring ones.
+template <int HEIGHT, int WIDTH, class Visit>
+__device__ __forceinline__ void for_each_pixel(Visit visit) {
+  constexpr int NEIGHBOURS = WIDTH > 16 ? 32 : WIDTH > 8 ? 16 : WIDTH > 4 ? 8 : 4;
+  constexpr int LINE = greatest_divisor(THREADS, NEIGHBOURS), LINES = THREADS / LINE;
+  const int row = threadIdx.x / LINE, column = threadIdx.x % LINE;
+#pragma unroll
+  for (int y = 0; y < HEIGHT; y += LINES) {
+#pragma unroll
+    for (int x = 0; x < WIDTH; x += LINE) {
+      const bool in_row = x + LINE <= WIDTH || x + column < WIDTH;
+      const bool in_column = y + LINES <= HEIGHT || y + row < HEIGHT;
+      if (in_row && in_column) visit(y + row, x + column);
+    }
+  }
+}

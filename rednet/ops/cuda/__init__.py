@@ -1,0 +1,10 @@
+"""The involution on NVIDIA GPUs, by CUDA kernels that CuPy compiles."""
+
+from rednet.ops.cuda.backend import (
+    involution2d,
+    involution2d_grad_input,
+    involution2d_grad_weight,
+    why_not,
+)
+
+__all__ = ["involution2d", "involution2d_grad_input", "involution2d_grad_weight", "why_not"]

@@ -1,0 +1,102 @@
+"""The CUDA backend: kernels for NVIDIA GPUs, compiled by CuPy at first use, called without copies.
+
+A launch goes to torch's current stream and neither allocates nor synchronises, so that CUDA graphs
+can capture it.
+"""
+
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from rednet.ops.cuda import installation, modules
+from rednet.ops.cuda.plan import (
+    MOST_IMAGES,
+    Launch,
+    plan_grad_input,
+    plan_grad_weight,
+    plan_involution2d,
+)
+from rednet.ops.window import Window, memory_format_of
+
+DTYPES = frozenset({torch.float32, torch.float16, torch.bfloat16, torch.float64})
+_Plan = Callable[[Tensor, Tensor, Tensor, Window], Launch]
+
+
+def why_not(device: torch.device, dtype: torch.dtype) -> str | None:
+    """Why the kernels cannot run on such tensors and what to do; None where they can.
+
+    Where all else fits, the first call for a device compiles a kernel to see whether that works.
+
+    Raises:
+        RuntimeError: That first call comes while a CUDA graph is being captured.
+    """
+    if device.type != "cuda":
+        return f"it runs on NVIDIA GPUs, not on {device.type}"
+    if dtype not in DTYPES:
+        return f"it computes in float32, float16, bfloat16 and float64, not in {dtype}"
+    return installation.why_not(device.index)
+
+
+def involution2d(input: Tensor, weight: Tensor, window: Window) -> Tensor:
+    """Output (N, C, Ho, Wo) of an involution."""
+    output = _empty(input, weight, (*input.shape[:2], *weight.shape[2:]))
+    return _run(plan_involution2d, input, weight, output, window)
+
+
+def involution2d_grad_input(
+    grad: Tensor, weight: Tensor, input_size: tuple[int, int], window: Window
+) -> Tensor:
+    """Gradient (N, C, H, W) of the input from `grad` (N, C, Ho, Wo)."""
+    output = _empty(grad, weight, (*grad.shape[:2], *input_size))
+    return _run(plan_grad_input, grad, weight, output, window)
+
+
+def involution2d_grad_weight(grad: Tensor, input: Tensor, groups: int, window: Window) -> Tensor:
+    """Gradient (N, G*K*K, Ho, Wo) of the weight from `grad` (N, C, Ho, Wo)."""
+    output = _empty(grad, input, (grad.shape[0], groups * window.area, *grad.shape[2:]))
+    return _run(plan_grad_weight, grad, input, output, window)
+
+
+def _empty(first: Tensor, second: Tensor, shape: tuple[int, ...]) -> Tensor:
+    layout = memory_format_of(first, second)
+    return torch.empty(shape, dtype=first.dtype, device=first.device, memory_format=layout)
+
+
+def _run(plan: _Plan, first: Tensor, second: Tensor, output: Tensor, window: Window) -> Tensor:
+    """Has a kernel write `output`, which is zero where there is nothing to sum."""
+    if not (first.numel() and second.numel() and output.numel()):
+        return output.zero_()
+    first, second = first.resolve_neg(), second.resolve_neg()
+    if len(output) <= MOST_IMAGES:
+        _launch(plan(first, second, output, window), output.device)
+        return output
+    parts = (tensor.split(MOST_IMAGES) for tensor in (first, second, output))
+    for one, other, result in zip(*parts, strict=True):
+        _launch(plan(one, other, result, window), output.device)
+    return output
+
+
+def _launch(launch: Launch, device: torch.device) -> None:
+    if device.index == torch.cuda.current_device():
+        _launch_here(launch)
+    else:
+        with torch.cuda.device(device):
+            _launch_here(launch)
+
+
+def _launch_here(launch: Launch) -> None:
+    """Launches on the current stream of the current device."""
+    kernel = launch.kernel
+    function = modules.function(kernel)
+    stream = modules.stream(torch.cuda.current_stream().cuda_stream)
+    # What CuPy passes by value: an array of one structure.
+    problem = np.frombuffer(launch.problem, dtype=f"V{len(launch.problem)}")
+    try:
+        function(launch.grid, (kernel.threads, 1, 1), (problem,), stream=stream)
+    except Exception as error:
+        raise RuntimeError(
+            f"{kernel.operator} cannot be launched on grid {launch.grid} with "
+            f"{' '.join(kernel.options)}: {error}"
+        ) from error

@@ -1,0 +1,101 @@
+"""Whether CuPy can compile and load kernels for torch's GPU and, where not, what to do about it."""
+
+from functools import cache
+from types import ModuleType
+
+import torch
+
+from rednet.ops.cuda import modules
+from rednet.ops.defect import Defect
+
+OLDEST = 13
+"""The oldest major version of CuPy that the kernels are made for."""
+EXTRAS = {"12": "cuda12", "13": "cuda13"}
+"""Extras of this package by the major version of torch's CUDA."""
+TRIAL = 'extern "C" __global__ void rednet_trial() {}'
+
+
+@cache
+def why_not(index: int | None) -> str | None:
+    """Why kernels cannot be made for a GPU and what to do; None where they can.
+
+    Found out once for a GPU by making one, which costs a tenth of a second.
+
+    Args:
+        index: Number of the GPU, None for the current one.
+
+    Raises:
+        RuntimeError: It is not known yet and a CUDA graph is being captured.
+    """
+    if torch.version.hip is not None:
+        return "it is for NVIDIA GPUs, and this torch is for AMD's"
+    if torch.version.cuda is None or not torch.cuda.is_available():
+        return "torch sees no CUDA device"
+    try:
+        import cupy
+    except Exception as error:
+        if isinstance(error, ModuleNotFoundError) and error.name == "cupy":
+            return Defect(f"CuPy is missing: {_install()}")
+        return Defect(f"CuPy cannot be imported ({_summary(error)}): {_advice(error)}")
+    return _misfit(cupy) or _failure(cupy, index)
+
+
+def _misfit(cupy: ModuleType) -> Defect | None:
+    """What is wrong with the version of CuPy, or with the CUDA that it is made for."""
+    version = getattr(cupy, "__version__", None)
+    if version is None:
+        return Defect(f"of CuPy only remains are left: delete {_folder(cupy)} and {_install()}")
+    if int(version.partition(".")[0]) < OLDEST:
+        return Defect(f"CuPy {version} is older than {OLDEST}: {_install()}")
+    made_for = cupy.cuda.driver.get_build_version() // 1000
+    if str(made_for) != _cuda():
+        return Defect(
+            f"CuPy {version} is made for CUDA {made_for} and torch for CUDA {_cuda()}: "
+            f"remove it (pip uninstall cupy-cuda{made_for}x) and {_install()}"
+        )
+    return None
+
+
+def _failure(cupy: ModuleType, index: int | None) -> Defect | None:
+    """Why CuPy cannot make a kernel: no NVRTC, no headers, no folder for its cache and the like."""
+    with torch.cuda.device(index):
+        modules.refuse_capture()
+        try:
+            modules.make("rednet_trial", TRIAL, ("--std=c++17",))
+        except Exception as error:
+            return Defect(
+                f"CuPy {cupy.__version__} cannot make a kernel ({_summary(error)}): "
+                f"{_advice(error)}"
+            )
+    return None
+
+
+def _cuda() -> str:
+    return str(torch.version.cuda).partition(".")[0]
+
+
+def _install() -> str:
+    extra = EXTRAS.get(_cuda())
+    if extra is None:
+        return f"install the CuPy for CUDA {_cuda()}"
+    return f'pip install --upgrade "rednet[{extra}]"'
+
+
+def _advice(error: BaseException) -> str:
+    cause = error.__cause__ or error
+    if isinstance(cause, OSError):
+        return "set CUPY_CACHE_DIR to a folder that can be written"
+    return (
+        f'install it anew, with what it needs of CUDA: pip install "cupy-cuda{_cuda()}x[ctk]>=14"'
+    )
+
+
+def _summary(error: BaseException) -> str:
+    """The first words of an error, or of what CuPy has wrapped in a page of advice."""
+    cause = error.__cause__ or error
+    lines = [line.strip() for line in str(cause).splitlines() if line.strip(" =-*")]
+    return ": ".join([type(cause).__name__, *lines[:2]])
+
+
+def _folder(cupy: ModuleType) -> str:
+    return " and ".join(getattr(cupy, "__path__", ["its folder"]))

@@ -1,0 +1,133 @@
+"""Faults planted in the kernels: the emulator and the values have to show every one of them."""
+
+import re
+
+import pytest
+import torch
+
+from rednet.ops import Window, reference
+from rednet.ops.cuda.plan import plan_grad_input, plan_grad_weight, plan_involution2d
+from rednet.ops.cuda.source import FOLDER, source
+
+FILES = {
+    "cuda/forward.cuh": plan_involution2d,
+    "cuda/grad_input.cuh": plan_grad_input,
+    "cuda/grad_weight.cuh": plan_grad_weight,
+}
+BARRIERS = [
+    (name, number)
+    for name in FILES
+    for number in range((FOLDER / name).read_text(encoding="utf-8").count("__syncthreads();"))
+]
+# What is changed in which file, and into what.
+FAULTS = {
+    "a wait is missing": ("cuda/forward.cuh", "    wait_for_copies();\n", ""),
+    "it waits for too few": ("cuda/grad_input.cuh", "wait_for_copies_but<1>()", "commit_copies()"),
+    "the last of a strip is not written": (
+        *("cuda/forward.cuh", "if (output.has(y, x + i))"),
+        "if (i + 1 < STRIP && output.has(y, x + i))",
+    ),
+    "a tap is not written": (
+        *("cuda/grad_weight.cuh", "for (int tap = 0; tap < K; ++tap)"),
+        "for (int tap = 1; tap < K; ++tap)",
+    ),
+    "the ends of a kernel are not written": ("cuda/taps.cuh", "      send_ends(plane,", "//"),
+    "a slot begins elsewhere": (
+        *("cuda/taps.cuh", "ORDER == ALIGNED ? kernel : ahead + kernel - shifted"),
+        "kernel",
+    ),
+    "no padding": ("cuda/forward.cuh", "block.left * S - problem.padding", "block.left * S"),
+    "the wrong group": ("cuda/forward.cuh", "block.group * K * K", "0 * K * K"),
+}
+OUT_OF_BOUNDS = {
+    "reads below the image": (
+        *("cuda/pixels.cuh", "inside && plane.has_row(lines.y[line])"),
+        "inside",
+    ),
+    "writes beyond the image": ("cuda/forward.cuh", "if (output.has(y, x + i))", ""),
+    "a tile too small": (
+        *("cuda/pixels.cuh", "SIZE = HEIGHT * (WIDTH | 1) * CHANNELS"),
+        "SIZE = (HEIGHT - 1) * (WIDTH | 1) * CHANNELS",
+    ),
+}
+
+
+def mutated(text, name, old, new, number=0):
+    """The text of the kernels with one place of one file changed."""
+    start = text.index(f'#line 1 "{name}"')
+    place = [match.start() for match in re.finditer(re.escape(old), text[start:])][number] + start
+    return text[:place] + new + text[place + len(old) :]
+
+
+def make_launch(plan):
+    """A launch of a kernel, its result full of NaN, and what this should be."""
+    window = Window(7, 1, 3)
+    draw = torch.Generator().manual_seed(0)
+    shapes = {"image": (1, 64, 9, 11), "kernel": (1, 2 * 49, 9, 11)}
+    image, kernel, grad = (
+        torch.randn(shapes[name], generator=draw).contiguous(memory_format=torch.channels_last)
+        for name in ("image", "kernel", "image")
+    )
+    if plan is plan_involution2d:
+        tensors, exact = (image, kernel), reference.involution2d(image, kernel, window)
+    elif plan is plan_grad_input:
+        tensors = grad, kernel
+        exact = reference.involution2d_grad_input(grad, kernel, image.shape[2:], window)
+    else:
+        tensors, exact = (grad, image), reference.involution2d_grad_weight(grad, image, 2, window)
+    result = torch.full_like(exact, torch.nan).contiguous(memory_format=torch.channels_last)
+    return plan(*tensors, result, window), tensors, result, exact
+
+
+def is_right(emulator, name, text, seed=0):
+    """Whether the kernel of a file computes what it should, from the given text."""
+    launch, _, result, exact = make_launch(FILES[name])
+    try:
+        emulator.run(launch, text, seed)
+    except emulator.EmulationError:
+        return False
+    return torch.allclose(result, exact, atol=1e-4)
+
+
+SANITIZED = """
+import runpy
+tests = runpy.run_path(sys.argv[1])
+launch, *kept = tests["make_launch"](tests["FILES"][sys.argv[2]])
+emulator.run(launch, open(sys.argv[3]).read())
+print("nothing found")
+"""
+
+
+@pytest.mark.parametrize("name", FILES)
+@pytest.mark.parametrize("seed", range(4))
+def test_without_a_fault(emulator, name, seed):
+    assert is_right(emulator, name, source(emulator.DEVICE), seed)
+
+
+@pytest.mark.parametrize("name, number", BARRIERS)
+def test_a_missing_barrier(emulator, name, number):
+    text = mutated(source(emulator.DEVICE), name, "__syncthreads();", "", number)
+    assert not all(is_right(emulator, name, text, seed) for seed in range(8))
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_a_fault_that_values_show(emulator, fault):
+    name, old, new = FAULTS[fault]
+    text = mutated(source(emulator.DEVICE), name, old, new)
+    used_by = [name] if name in FILES else FILES
+    assert not all(is_right(emulator, kernel, text) for kernel in used_by)
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("sanitizers")
+@pytest.mark.parametrize("fault", [None, *OUT_OF_BOUNDS])
+def test_an_access_out_of_bounds(emulator, tmp_path, fault):
+    name, old, new = OUT_OF_BOUNDS.get(fault, ("cuda/forward.cuh", "", ""))
+    path = tmp_path / "source.cu"
+    path.write_text(mutated(source(emulator.DEVICE), name, old, new), encoding="utf-8")
+    done = emulator.run_sanitized(SANITIZED, __file__, "cuda/forward.cuh", str(path))
+    if fault is None:
+        assert done.stdout.strip() == "nothing found", done.stderr
+    else:
+        assert done.returncode != 0
+        assert "AddressSanitizer" in done.stderr or "EmulationError" in done.stderr

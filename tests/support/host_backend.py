@@ -1,0 +1,50 @@
+"""The cuda backend on the CPU: what it would launch on a GPU runs where its tensors are."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from types import SimpleNamespace
+
+import pytest
+import torch
+
+from rednet.ops import BACKENDS, backends
+from rednet.ops.cuda import backend, modules
+from rednet.ops.cuda.plan import Kernel, Launch
+
+
+@contextmanager
+def on_host(run: Callable[[Launch], object]) -> Iterator[list[Launch]]:
+    """Has the cuda backend compute on CPU tensors, with NaN where its results will be.
+
+    Everything between the operators and CuPy's kernel is the backend's own.
+
+    Args:
+        run: Computes a launch, whose pointers are to CPU tensors.
+
+    Yields:
+        The launches so far.
+    """
+    launches: list[Launch] = []
+
+    def function(kernel: Kernel) -> Callable[..., None]:
+        def launch(grid, block, arguments, *, stream):
+            assert block == (kernel.threads, 1, 1)
+            (problem,) = arguments
+            launches.append(Launch(kernel, grid, problem.tobytes()))
+            run(launches[-1])
+
+        return launch
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(modules, "function", function)
+        patch.setattr(modules, "stream", lambda handle: handle)
+        patch.setattr(torch.cuda, "current_device", lambda: None)
+        patch.setattr(torch.cuda, "current_stream", lambda: SimpleNamespace(cuda_stream=0))
+        empty = backend._empty
+        patch.setattr(backend, "_empty", lambda *arguments: empty(*arguments).fill_(torch.nan))
+        anywhere = {"why_not": lambda device, dtype: None}
+        known = [replace(one, **anywhere) if one.name == "cuda" else one for one in BACKENDS]
+        patch.setattr(backends, "BACKENDS", tuple(known))
+        with backends.backend("cuda"):
+            yield launches
