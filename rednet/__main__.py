@@ -1,4 +1,4 @@
-"""The commands from an installed package: `python -m rednet train|evaluate|benchmark ...`."""
+"""The commands from an installed package: `python -m rednet train|evaluate|... [arguments]`."""
 
 import sys
 

@@ -11,6 +11,7 @@ from omegaconf import OmegaConf
 
 from rednet import cli
 from rednet.analysis.benchmark.cli import main as benchmark
+from rednet.analysis.kernels.cli import main as kernel_report
 from rednet.config import Config, Model, to_yaml
 from rednet.errors import InputError
 
@@ -53,7 +54,12 @@ def evaluate(argv: Sequence[str] | None = None) -> int:
     return cli.run("evaluate", _evaluate, arguments, unused=TRAINING_ONLY)
 
 
-COMMANDS = {"train": train, "evaluate": evaluate, "benchmark": benchmark}
+COMMANDS = {
+    "train": train,
+    "evaluate": evaluate,
+    "benchmark": benchmark,
+    "kernel-report": kernel_report,
+}
 
 
 def _train(config: Config, typed: frozenset[str]) -> None:

@@ -53,8 +53,8 @@ __device__ constexpr int team_size(int rows, int granules) {
 }
 
 // The rows of a tile that a thread fetches: where they are, in memory and in shared memory. What is
-// asked for begins in row `top - above` of the plane; the offsets are those from `top` on, so that a
-// loop over `above` need not compute them again.
+// asked for begins in row `top - above` of the plane; the offsets are those from `top` on, so that
+// a loop over `above` need not compute them again.
 template <int HEIGHT, int GRANULES>
 struct Lines {
   static constexpr int TEAM = team_size(HEIGHT, GRANULES), TEAMS = THREADS / TEAM;

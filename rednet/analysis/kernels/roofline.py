@@ -1,0 +1,98 @@
+"""What an involution must move and compute at least, and how long that takes by the datasheets.
+
+Every tensor is counted once: input, weight and output of the forward pass, or what takes their
+places in the two gradients, which move and compute the same.
+"""
+
+from dataclasses import dataclass
+
+from rednet.analysis.benchmark.layers import Layer
+
+ITEM_BYTES = {"float32": 4, "float16": 2, "bfloat16": 2, "float64": 8}
+ISSUE_SLOTS = 4
+"""Instructions that a multiprocessor can issue in a cycle, each for one warp."""
+
+
+@dataclass(frozen=True)
+class Gpu:
+    """By its datasheet.
+
+    Attributes:
+        name: Of the product.
+        arch: Compute capability without its point.
+        bandwidth: Bytes a second.
+        flops: Operations a second in float32, without tensor cores.
+        flops64: The same in float64.
+        multiprocessors: How many.
+        clock: Cycles a second, at boost.
+    """
+
+    name: str
+    arch: int
+    bandwidth: float
+    flops: float
+    flops64: float
+    multiprocessors: int
+    clock: float
+
+
+GPUS = (
+    Gpu("A100 SXM 40 GB", 80, 1555e9, 19.5e12, 9.7e12, 108, 1.41e9),
+    Gpu("A100 SXM 80 GB", 80, 2039e9, 19.5e12, 9.7e12, 108, 1.41e9),
+    Gpu("H100 SXM", 90, 3350e9, 66.9e12, 33.5e12, 132, 1.98e9),
+)
+"""NVIDIA's datasheets and whitepapers of the A100 and of the H100."""
+
+
+@dataclass(frozen=True)
+class Roofline:
+    """Least seconds for one image.
+
+    Attributes:
+        memory: For its bytes.
+        arithmetic: For its multiplications and additions.
+        issue: To issue the instructions of our kernel's machine code: an estimate, as if all
+            multiprocessors were always busy and nothing ever waited.
+    """
+
+    memory: float
+    arithmetic: float
+    issue: float | None
+
+    @property
+    def seconds(self) -> float:
+        """By the roofline, which knows no instructions."""
+        return max(self.memory, self.arithmetic)
+
+    @property
+    def limit(self) -> str:
+        """Which of the two decides."""
+        return "memory" if self.memory >= self.arithmetic else "arithmetic"
+
+
+def bytes_per_image(layer: Layer, dtype: str) -> int:
+    """That one operator must read or write."""
+    return layer.elements(1) * ITEM_BYTES[dtype]
+
+
+def multiply_adds_per_image(layer: Layer) -> int:
+    """Of one operator."""
+    return layer.operations(1) // 2
+
+
+def roofline(layer: Layer, dtype: str, gpu: Gpu, instructions: float | None) -> Roofline:
+    """Of one operator on one image.
+
+    Args:
+        layer: What it computes.
+        dtype: "float32", "float16", "bfloat16" or "float64".
+        gpu: Where.
+        instructions: That all warps of its launch are issued, None where that is unknown.
+    """
+    flops = gpu.flops64 if dtype == "float64" else gpu.flops
+    rate = gpu.multiprocessors * ISSUE_SLOTS * gpu.clock
+    return Roofline(
+        memory=bytes_per_image(layer, dtype) / gpu.bandwidth,
+        arithmetic=layer.operations(1) / flops,
+        issue=None if instructions is None else instructions / rate,
+    )
