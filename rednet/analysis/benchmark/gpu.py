@@ -18,6 +18,7 @@ from torch import Tensor
 from rednet.analysis.benchmark.ceilings import Multiplier, make_copier
 from rednet.analysis.benchmark.layers import OPERATORS, draw
 from rednet.analysis.benchmark.turns import Ratio, Spread, Work, take_turns
+from rednet.analysis.gpus import GPUS
 
 if TYPE_CHECKING:
     from rednet.analysis.benchmark.operator import Case
@@ -28,26 +29,6 @@ PEAK_BYTES = 2**30
 MOST_CALLS = 20
 """Calls in a graph, fewer where they take longer than `GRAPH_SECONDS`."""
 GRAPH_SECONDS = 0.005
-
-DATASHEET_GBS = {
-    "Tesla T4": 320,
-    "Tesla V100-SXM2-16GB": 900,
-    "Tesla V100-SXM2-32GB": 900,
-    "NVIDIA A10": 600,
-    "NVIDIA A100-PCIE-40GB": 1555,
-    "NVIDIA A100-SXM4-40GB": 1555,
-    "NVIDIA A100 80GB PCIe": 1935,
-    "NVIDIA A100-SXM4-80GB": 2039,
-    "NVIDIA L4": 300,
-    "NVIDIA L40S": 864,
-    "NVIDIA H100 PCIe": 2000,
-    "NVIDIA H100 80GB HBM3": 3350,
-    "NVIDIA H200": 4800,
-    "NVIDIA GeForce RTX 3090": 936,
-    "NVIDIA GeForce RTX 4090": 1008,
-    "NVIDIA GeForce RTX 5090": 1792,
-}
-"""Bandwidth of device memory in GB/s by NVIDIA's datasheets, by the name that torch knows."""
 
 
 def applies(device: torch.device) -> bool:
@@ -166,4 +147,5 @@ def compare(
 
 def datasheet_gbs(device: torch.device) -> float | None:
     """Bandwidth of device memory as NVIDIA states it; None for a GPU that is not in the table."""
-    return DATASHEET_GBS.get(torch.cuda.get_device_name(device))
+    bandwidths = {gpu.device_name: gpu.bandwidth / 1e9 for gpu in GPUS}
+    return bandwidths.get(torch.cuda.get_device_name(device))

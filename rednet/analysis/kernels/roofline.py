@@ -7,41 +7,11 @@ places in the two gradients, which move and compute the same.
 from dataclasses import dataclass
 
 from rednet.analysis.benchmark.layers import Layer
+from rednet.analysis.gpus import Gpu
 
 ITEM_BYTES = {"float32": 4, "float16": 2, "bfloat16": 2, "float64": 8}
 ISSUE_SLOTS = 4
 """Instructions that a multiprocessor can issue in a cycle, each for one warp."""
-
-
-@dataclass(frozen=True)
-class Gpu:
-    """By its datasheet.
-
-    Attributes:
-        name: Of the product.
-        arch: Compute capability without its point.
-        bandwidth: Bytes a second.
-        flops: Operations a second in float32, without tensor cores.
-        flops64: The same in float64.
-        multiprocessors: How many.
-        clock: Cycles a second, at boost.
-    """
-
-    name: str
-    arch: int
-    bandwidth: float
-    flops: float
-    flops64: float
-    multiprocessors: int
-    clock: float
-
-
-GPUS = (
-    Gpu("A100 SXM 40 GB", 80, 1555e9, 19.5e12, 9.7e12, 108, 1.41e9),
-    Gpu("A100 SXM 80 GB", 80, 2039e9, 19.5e12, 9.7e12, 108, 1.41e9),
-    Gpu("H100 SXM", 90, 3350e9, 66.9e12, 33.5e12, 132, 1.98e9),
-)
-"""NVIDIA's datasheets and whitepapers of the A100 and of the H100."""
 
 
 @dataclass(frozen=True)

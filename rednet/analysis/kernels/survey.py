@@ -7,13 +7,12 @@ from concurrent.futures import ProcessPoolExecutor
 from math import prod
 from typing import Any
 
+from rednet.analysis.gpus import GPUS, Gpu
 from rednet.analysis.kernels import toolchain
 from rednet.analysis.kernels.cases import LAYERS, ODD, Case
 from rednet.analysis.kernels.figures import Counts, Figures, read_figures
 from rednet.analysis.kernels.occupancy import WARP, occupancy
 from rednet.analysis.kernels.roofline import (
-    GPUS,
-    Gpu,
     bytes_per_image,
     multiply_adds_per_image,
     roofline,

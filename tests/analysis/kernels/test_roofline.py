@@ -3,8 +3,8 @@
 import pytest
 
 from rednet.analysis.benchmark.layers import layers_of
+from rednet.analysis.gpus import GPUS
 from rednet.analysis.kernels.roofline import (
-    GPUS,
     bytes_per_image,
     multiply_adds_per_image,
     roofline,
