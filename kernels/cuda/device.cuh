@@ -24,6 +24,16 @@ __device__ __forceinline__ float to_real(Half value) {
   return real;
 }
 
+// a * b + c, rounded once. CuPy lets the compiler flush subnormal numbers to zero; this does not.
+__device__ __forceinline__ double multiply_add(double a, double b, double c) {
+  return fma(a, b, c);
+}
+__device__ __forceinline__ float multiply_add(float a, float b, float c) {
+  float sum;
+  asm("fma.rn.f32 %0, %1, %2, %3;" : "=f"(sum) : "f"(a), "f"(b), "f"(c));
+  return sum;
+}
+
 // Rounds to nearest even.
 template <class Storage>
 __device__ __forceinline__ Storage to_storage(float value) {

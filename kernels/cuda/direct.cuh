@@ -63,7 +63,7 @@ __device__ Real compute(const Problem& problem, const Element& at) {
   Real sum = 0;
   for (int tap = 0; tap < K * K; ++tap) {
     const Real value = read_padded(problem, problem.first, met(problem, at, at.channel, tap));
-    sum += value * read(problem.second, {at.image, first + tap, at.y, at.x});
+    sum = multiply_add(value, read(problem.second, {at.image, first + tap, at.y, at.x}), sum);
   }
   return sum;
 }
@@ -84,7 +84,7 @@ __device__ Real compute(const Problem& problem, const Element& at) {
     const Element output{at.image, at.channel, down / S, right / S};
     if (!is_inside(output, problem.out_height, problem.out_width)) continue;
     const Real weight = read(problem.second, {at.image, first + tap, output.y, output.x});
-    sum += read(problem.first, output) * weight;
+    sum = multiply_add(read(problem.first, output), weight, sum);
   }
   return sum;
 }
@@ -100,7 +100,7 @@ __device__ Real compute(const Problem& problem, const Element& at) {
   Real sum = 0;
   for (int c = first; c < first + GROUP_WIDTH; ++c) {
     const Real value = read_padded(problem, problem.second, met(problem, at, c, tap));
-    sum += read(problem.first, {at.image, c, at.y, at.x}) * value;
+    sum = multiply_add(read(problem.first, {at.image, c, at.y, at.x}), value, sum);
   }
   return sum;
 }

@@ -19,7 +19,7 @@ __device__ __forceinline__ void add_row(Real (&sums)[STRIP][VECTOR], const Stora
       if (offset < 0 || offset % D || offset / D >= K) continue;
       const Real weight = to_real(taps[i][tap + offset / D]);
 #pragma unroll
-      for (int c = 0; c < VECTOR; ++c) sums[i][c] += weight * values[c];
+      for (int c = 0; c < VECTOR; ++c) sums[i][c] = multiply_add(weight, values[c], sums[i][c]);
     }
   }
 }

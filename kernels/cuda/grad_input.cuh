@@ -42,7 +42,7 @@ __device__ __forceinline__ void add_row(Real (&sums)[STRIP][VECTOR], const Stora
       if (S > 1 && tap >= K) continue;
       const Real weight = to_real(taps[x][tap]);
 #pragma unroll
-      for (int c = 0; c < VECTOR; ++c) sums[i][c] += weight * values[c];
+      for (int c = 0; c < VECTOR; ++c) sums[i][c] = multiply_add(weight, values[c], sums[i][c]);
     }
   }
 }

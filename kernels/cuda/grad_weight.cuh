@@ -26,7 +26,10 @@ __device__ __forceinline__ void add_channels(Real (&sums)[STRIP][K], const Stora
       const int offset = x - i * S;
       if (offset < 0 || offset % D || offset / D >= K) continue;
 #pragma unroll
-      for (int c = 0; c < VECTOR; ++c) sums[i][offset / D] += outer[i][c] * values[c];
+      for (int c = 0; c < VECTOR; ++c) {
+        Real& sum = sums[i][offset / D];
+        sum = multiply_add(outer[i][c], values[c], sum);
+      }
     }
   }
 }

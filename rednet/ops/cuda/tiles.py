@@ -19,6 +19,10 @@ STRIP = 4
 """Neighbouring pixels that a thread computes."""
 MOST_CHANNELS = 16
 """Channels of a group that are in shared memory at a time."""
+VECTOR_BYTES = {"involution2d": 16, "involution2d_grad_input": 32, "involution2d_grad_weight": 16}
+"""What a thread reads of a pixel."""
+MOST_VECTOR = {"involution2d": 8, "involution2d_grad_input": 8, "involution2d_grad_weight": 4}
+"""Channels of a pixel that a thread has registers for."""
 LARGEST_KERNEL = {"involution2d": 31, "involution2d_grad_input": 31, "involution2d_grad_weight": 15}
 """Beyond these a thread would need more registers than there are."""
 _SIZES = ((8, 16), (8, 8), (8, 4), (4, 4), (2, 4), (1, 4))
@@ -72,8 +76,7 @@ def choose_tile(
     if window.kernel_size > LARGEST_KERNEL[operator]:
         return None
     channels = gcd(group_width, MOST_CHANNELS)
-    wide = operator == "involution2d_grad_input" and itemsize >= 4
-    vector = min(channels, (32 if wide else 16) // itemsize)
+    vector = min(channels, VECTOR_BYTES[operator] // itemsize, MOST_VECTOR[operator])
     for rows, columns in _SIZES:
         fetched = _shared_bytes(operator, rows, columns, channels * itemsize, itemsize, window)
         lanes = window.kernel_size if operator.endswith("grad_weight") else channels // vector

@@ -6,7 +6,7 @@ from itertools import cycle, product
 import pytest
 
 from rednet.analysis.kernels import toolchain
-from rednet.analysis.kernels.cases import DTYPES, LAYERS, OPERATORS, Case, all_cases
+from rednet.analysis.kernels.cases import DTYPES, LAYERS, ODD, OPERATORS, Case, all_cases
 from rednet.analysis.kernels.figures import Figures, read_figures, read_resources
 from rednet.analysis.kernels.occupancy import occupancy
 from rednet.analysis.kernels.survey import ORIGINAL
@@ -95,3 +95,14 @@ def test_multiply_adds_are_those_of_the_tile():
     expected = pixels * layer.group_channels * layer.window.area / kernel.threads
     for arch in (75, 90):
         assert figures_of(case, arch).weighed["multiply_adds"] == expected
+
+
+@pytest.mark.parametrize("operator", OPERATORS)
+def test_subnormal_numbers_are_not_flushed(operator):
+    """CuPy asks the compiler to."""
+    for layer in (EVERYWHERE, ODD.name):
+        code = toolchain.disassemble(
+            cubin_of(Case(layer, operator, "float32", "channels_last"), 80)
+        )
+        assert "FFMA " in code
+        assert "FFMA.FTZ" not in code

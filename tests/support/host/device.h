@@ -21,6 +21,9 @@ inline float to_real(Half value) {
   return __uint_as_float(sign | bits);
 }
 
+inline double multiply_add(double a, double b, double c) { return __builtin_fma(a, b, c); }
+inline float multiply_add(float a, float b, float c) { return __builtin_fmaf(a, b, c); }
+
 template <class Storage>
 Storage to_storage(float value) {
   return value;
