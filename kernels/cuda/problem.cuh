@@ -3,8 +3,8 @@
 constexpr int THREADS = BLOCK_THREADS;  // of a block
 constexpr int K = KERNEL_SIZE, S = STRIDE, D = DILATION;
 
-using Storage = STORAGE;                         // in memory
-using Real = decltype(to_real(Storage()));       // in registers
+using Storage = STORAGE;                    // in memory
+using Real = decltype(to_real(Storage()));  // in registers
 #if WIDE_INDEX
 using Index = unsigned long long;  // bytes inside an image
 #else
@@ -16,10 +16,10 @@ constexpr int BYTES = sizeof(Storage);
 
 // How a tensor lies in memory, which decides how neighbouring threads share it.
 enum Order {
-  ALIGNED,      // as PACKED, and 16 bytes divide the distances of pixels
-  PACKED,       // channels are neighbours in memory, 16 bytes are fetched at once
-  BY_CHANNEL,   // neighbouring threads fetch channels of a pixel
-  BY_COLUMN,    // neighbouring threads fetch pixels of a row
+  ALIGNED,     // as PACKED; all pixels begin where 16 bytes begin, or all kernels equally beside
+  PACKED,      // channels are neighbours in memory, 16 bytes are fetched at once
+  BY_CHANNEL,  // neighbouring threads fetch channels of a pixel
+  BY_COLUMN,   // neighbouring threads fetch pixels of a row
 };
 
 // Strides are in bytes.

@@ -69,7 +69,7 @@ struct TapTile {
       const int y = top + row, x = left + column;
       const bool inside = plane.has(y, x);
       Storage* to = at(plane, tap, row, column, y, x);
-#pragma unroll
+#pragma unroll(COUNT <= 81 ? COUNT : 1)
       for (int i = 0; i < WHOLE; i += PACK)
         *reinterpret_cast<Pack<PACK>*>(to + i) = gather<PACK>(plane, tap + i, y, x, inside);
 #pragma unroll
@@ -142,7 +142,7 @@ struct TapTile {
       if (!plane.has(y, x)) return;
       const Storage* from = at(plane, 0, row, column, y, x);
       char* to = reinterpret_cast<char*>(plane.at(0, y, x));
-#pragma unroll
+#pragma unroll(COUNT <= 81 ? COUNT : 1)
       for (int tap = 0; tap < COUNT; ++tap) {
         *reinterpret_cast<Storage*>(to) = from[tap];
         to += plane.channel;

@@ -94,7 +94,7 @@ __device__ __forceinline__ void for_each_pixel(Visit visit) {
   constexpr int NEIGHBOURS = WIDTH > 16 ? 32 : WIDTH > 8 ? 16 : WIDTH > 4 ? 8 : 4;
   constexpr int LINE = greatest_divisor(THREADS, NEIGHBOURS), LINES = THREADS / LINE;
   const int row = threadIdx.x / LINE, column = threadIdx.x % LINE;
-#pragma unroll
+#pragma unroll(HEIGHT <= 4 * LINES ? 4 : 1)
   for (int y = 0; y < HEIGHT; y += LINES) {
 #pragma unroll
     for (int x = 0; x < WIDTH; x += LINE) {

@@ -1,7 +1,7 @@
 """The CUDA backend: kernels for NVIDIA GPUs, compiled by CuPy at first use, called without copies.
 
-A launch goes to torch's current stream and neither allocates nor synchronises, so that CUDA graphs
-can capture it.
+A launch goes to torch's current stream; it synchronises nothing and nothing but the result is
+allocated, so that CUDA graphs can capture it.
 """
 
 from collections.abc import Callable

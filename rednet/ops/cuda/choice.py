@@ -205,9 +205,13 @@ class _Choice:
 
     def tiled_grid(self, tile: Tile) -> tuple[int, int, int]:
         batch, _, height, width = self.operands[2].shape
-        rows = -(-height // (self.phases * tile.rows)) * self.phases
-        columns = -(-width // (self.phases * tile.columns)) * self.phases
+        rows = self.blocks(height, tile.rows)
+        columns = self.blocks(width, tile.columns)
         return self.groups * columns, rows, batch
+
+    def blocks(self, size: int, pixels: int) -> int:
+        """Blocks along a side: of every phase, but for phases that have no pixel."""
+        return min(size, -(-size // (self.phases * pixels)) * self.phases)
 
     def direct_grid(self) -> tuple[int, int, int]:
         blocks = -(-prod(self.operands[2].shape) // DIRECT_THREADS)
@@ -220,9 +224,14 @@ class _Choice:
             "TILED": 1,
             **tile.defines,
             **dict(zip(("FIRST_ORDER", "SECOND_ORDER", "RESULT_ORDER"), orders, strict=True)),
-            "WIDE_INDEX": int(any(each.image_bytes >= NARROW_BYTES for each in self.operands)),
+            "WIDE_INDEX": int(any(map(self.is_wide, self.operands))),
         }
         return Kernel(self.operator, tuple(defines.items()), tile.threads, tile.shared_bytes)
+
+    def is_wide(self, operand: _Operand) -> bool:
+        """Whether offsets need 64 bits: in an image, and as far beyond it as a window reaches."""
+        reach = self.window.kernel_size * self.window.dilation * operand.strides[2]
+        return operand.image_bytes + reach >= NARROW_BYTES
 
     def order(self, index: int, tile: Tile) -> int:
         operand = self.operands[index]

@@ -12,7 +12,7 @@ from rednet.ops.cuda.source import source
 
 _LOG_LINES = 10
 _loaded: dict[tuple[Kernel, int], Any] = {}
-_lock = threading.Lock()
+_lock = threading.RLock()
 
 
 def function(kernel: Kernel) -> Any:
@@ -54,8 +54,9 @@ def make(name: str, code: str, options: tuple[str, ...]) -> Any:
 
     module = cupy.RawModule(code=code, options=options, backend="nvrtc")
     try:
-        # Loads too: a lazily loading driver puts off no further than cuModuleGetFunction.
-        return module.get_function(name)
+        with _lock:
+            # Loads too: a lazily loading driver puts off no further than cuModuleGetFunction.
+            return module.get_function(name)
     except cupy.cuda.compiler.CompileException as error:
         log = "\n".join(str(error).strip().splitlines()[:_LOG_LINES])
         raise RuntimeError(
@@ -91,7 +92,7 @@ def stream(handle: int) -> Any:
 
 def _renew_lock() -> None:
     global _lock
-    _lock = threading.Lock()
+    _lock = threading.RLock()
 
 
 if hasattr(os, "register_at_fork"):

@@ -24,7 +24,7 @@ VECTOR_BYTES = {"involution2d": 16, "involution2d_grad_input": 32, "involution2d
 MOST_VECTOR = {"involution2d": 8, "involution2d_grad_input": 8, "involution2d_grad_weight": 4}
 """Channels of a pixel that a thread has registers for."""
 LARGEST_KERNEL = {"involution2d": 31, "involution2d_grad_input": 31, "involution2d_grad_weight": 15}
-"""Beyond these a thread would need more registers than there are."""
+"""Larger ones go the direct way: for their registers, or the time that compiling them takes."""
 _SIZES = ((8, 16), (8, 8), (8, 4), (4, 4), (2, 4), (1, 4))
 
 

@@ -105,26 +105,32 @@ def test_offsets_of_64_bits(on_host, make_case, view, assert_accurate, limit, la
 
 
 @pytest.mark.parametrize("order", [(0, 1, 2, 3), (0, 2, 3, 1)])
-def test_strides_beyond_32_bits(on_host, make_case, assert_accurate, order):
-    """Rows and images lie gigabytes apart, in memory that is never touched in between."""
+@pytest.mark.parametrize("height, row, is_wide", [(3, 2**30, 1), (2, 2**29 - 2**12, 0)])
+def test_rows_far_apart(on_host, make_case, assert_accurate, height, row, is_wide, order):
+    """Offsets beyond 32 bits, and just within, in memory that is not touched in between."""
     window = (3, 1, 1, 1)
-    case = make_case((3, 4), 2, window, batch=2, group_width=16, dtype=torch.float32)
-    assert_accurate(*(far_apart(tensor, order) for tensor in case), 2, window)
-    assert all(dict(launch.kernel.defines)["WIDE_INDEX"] for launch in on_host)
+    case = make_case((height, 4), 2, window, batch=2, group_width=16, dtype=torch.float32)
+    assert_accurate(*(far_apart(tensor, row, order) for tensor in case), 2, window)
+    assert [dict(launch.kernel.defines)["WIDE_INDEX"] for launch in on_host] == [is_wide] * 3
 
 
-def far_apart(tensor, order):
-    """The tensor with rows 2**30 bytes apart, and the other dimensions in the given order."""
-    row = 2**28
-    strides = [0] * 4
+def far_apart(tensor, row, order):
+    """The tensor with rows so many bytes apart, and the other dimensions in the given order."""
+    strides = [0, 0, row // tensor.element_size(), 0]
     step = 1
     for dimension in reversed(order):
         if dimension != 2:
             strides[dimension] = step
             step *= tensor.shape[dimension]
-    strides[2] = row
     extent = sum((size - 1) * stride for size, stride in zip(tensor.shape, strides, strict=True))
     return torch.empty(extent + 1).as_strided(tensor.shape, strides).copy_(tensor)
+
+
+@pytest.mark.parametrize("stride", [9, 40_000])
+def test_phases_without_a_pixel_take_no_blocks(on_host, make_case, assert_accurate, stride):
+    window = (3, stride, 1, 1)
+    assert_accurate(*make_case((6, 7), 1, window), 1, window)
+    assert on_host[1].grid == (7, 6, 2)
 
 
 def test_more_images_than_a_grid_has_room_for(on_host, make_case, assert_accurate, monkeypatch):
