@@ -1,5 +1,6 @@
 """The report on the kernels: tables and a picture in a folder, the gist on the screen."""
 
+import sys
 from argparse import Namespace
 from collections.abc import Sequence
 from datetime import datetime
@@ -63,10 +64,18 @@ def run(options: Namespace) -> None:
     launches = {case: case.launch for case in all_cases() if case.dtype in options.dtype}
     kernels = dict.fromkeys(launch.kernel for launch in launches.values())
     jobs = [(kernel, arch) for kernel in kernels for arch in options.arch]
-    with tqdm(total=len(jobs), unit=" kernels", disable=None, leave=False) as bar:
+    with _progress(len(jobs)) as bar:
         found = examine_all(jobs, options.processes, bar.update)
     records = list(kernel_records(launches, found))
     _write(records, list(roofline_records(launches, found)), options.output)
+
+
+def _progress(total: int) -> tqdm:
+    """A bar on a terminal, elsewhere a line every half minute."""
+    if sys.stderr.isatty():
+        return tqdm(total=total, unit=" kernels", leave=False)
+    line = "{n_fmt} of {total_fmt} kernels, {rate_fmt}, {remaining} left\n"
+    return tqdm(total=total, unit=" kernels", mininterval=30, bar_format=line)
 
 
 def _make(folder: Path) -> None:
