@@ -354,13 +354,14 @@ FAULTS = {
 }
 # Every fault in a process of its own, since the sanitizers end it.
 EACH_FAULT = """
+import runpy
 import torch
-import test_emulator as tests
 
-text = emulator.DEVICE + tests.faulty_kernel()
+tests = runpy.run_path(sys.argv[1])
+text = emulator.DEVICE + tests["faulty_kernel"]()
 tensors = torch.zeros(62), torch.zeros(62)
 launches = {
-    fault: tests.make_launch(*tensors, blocks=1, **{fault: 1}) for fault in tests.FAULTS
+    fault: tests["make_launch"](*tensors, blocks=1, **{fault: 1}) for fault in tests["FAULTS"]
 }
 emulator.build([launch.kernel for launch in launches.values()], text)
 for fault, launch in launches.items():
@@ -382,7 +383,7 @@ def faulty_kernel():
 @pytest.fixture(scope="module")
 def findings(emulator, sanitizers):
     """The exit status and the sanitizers' report of every fault."""
-    done = emulator.run_sanitized(EACH_FAULT)
+    done = emulator.run_sanitized(EACH_FAULT, __file__)
     reports = re.split(r"^\[(\w+)\]$", done.stderr, flags=re.MULTILINE)[1:]
     assert done.returncode == 0, done.stderr
     statuses = dict(line.split() for line in done.stdout.splitlines())
