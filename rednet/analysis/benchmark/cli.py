@@ -1,15 +1,12 @@
 """The command line of the benchmark: python scripts/benchmark.py [ceilings|operator|network]."""
 
 import argparse
-import sys
 from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
-from typing import NoReturn
 
-from rednet.errors import InputError
+from rednet.analysis.commandline import Parser, run_command
 
-DONE, WRONG_INPUT, INTERRUPTED = 0, 2, 130
 PROGRAM = "python scripts/benchmark.py"
 PARTS = {
     "all": "the three others, at their defaults",
@@ -23,31 +20,16 @@ LAYERS = (
 )
 
 
-class Parser(argparse.ArgumentParser):
-    """Answers a mistake in one line."""
-
-    def error(self, message: str) -> NoReturn:
-        """Ends with exit code 2."""
-        self.exit(WRONG_INPUT, f"error: {message}\n")
-
-
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the benchmark; returns the exit code: 0, 2 for wrong input, 130 after an interrupt."""
-    arguments = list(sys.argv[1:] if argv is None else argv)
-    try:
-        options = parse(arguments)
-        from rednet.analysis.benchmark.parts import run
+    return run_command(_run, argv)
 
-        run(options)
-    except InputError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return WRONG_INPUT
-    except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
-        return INTERRUPTED
-    except SystemExit as end:
-        return int(end.code or 0)
-    return DONE
+
+def _run(argv: Sequence[str]) -> None:
+    options = parse(argv)
+    from rednet.analysis.benchmark.parts import run
+
+    run(options)
 
 
 def parse(argv: Sequence[str]) -> argparse.Namespace:

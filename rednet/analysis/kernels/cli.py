@@ -1,14 +1,12 @@
 """The command line of the report: python scripts/kernel_report.py [--output FOLDER]."""
 
 import argparse
-import sys
 from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
 
-from rednet.analysis.benchmark.cli import DONE, INTERRUPTED, WRONG_INPUT, Parser
+from rednet.analysis.commandline import Parser, run_command
 from rednet.analysis.kernels.toolchain import ARCHITECTURES
-from rednet.errors import InputError
 
 PROGRAM = "python scripts/kernel_report.py"
 DESCRIPTION = (
@@ -20,21 +18,14 @@ DTYPES = ("float32", "float16", "bfloat16", "float64")
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Writes the report; returns the exit code: 0, 2 for wrong input, 130 after an interrupt."""
-    arguments = list(sys.argv[1:] if argv is None else argv)
-    try:
-        options = parse(arguments)
-        from rednet.analysis.kernels.report import run
+    return run_command(_run, argv)
 
-        run(options)
-    except InputError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return WRONG_INPUT
-    except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
-        return INTERRUPTED
-    except SystemExit as end:
-        return int(end.code or 0)
-    return DONE
+
+def _run(argv: Sequence[str]) -> None:
+    options = parse(argv)
+    from rednet.analysis.kernels.report import run
+
+    run(options)
 
 
 def parse(argv: Sequence[str]) -> argparse.Namespace:
