@@ -17,6 +17,7 @@ from rednet.ops.window import (
     check_groups,
     check_pair,
     check_sizes,
+    empty_result,
     groups_of,
     memory_format_of,
 )
@@ -184,14 +185,14 @@ def _check_grad_weight(grad: Tensor, input: Tensor, groups: int, window: Window)
 def _(input, weight, kernel_size, stride, padding, dilation):  # type: ignore[no-untyped-def]
     _check_involution2d(input, weight, Window(kernel_size, stride, padding, dilation))
     shape = (*input.shape[:2], *weight.shape[2:])
-    return _empty(input, shape, memory_format_of(input, weight))
+    return empty_result(input, weight, shape)
 
 
 @_grad_input.register_fake
 def _(grad, weight, height, width, kernel_size, stride, padding, dilation):  # type: ignore[no-untyped-def]
     window = Window(kernel_size, stride, padding, dilation)
     _check_grad_input(grad, weight, (height, width), window)
-    return _empty(grad, (*grad.shape[:2], height, width), memory_format_of(grad, weight))
+    return empty_result(grad, weight, (*grad.shape[:2], height, width))
 
 
 @_grad_weight.register_fake
@@ -199,11 +200,7 @@ def _(grad, input, groups, kernel_size, stride, padding, dilation):  # type: ign
     window = Window(kernel_size, stride, padding, dilation)
     _check_grad_weight(grad, input, groups, window)
     shape = (grad.shape[0], groups * window.area, *grad.shape[2:])
-    return _empty(grad, shape, memory_format_of(grad, input))
-
-
-def _empty(like: Tensor, shape: tuple[int, ...], layout: torch.memory_format) -> Tensor:
-    return torch.empty(shape, dtype=like.dtype, device=like.device, memory_format=layout)
+    return empty_result(grad, input, shape)
 
 
 def _save_pair(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:

@@ -17,7 +17,8 @@ from torch import Tensor
 
 from rednet.ops import compiler
 from rednet.ops.defect import Defect
-from rednet.ops.window import Window, memory_format_of
+from rednet.ops.window import Window
+from rednet.ops.window import empty_result as _empty
 
 SOURCE = Path(__file__).parents[1] / "kernels" / "involution.cpp"
 FLAGS: tuple[str, ...] = ()
@@ -66,11 +67,6 @@ def involution2d_grad_weight(grad: Tensor, input: Tensor, groups: int, window: W
     output = _empty(grad, input, (grad.shape[0], groups * window.area, *grad.shape[2:]))
     shape = _shape(input.shape, groups, grad.shape[2:], window)
     return _run("involution2d_grad_weight", shape, grad, input, output)
-
-
-def _empty(first: Tensor, second: Tensor, shape: tuple[int, ...]) -> Tensor:
-    layout = memory_format_of(first, second)
-    return torch.empty(shape, dtype=first.dtype, memory_format=layout)
 
 
 def _shape(input: torch.Size, groups: int, output: torch.Size, window: Window) -> bytes:

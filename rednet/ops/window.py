@@ -98,6 +98,12 @@ def check_groups(channels: int, groups: int) -> None:
         raise ValueError(f"{channels} channels do not divide into {groups} groups")
 
 
+def empty_result(first: Tensor, second: Tensor, shape: tuple[int, ...]) -> Tensor:
+    """A fresh tensor for what an operator makes of two, in their dtype, device and layout."""
+    layout = memory_format_of(first, second)
+    return torch.empty(shape, dtype=first.dtype, device=first.device, memory_format=layout)
+
+
 def memory_format_of(*tensors: Tensor) -> torch.memory_format:
     """Channels_last if any of the tensors is, contiguous otherwise (the rule of conv2d)."""
     for tensor in tensors:

@@ -9,9 +9,9 @@ from itertools import product
 import torch
 
 from rednet.analysis.benchmark.layers import Layer, layers_of
+from rednet.ops.cuda.choice import OPERATORS
 from rednet.ops.cuda.plan import Launch, plan_grad_input, plan_grad_weight, plan_involution2d
 
-OPERATORS = ("involution2d", "involution2d_grad_input", "involution2d_grad_weight")
 DTYPES = {
     "float32": torch.float32,
     "float16": torch.float16,

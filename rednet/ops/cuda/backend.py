@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from rednet.ops.cuda import installation, modules
+from rednet.ops.cuda.choice import STORAGE
 from rednet.ops.cuda.plan import (
     MOST_IMAGES,
     Launch,
@@ -18,9 +19,9 @@ from rednet.ops.cuda.plan import (
     plan_grad_weight,
     plan_involution2d,
 )
-from rednet.ops.window import Window, memory_format_of
+from rednet.ops.window import Window
+from rednet.ops.window import empty_result as _empty
 
-DTYPES = frozenset({torch.float32, torch.float16, torch.bfloat16, torch.float64})
 _Plan = Callable[[Tensor, Tensor, Tensor, Window], Launch]
 
 
@@ -34,7 +35,7 @@ def why_not(device: torch.device, dtype: torch.dtype) -> str | None:
     """
     if device.type != "cuda":
         return f"it runs on NVIDIA GPUs, not on {device.type}"
-    if dtype not in DTYPES:
+    if dtype not in STORAGE:
         return f"it computes in float32, float16, bfloat16 and float64, not in {dtype}"
     return installation.why_not(device.index)
 
@@ -57,11 +58,6 @@ def involution2d_grad_weight(grad: Tensor, input: Tensor, groups: int, window: W
     """Gradient (N, G*K*K, Ho, Wo) of the weight from `grad` (N, C, Ho, Wo)."""
     output = _empty(grad, input, (grad.shape[0], groups * window.area, *grad.shape[2:]))
     return _run(plan_grad_weight, grad, input, output, window)
-
-
-def _empty(first: Tensor, second: Tensor, shape: tuple[int, ...]) -> Tensor:
-    layout = memory_format_of(first, second)
-    return torch.empty(shape, dtype=first.dtype, device=first.device, memory_format=layout)
 
 
 def _run(plan: _Plan, first: Tensor, second: Tensor, output: Tensor, window: Window) -> Tensor:

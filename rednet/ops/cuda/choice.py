@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import torch
 
-from rednet.ops.cuda.tiles import Tile, choose_tile
+from rednet.ops.cuda.tiles import GRANULE, Tile, choose_tile
 from rednet.ops.window import Window
 
 MOST_TILE_ROWS = 65535
@@ -17,15 +17,13 @@ MOST_BLOCKS = 2**31 - 1
 DIRECT_THREADS = 256
 NARROW_BYTES = 2**31
 """Offsets inside an image are computed in 32 bits below this."""
-GRANULE = 16
-"""Bytes that are fetched at once."""
 
 # Kernels by their numbers in kernels/involution.cu.
 OPERATORS = ("involution2d", "involution2d_grad_input", "involution2d_grad_weight")
 # How a tensor lies in memory: enum Order of kernels/cuda/problem.cuh.
 ALIGNED, PACKED, BY_CHANNEL, BY_COLUMN = range(4)
 
-_STORAGE = {
+STORAGE = {
     torch.float32: "float",
     torch.float16: "Half",
     torch.bfloat16: "BFloat16",
@@ -253,7 +251,7 @@ class _Choice:
         """The macros of both kinds of kernel."""
         return {
             "OPERATOR": OPERATORS.index(self.operator),
-            "STORAGE": _STORAGE[self.dtype],
+            "STORAGE": STORAGE[self.dtype],
             "KERNEL_SIZE": self.window.kernel_size,
             "STRIDE": self.window.stride,
             "DILATION": self.window.dilation,

@@ -8,7 +8,8 @@ from struct import Struct
 
 from torch import Tensor
 
-from rednet.ops.cuda.choice import GRANULE, OPERATORS, Geometry, Kernel, Roles, choose
+from rednet.ops.cuda.choice import OPERATORS, Geometry, Kernel, Roles, choose
+from rednet.ops.cuda.tiles import GRANULE
 from rednet.ops.window import Window
 
 MOST_IMAGES = 65535

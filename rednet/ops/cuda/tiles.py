@@ -9,6 +9,8 @@ from math import gcd
 
 from rednet.ops.window import Window
 
+GRANULE = 16
+"""Bytes that are fetched at once."""
 SHARED_BYTES = 48 << 10
 """Shared memory that a block may have on every GPU without asking for more."""
 MOST_THREADS = 512
@@ -98,13 +100,13 @@ def _shared_bytes(
         reach = (-(-size * common // stride) - 1) * dilation // common
         width = columns + reach
         taps = 2 * _tap_bytes(rows, width, size, itemsize)
-        return _round_up(_pixel_bytes(rows + reach, width, pixel), 16) + taps
+        return _round_up(_pixel_bytes(rows + reach, width, pixel), GRANULE) + taps
     reach = dilation * (size - 1) + 1
     height, width = (rows - 1) * stride + reach, (columns - 1) * stride + reach
     fetched = _pixel_bytes(height, width, pixel)
     taps = _tap_bytes(rows, columns, size * size, itemsize)
     if operator == "involution2d":
-        return _round_up(fetched, 16) + taps
+        return _round_up(fetched, GRANULE) + taps
     return max(fetched + _pixel_bytes(rows, columns, pixel), taps)
 
 
@@ -114,8 +116,8 @@ def _pixel_bytes(height: int, width: int, pixel: int) -> int:
 
 
 def _tap_bytes(height: int, width: int, count: int, itemsize: int) -> int:
-    """Of a tile of `count` taps a pixel, each in a slot of whole granules of 16 bytes."""
-    slot = _round_up((count - 1) * itemsize + 16, 16)
+    """Of a tile of `count` taps a pixel, each in a slot of whole granules."""
+    slot = _round_up((count - 1) * itemsize + GRANULE, GRANULE)
     return height * (_round_up(width * slot - 16, 128) + 16)
 
 
