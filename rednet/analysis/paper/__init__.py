@@ -1,0 +1,1 @@
+"""The paper's tables and figures: what was published, and what comes out here."""
