@@ -4,7 +4,7 @@ import os
 import sys
 import tempfile
 from argparse import Namespace
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,11 +18,11 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from rednet.config import CONFIGS, Config, ConfigError, Request, legal_keys, read, validate
+from rednet.config import CONFIGS, SCHEMAS, ConfigError, Request, read, validate
 from rednet.config.overrides import one_line
 from rednet.errors import InputError
 
-Command = Callable[[Config, frozenset[str]], None]
+Command = Callable[[Any, frozenset[str]], None]
 
 DONE = 0
 WRONG_INPUT = 2
@@ -30,9 +30,9 @@ INTERRUPTED = 130
 
 
 def run(
-    config_name: str,
+    name: str,
     command: Command,
-    argv: list[str] | None = None,
+    argv: Sequence[str] | None = None,
     *,
     unused: Collection[str] = (),
 ) -> int:
@@ -42,7 +42,7 @@ def run(
     checked as a whole before anything is run, and each mistake is one line on stderr.
 
     Args:
-        config_name: the primary configuration in ``configs/``, without ``.yaml``.
+        name: of the command: its schema in `rednet.config.SCHEMAS`, its file in ``configs/``.
         command: gets the checked configuration and the dotted keys that the user typed, the group
             itself for a group's choice (``model=rednet26`` is "model").
         argv: the arguments; those of the process where None.
@@ -52,7 +52,7 @@ def run(
         The exit code: 0, 2 for what the user gave, 130 after an interrupt. Other exceptions pass.
     """
     try:
-        return _run(config_name, command, sys.argv[1:] if argv is None else argv, unused)
+        return _run(name, command, list(sys.argv[1:] if argv is None else argv), unused)
     except InputError as error:
         return _report(error)
     except KeyboardInterrupt:
@@ -69,6 +69,7 @@ class _Jobs:
     """Hydra's task function: runs the command for each job and remembers how it went."""
 
     command: Command
+    schema: type
     typed: frozenset[str] = frozenset()
     code: int = DONE
     bug: Exception | None = None
@@ -76,8 +77,8 @@ class _Jobs:
     def run(self, composed: DictConfig) -> None:
         try:
             _announce()
-            config = validate(cast(dict[str, Any], OmegaConf.to_container(composed, resolve=True)))
-            self.command(config, self.typed)
+            plain = cast(dict[str, Any], OmegaConf.to_container(composed, resolve=True))
+            self.command(validate(plain, self.schema), self.typed)
         except InputError as error:
             self.code = _report(error)
         except Exception as error:
@@ -85,19 +86,17 @@ class _Jobs:
             raise
 
 
-def _run(config_name: str, command: Command, argv: list[str], unused: Collection[str]) -> int:
+def _run(name: str, command: Command, argv: list[str], unused: Collection[str]) -> int:
     arguments = get_args_parser().parse_intermixed_args(argv)
-    jobs = _Jobs(command)
+    jobs = _Jobs(command, SCHEMAS[name])
     if not (arguments.hydra_help or arguments.shell_completion or arguments.experimental_rerun):
-        request = _checked(arguments, config_name, unused)
+        request = _checked(arguments, name, unused)
         jobs.typed = request.typed
         arguments.overrides = request.overrides
         arguments.config_dir = None  # among the overrides now, as hydra.searchpath
     with _multirun_folder(arguments) as overrides, _process(_flags(arguments) + overrides):
         try:
-            hydra.main(version_base="1.3", config_path=str(CONFIGS), config_name=config_name)(
-                jobs.run
-            )()
+            hydra.main(version_base="1.3", config_path=str(CONFIGS), config_name=name)(jobs.run)()
         except (HydraException, OmegaConfBaseException, ValueError) as error:
             if error is jobs.bug:
                 raise
@@ -105,11 +104,12 @@ def _run(config_name: str, command: Command, argv: list[str], unused: Collection
     return jobs.code
 
 
-def _checked(arguments: Namespace, config_name: str, unused: Collection[str]) -> Request:
-    _choose_folders(arguments, config_name)
+def _checked(arguments: Namespace, name: str, unused: Collection[str]) -> Request:
+    _choose_folders(arguments, name)
     request = read(
-        arguments.config_name or config_name,
+        name,
         arguments.overrides,
+        config_name=arguments.config_name,
         config_path=Path(arguments.config_path),
         config_dir=arguments.config_dir,
         multirun=_is_multirun(arguments),
@@ -135,7 +135,7 @@ def _choose_folders(arguments: Namespace, config_name: str) -> None:
 
 def _without_effect(request: Request, unused: Collection[str]) -> Iterator[str]:
     """No setting is silently ignored: what the user typed must do something."""
-    for key in sorted(request.typed & legal_keys().keys()):
+    for key in sorted(request.typed):
         if any(f"{key}.".startswith(f"{name}.") for name in unused):
             yield f"{key}: this command does not use it"
     for schedule in (config.get("schedule") or {} for config in request.configs):

@@ -179,12 +179,12 @@ def test_mistakes_are_reported_in_one_line_each(
 def test_settings_that_a_command_does_not_use(
     command: Recorder, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    unused = ["optimizer", "trainer.ema_decay"]
+    unused = ["trainer.ema_decay"]
     argv = ["optimizer.lr=1", "optimizer=adamw", "trainer.ema_decay=0.9", "trainer.device=cpu"]
     assert run("evaluate", command, argv, unused=unused) == 2
     assert errors(capsys) == [
-        "error: optimizer: this command does not use it",
         "error: optimizer.lr: this command does not use it",
+        "error: optimizer: this command does not use it",
         "error: trainer.ema_decay: this command does not use it",
     ]
 

@@ -13,20 +13,19 @@ from rednet.runtime import Runtime
 
 
 @contextmanager
-def run_folder(config: Config, label: str, runtime: Runtime) -> Iterator[Path]:
+def run_folder(name: str | None, label: str, runtime: Runtime) -> Iterator[Path]:
     """The run's folder, made and tried, and taken away again if nothing came into it.
 
     Args:
-        config: All of it.
-        label: What the folder is called after, with data and time, where the user names none.
+        name: The user's for it, or None.
+        label: What the folder is called then, with the time.
         runtime: The first process names the folder for all.
 
     Raises:
         InputError: It cannot be written.
     """
-    name = config.output_dir
     if name is None:
-        name = f"runs/{label}-{config.data.name}-{time.strftime('%Y%m%d-%H%M%S')}"
+        name = f"runs/{label}-{time.strftime('%Y%m%d-%H%M%S')}"
         name = runtime.from_primary(_unused(name))
     folder = Path(name)
     made = [place for place in (folder, *folder.parents) if not os.path.exists(place)]

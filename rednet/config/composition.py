@@ -19,9 +19,10 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
+from rednet.config.checking import find_problems, foreign_keys, legal_keys, validate
 from rednet.config.overrides import jobs, named_keys, one_line, parse, search_path, values
 from rednet.config.problems import ConfigError, suggestion
-from rednet.config.schema import Config, find_problems, legal_keys, validate
+from rednet.config.schema import SCHEMAS
 
 CONFIGS = Path(__file__).parents[1] / "configs"
 
@@ -45,22 +46,23 @@ class Request:
     problems: list[str]
 
 
-def compose(config_name: str, overrides: Iterable[str] = ()) -> Config:
+def compose(command: str, overrides: Iterable[str] = ()) -> Any:
     """The checked configuration of a command, e.g. ``compose("train", ["experiment=smoke"])``.
 
     Raises:
         ConfigError: with a line for everything that is wrong.
     """
-    request = read(config_name, overrides)
+    request = read(command, overrides)
     if request.problems:
         raise ConfigError(request.problems)
-    return validate(request.configs[0])
+    return validate(request.configs[0], SCHEMAS[command])
 
 
 def read(
-    config_name: str,
+    command: str,
     overrides: Iterable[str],
     *,
+    config_name: str | None = None,
     config_path: Path = CONFIGS,
     config_dir: str | None = None,
     multirun: bool = False,
@@ -69,8 +71,9 @@ def read(
     """Composes and checks what the overrides ask for, before anything is run.
 
     Args:
-        config_name: the primary configuration, without ``.yaml``.
+        command: one of `SCHEMAS`, whose name its configuration has.
         overrides: in Hydra's notation.
+        config_name: another primary configuration, without ``.yaml``.
         config_path: the folder of the primary configuration.
         config_dir: a further folder of configurations.
         multirun: whether several values for a key are one job each.
@@ -87,7 +90,7 @@ def read(
         hydra.initialize_config_dir(str(Path(config_path).absolute()), version_base="1.3"),
     ):
         warnings.filterwarnings("error", message="provider=.* is not available")
-        reader = _Reader(config_name, multirun, allow_missing)
+        reader = _Reader(config_name or command, SCHEMAS[command], multirun, allow_missing)
         try:
             return reader.read(overrides, config_dir)
         except (HydraException, UserWarning) as error:
@@ -99,6 +102,7 @@ class _Reader:
     """Reads one command line inside an initialised Hydra and collects what is wrong with it."""
 
     config_name: str
+    schema: type
     multirun: bool
     allow_missing: bool
     problems: list[str] = field(default_factory=list)
@@ -108,16 +112,23 @@ class _Reader:
         loader = GlobalHydra.instance().config_loader()
         parsed, self.problems = parse(texts, loader, self.multirun)
         self.search = search_path(parsed, config_dir)
-        pairs = [(text, override) for override in parsed for text in self._rewritten(override)]
+        ours = [override for override in parsed if not self._is_foreign(override)]
+        pairs = [(text, override) for override in ours for text in self._rewritten(override)]
         configs = [config for job in jobs(pairs) for config in self._composed(job)]
         for config in configs:
-            self.problems += find_problems(config, allow_missing=self.allow_missing)
+            self.problems += find_problems(config, self.schema, allow_missing=self.allow_missing)
         return Request(
             [*self.search, *(text for text, _ in pairs)],
             frozenset(key for override in parsed for key in named_keys(override)),
             configs,
             list(dict.fromkeys(self.problems)),
         )
+
+    def _is_foreign(self, override: Override) -> bool:
+        """Whether it is about other commands only, which is a problem."""
+        foreign = foreign_keys(self.schema).intersection(named_keys(override))
+        self.problems += [f"{key}: this command does not use it" for key in sorted(foreign)]
+        return bool(foreign)
 
     def _rewritten(self, override: Override) -> Iterator[str]:
         """The override as Hydra is to get it, or nothing if it cannot have it."""
@@ -141,7 +152,7 @@ class _Reader:
         elif override.value() is None:
             yield f"~{group}"
         elif self._are_choices(override):
-            is_ours = group in legal_keys()
+            is_ours = group in legal_keys(self.schema)
             yield f"{group}={override.get_value_string()}" if is_ours else text
 
     def _are_choices(self, override: Override) -> bool:

@@ -4,15 +4,13 @@ The values themselves are in ``configs/``: the schema has no numbers of its own 
 """
 
 import dataclasses
-import typing
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import Any, Literal, Self
 
-from omegaconf import OmegaConf
-from pydantic import ConfigDict, StrictBool, StrictStr, TypeAdapter, model_validator
+from pydantic import ConfigDict, StrictBool, StrictStr, model_validator
 from pydantic.dataclasses import dataclass
 
-from rednet.config.problems import ConfigError, missing, schema_problems, show, unset, without_unset
+from rednet.config.problems import show
 from rednet.config.types import (
     BelowOne,
     BlocksPerStage,
@@ -187,7 +185,7 @@ class Trainer:
 
 @dataclass(config=_RULES, frozen=True, kw_only=True)
 class Config:
-    """A whole run. `model` is None in an evaluation that takes it from the checkpoint."""
+    """A training run."""
 
     model: Model | None
     data: Data
@@ -201,60 +199,17 @@ class Config:
     checkpoint: Text | None
 
 
-def validate(plain: Mapping[str, Any]) -> Config:
-    """Checks a configuration made of plain dicts, lists and values.
+@dataclass(config=_RULES, frozen=True, kw_only=True)
+class EvaluationConfig:
+    """An evaluation; `model` is None where it comes from the checkpoint."""
 
-    Raises:
-        ConfigError: with one line for every unknown key, missing or wrong value.
-    """
-    problems = find_problems(plain)
-    if problems:
-        raise ConfigError(problems)
-    return TypeAdapter(Config).validate_python(plain)
-
-
-def find_problems(plain: Mapping[str, Any], *, allow_missing: bool = False) -> list[str]:
-    """Everything that is wrong with a configuration, in one line each.
-
-    Args:
-        plain: plain dicts, lists and values.
-        allow_missing: whether values that the user has yet to give (``???``) are no problem.
-    """
-    lines = [] if allow_missing else [missing(key) for key in unset(plain)]
-    given, legal = without_unset(plain), legal_keys()
-    lines += schema_problems(Config, given, legal, allow_missing=allow_missing)
-    model = given.get("model")
-    if isinstance(model, Mapping) and isinstance(model.get("options"), Mapping):
-        lines += _option_problems(str(model.get("name")), model["options"], legal)
-    return list(dict.fromkeys(lines))
+    model: Model | None
+    data: Data
+    trainer: Trainer
+    seed: Seed
+    output_dir: Text | None
+    checkpoint: Text | None
 
 
-def legal_keys() -> dict[str, bool]:
-    """Every dotted key of the command line, and whether its value may be null."""
-    return {
-        "experiment": True,  # a group of the command line that leaves no key of its own
-        **dict(_keys(Config, "")),
-        **dict(_keys(RedNetOptions, "model.options.")),
-    }
-
-
-def to_yaml(config: Config) -> str:
-    """The configuration as YAML, which `validate` takes back once it is loaded."""
-    return OmegaConf.to_yaml(OmegaConf.create(dataclasses.asdict(config)))
-
-
-def _option_problems(name: str, options: Mapping[str, Any], legal: Mapping[str, bool]) -> list[str]:
-    own = [key for key in ("num_classes", "in_chans") if key in options]
-    lines = [f"model.options.{key}: follows the data, leave it out" for key in own]
-    if name.startswith("rednet"):
-        rest = {key: value for key, value in options.items() if key not in own}
-        lines += schema_problems(RedNetOptions, rest, legal, ("model", "options"))
-    return lines
-
-
-def _keys(schema: type, prefix: str) -> Iterator[tuple[str, bool]]:
-    for name, hint in typing.get_type_hints(schema).items():
-        kinds = typing.get_args(hint) or (hint,)
-        yield prefix + name, type(None) in kinds
-        for group in filter(dataclasses.is_dataclass, kinds):
-            yield from _keys(typing.cast(type, group), f"{prefix}{name}.")
+SCHEMAS: dict[str, type] = {"train": Config, "evaluate": EvaluationConfig}
+"""What the configuration of each command must look like, by the name of its file."""

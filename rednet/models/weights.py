@@ -40,6 +40,16 @@ class Checkpoint:
         return model if isinstance(model, dict) and model.keys() == {"name", "options"} else None
 
     @property
+    def preprocessing(self) -> dict[str, Any] | None:
+        """What is done to every picture before the network, where the file says so."""
+        return self.content.get("preprocessing")
+
+    @property
+    def class_names(self) -> list[str] | None:
+        """The classes in their order, where the file says so."""
+        return self.content.get("class_names")
+
+    @property
     def state_dict(self) -> dict[str, Tensor]:
         """The weights to use: the averaged ones where there are some."""
         return self.content.get("state_dict_ema") or self.content["state_dict"]

@@ -233,7 +233,7 @@ def test_weights_to_be_fetched_without_a_network(train_tiny, monkeypatch):
     assert error.startswith("model test_resnet with options {'pretrained': True}: ")
 
 
-TYPO = (["optimizer.lrr=1"], "unknown key 'optimizer.lrr': did you mean 'optimizer.lr'?")
+TYPO = (["data.rooot=x"], "unknown key 'data.rooot': did you mean 'data.root'?")
 MISSING = (["checkpoint=missing.pt"], "checkpoint=missing.pt: no such file")
 PROGRAMS = [
     ([str(ROOT / "train.py")], *TYPO),

@@ -11,7 +11,7 @@ import yaml
 from PIL import Image
 from safetensors.torch import save_file
 
-from rednet.config import to_yaml, validate
+from rednet.config import EvaluationConfig, to_yaml, validate
 from rednet.data import imagenet_synsets
 from rednet.training.metrics import read_metrics
 
@@ -136,10 +136,10 @@ def test_half_precision_is_near(evaluate, trained):
 def test_typed_preprocessing_beats_the_checkpoints(evaluate, trained):
     argv = [*FASHION, last(trained)]
     evaluate(*argv, "data.image_size=40", "data.mean=[0.2]", "output_dir=results")
-    config = validate(yaml.safe_load(Path("results/evaluation.yaml").read_text()))
+    config = validate(yaml.safe_load(Path("results/evaluation.yaml").read_text()), EvaluationConfig)
     assert (config.data.image_size, config.data.mean) == (40, [0.2])
     evaluate(*argv, "output_dir=plain")
-    config = validate(yaml.safe_load(Path("plain/evaluation.yaml").read_text()))
+    config = validate(yaml.safe_load(Path("plain/evaluation.yaml").read_text()), EvaluationConfig)
     assert (config.data.image_size, config.data.mean) == (32, [0.286])
     assert results()["loss"] != results("plain")["loss"]
 
@@ -147,7 +147,7 @@ def test_typed_preprocessing_beats_the_checkpoints(evaluate, trained):
 def test_what_was_evaluated_is_written_down(evaluate, trained):
     evaluate(*FASHION, last(trained), "output_dir=results")
     text = Path("results/evaluation.yaml").read_text()
-    config = validate(yaml.safe_load(text))
+    config = validate(yaml.safe_load(text), EvaluationConfig)
     assert to_yaml(config) == text
     assert config.model.name == "test_resnet"
     assert config.checkpoint == f"{trained}/checkpoints/last.pt"

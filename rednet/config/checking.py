@@ -1,0 +1,81 @@
+"""A composed configuration against the schema of its command."""
+
+import dataclasses
+import typing
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from omegaconf import OmegaConf
+from pydantic import TypeAdapter
+
+from rednet.config.problems import ConfigError, missing, schema_problems, unset, without_unset
+from rednet.config.schema import SCHEMAS, Config, RedNetOptions
+
+
+def validate(plain: Mapping[str, Any], schema: type = Config) -> Any:
+    """Checks a configuration made of plain dicts, lists and values; returns it as a `schema`.
+
+    Raises:
+        ConfigError: with one line for every unknown key, missing or wrong value.
+    """
+    problems = find_problems(plain, schema)
+    if problems:
+        raise ConfigError(problems)
+    return TypeAdapter(schema).validate_python(plain)
+
+
+def find_problems(
+    plain: Mapping[str, Any], schema: type = Config, *, allow_missing: bool = False
+) -> list[str]:
+    """Everything that is wrong with a configuration, in one line each.
+
+    Args:
+        plain: plain dicts, lists and values.
+        schema: what it must look like.
+        allow_missing: whether values that the user has yet to give (``???``) are no problem.
+    """
+    lines = [] if allow_missing else [missing(key) for key in unset(plain)]
+    given, legal = without_unset(plain), legal_keys(schema)
+    lines += schema_problems(schema, given, legal, allow_missing=allow_missing)
+    model = given.get("model")
+    if isinstance(model, Mapping) and isinstance(model.get("options"), Mapping):
+        lines += _option_problems(str(model.get("name")), model["options"], legal)
+    return list(dict.fromkeys(lines))
+
+
+def legal_keys(schema: type = Config) -> dict[str, bool]:
+    """Every dotted key of a command's command line, and whether its value may be null."""
+    keys = dict(_keys(schema, ""))
+    if "model" in keys:
+        keys |= _keys(RedNetOptions, "model.options.")
+    if schema is Config:
+        keys["experiment"] = True  # a group of the command line that leaves no key of its own
+    return keys
+
+
+def foreign_keys(schema: type) -> set[str]:
+    """The keys that other commands have and this one has not."""
+    others = {key for other in SCHEMAS.values() for key in legal_keys(other)}
+    return others - legal_keys(schema).keys()
+
+
+def to_yaml(config: Any) -> str:
+    """The configuration as YAML, which `validate` takes back once it is loaded."""
+    return OmegaConf.to_yaml(OmegaConf.create(dataclasses.asdict(config)))
+
+
+def _option_problems(name: str, options: Mapping[str, Any], legal: Mapping[str, bool]) -> list[str]:
+    own = [key for key in ("num_classes", "in_chans") if key in options]
+    lines = [f"model.options.{key}: follows the data, leave it out" for key in own]
+    if name.startswith("rednet"):
+        rest = {key: value for key, value in options.items() if key not in own}
+        lines += schema_problems(RedNetOptions, rest, legal, ("model", "options"))
+    return lines
+
+
+def _keys(schema: type, prefix: str) -> Iterator[tuple[str, bool]]:
+    for name, hint in typing.get_type_hints(schema).items():
+        kinds = typing.get_args(hint) or (hint,)
+        yield prefix + name, type(None) in kinds
+        for group in filter(dataclasses.is_dataclass, kinds):
+            yield from _keys(typing.cast(type, group), f"{prefix}{name}.")
