@@ -46,7 +46,8 @@ def test_the_package_holds_the_folders_beside_it(name):
 
 def test_every_imported_package_is_declared():
     extras = PROJECT["optional-dependencies"]
-    requirements = [*PROJECT["dependencies"], *extras["cuda12"], *extras["cuda13"]]
+    optional = [name for extra in ("cuda12", "cuda13", "opencv") for name in extras[extra]]
+    requirements = [*PROJECT["dependencies"], *optional]
     declared = {distribution_name(requirement) for requirement in requirements}
     providers = importlib.metadata.packages_distributions()
     imported = set().union(*(imported_packages(path) for path in published_files(".py")))

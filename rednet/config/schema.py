@@ -74,7 +74,7 @@ class Data:
     root: Text | None
     image_size: Count
     crop_pct: Part
-    interpolation: Literal["bilinear", "bicubic", "nearest", "lanczos"]
+    interpolation: Literal["bilinear", "bicubic", "nearest", "lanczos", "opencv"]
     mean: MeanPerChannel
     std: StdPerChannel
     batch_size: Count

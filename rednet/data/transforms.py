@@ -13,10 +13,12 @@ from timm.data.transforms import str_to_pil_interp
 from timm.data.transforms_factory import transforms_imagenet_train
 from torch import Tensor
 
+from rednet.data.opencv import OpenCVRandomResizedCrop, OpenCVResize
 from rednet.data.policies import check_policy, mend_policy
 from rednet.errors import InputError
 
-INTERPOLATIONS = ("bilinear", "bicubic", "nearest", "lanczos")
+OPENCV = "opencv"
+INTERPOLATIONS = ("bilinear", "bicubic", "nearest", "lanczos", OPENCV)
 _MODES = {1: "L", 3: "RGB"}
 
 
@@ -24,7 +26,8 @@ _MODES = {1: "L", 3: "RGB"}
 class Preprocessing:
     """What evaluation does to every picture; a checkpoint carries it.
 
-    The short side is resized to ``image_size / crop_pct`` and the centre cropped. ``mean`` and
+    The short side is resized to ``image_size / crop_pct`` and the centre cropped. ``interpolation``
+    is Pillow's, or "opencv": bilinear without antialiasing, as the original did. ``mean`` and
     ``std`` are of pixels in 0 to 1; one number each means gray input, three mean RGB.
     """
 
@@ -51,6 +54,11 @@ class Preprocessing:
     def in_chans(self) -> int:
         """Channels of the network's input."""
         return len(self.mean)
+
+    @property
+    def pillow_interpolation(self) -> str:
+        """The interpolation to give to timm; OpenCV's is put in its place afterwards."""
+        return "bilinear" if self.interpolation == OPENCV else self.interpolation
 
 
 @dataclass(frozen=True)
@@ -111,9 +119,11 @@ def eval_transform(preprocessing: Preprocessing) -> ImageTransform:
     """Resize the short side, crop the centre, normalize; nothing random."""
     resize, crop, *_ = create_transform(
         preprocessing.image_size,
-        interpolation=preprocessing.interpolation,
+        interpolation=preprocessing.pillow_interpolation,
         crop_pct=preprocessing.crop_pct,
     ).transforms
+    if preprocessing.interpolation == OPENCV:
+        resize = OpenCVResize(resize.size)
     normalize = ToNormalizedTensor(preprocessing.mean, preprocessing.std)
     return ImageTransform([resize, crop, normalize], _MODES[preprocessing.in_chans])
 
@@ -135,6 +145,8 @@ def train_transform(preprocessing: Preprocessing, augmentation: Augmentation) ->
         mend_policy(vary[0])
     if _keeps_whole(augmentation):
         crop[0] = _resize_whole(preprocessing)
+    elif preprocessing.interpolation == OPENCV:
+        crop[0] = OpenCVRandomResizedCrop(crop[0])
     finish[:2] = [ToNormalizedTensor(preprocessing.mean, preprocessing.std)]
     mode = _MODES[preprocessing.in_chans]
     return ImageTransform([*crop, *vary, *finish], mode, draws_from_numpy=bool(policy))
@@ -150,7 +162,7 @@ def _timm_stages(preprocessing: Preprocessing, augmentation: Augmentation) -> li
         color_jitter=augmentation.color_jitter or None,  # type: ignore[arg-type]
         force_color_jitter=True,
         auto_augment=augmentation.auto_augment,
-        interpolation=preprocessing.interpolation,
+        interpolation=preprocessing.pillow_interpolation,
         mean=preprocessing.mean,
         std=preprocessing.std,
         re_prob=augmentation.random_erasing,
@@ -165,4 +177,6 @@ def _keeps_whole(augmentation: Augmentation) -> bool:
 
 def _resize_whole(preprocessing: Preprocessing) -> Callable[[Image.Image], Image.Image]:
     size = (preprocessing.image_size, preprocessing.image_size)
+    if preprocessing.interpolation == OPENCV:
+        return OpenCVResize(size)
     return methodcaller("resize", size, str_to_pil_interp(preprocessing.interpolation))
