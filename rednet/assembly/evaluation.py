@@ -12,7 +12,7 @@ from rednet.config import Data, Model, Trainer
 from rednet.data import ImageSource, Preprocessing
 from rednet.errors import InputError
 from rednet.evaluation import Evaluation, evaluate
-from rednet.models.weights import Checkpoint, load_weights
+from rednet.models.weights import Checkpoint, load_weights, merge_options
 from rednet.runtime import Runtime
 from rednet.training.metrics import Progress
 
@@ -86,33 +86,23 @@ def run_evaluation(
 
 def _network(model: Model | None, checkpoint: Checkpoint) -> Model:
     """The network to evaluate: the user's word, else the checkpoint's."""
+    if model is not None:
+        return Model(name=model.name, options=merge_options(checkpoint, model.name, model.options))
     if checkpoint.model is None:
-        if model is None:
-            raise InputError(
-                f"checkpoint={checkpoint.path} does not say which network it is of: "
-                "give it, e.g. model=rednet50"
-            )
-        return model
-    options = dict(checkpoint.model["options"])
-    options.pop("pretrained", None)  # nothing to fetch: the weights are the checkpoint's
-    known = Model(name=checkpoint.model["name"], options=options)
-    if model is None:
-        return known
-    if model.name != known.name:
         raise InputError(
-            f"checkpoint={checkpoint.path} is of {known.name}, not of model={model.name}: "
-            "leave model out"
+            f"{checkpoint.label} does not tell which network it is of: name it, e.g. model=rednet50"
         )
-    return Model(name=model.name, options={**known.options, **model.options})
+    return Model(**checkpoint.model)
 
 
 def _split_as_trained(
     data: Data, seed: int, checkpoint: Checkpoint, typed: Collection[str]
 ) -> tuple[Data, int]:
     """Cuts a folder of classes in two as the training did, or it would be tested on its own."""
-    if "config" not in checkpoint.content:
+    config = checkpoint.content.get("config")
+    if config is None:
         return data, seed
-    trained = OmegaConf.create(checkpoint.content["config"])
+    trained = OmegaConf.create(config)
     if "data.val_fraction" not in typed:
         data = replace(data, val_fraction=trained.data.val_fraction)
     return data, seed if "seed" in typed else trained.seed

@@ -2,19 +2,25 @@
 
 from rednet.config.checking import find_problems, legal_keys, to_yaml, validate
 from rednet.config.composition import CONFIGS, Request, compose, read
-from rednet.config.problems import ConfigError
-from rednet.config.schema import (
-    SCHEMAS,
+from rednet.config.groups import (
     Augment,
-    Config,
     Data,
-    EvaluationConfig,
     Model,
     Optimizer,
     RedNetOptions,
     Schedule,
     Trainer,
 )
+from rednet.config.problems import ConfigError
+from rednet.config.schema import (
+    SCHEMAS,
+    Config,
+    ConvertWeightsConfig,
+    EvaluationConfig,
+    PaperTablesConfig,
+    VisualizationConfig,
+)
+from rednet.config.types import FigureName
 
 __all__ = [
     "CONFIGS",
@@ -22,14 +28,18 @@ __all__ = [
     "Augment",
     "Config",
     "ConfigError",
+    "ConvertWeightsConfig",
     "Data",
     "EvaluationConfig",
+    "FigureName",
     "Model",
     "Optimizer",
+    "PaperTablesConfig",
     "RedNetOptions",
     "Request",
     "Schedule",
     "Trainer",
+    "VisualizationConfig",
     "compose",
     "find_problems",
     "legal_keys",

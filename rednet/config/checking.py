@@ -8,8 +8,9 @@ from typing import Any
 from omegaconf import OmegaConf
 from pydantic import TypeAdapter
 
+from rednet.config.groups import RedNetOptions
 from rednet.config.problems import ConfigError, missing, schema_problems, unset, without_unset
-from rednet.config.schema import SCHEMAS, Config, RedNetOptions
+from rednet.config.schema import SCHEMAS, Config
 
 
 def validate(plain: Mapping[str, Any], schema: type = Config) -> Any:

@@ -1,189 +1,13 @@
-"""The schema of the configuration: every key, its type and its range, checked before the run.
+"""The schema of each command's configuration."""
 
-The values themselves are in ``configs/``: the schema has no numbers of its own to fall back on.
-"""
-
-import dataclasses
-from collections.abc import Iterator
-from typing import Any, Literal, Self
-
-from pydantic import ConfigDict, StrictBool, StrictStr, model_validator
+from pydantic import StrictBool
 from pydantic.dataclasses import dataclass
 
-from rednet.config.problems import show
-from rednet.config.types import (
-    BelowOne,
-    BlocksPerStage,
-    Count,
-    Decay,
-    Device,
-    GroupChannels,
-    MeanPerChannel,
-    NonNegative,
-    NonNegativeInt,
-    OddCount,
-    Part,
-    PartRange,
-    Positive,
-    PositiveRange,
-    Probability,
-    Seed,
-    Stage,
-    StdPerChannel,
-    Text,
-)
-
-_RULES = ConfigDict(extra="forbid", allow_inf_nan=False)
+from rednet.config.groups import RULES, Augment, Data, Model, Optimizer, Schedule, Trainer
+from rednet.config.types import Count, FigureNames, Paths, Positive, Probability, Seed, Text
 
 
-@dataclass(config=_RULES, frozen=True, kw_only=True)
-class RedNetOptions:
-    """What a RedNet can be told in ``model.options``; null leaves it to the model."""
-
-    kernel_size: OddCount | None = None
-    group_channels: GroupChannels | None = None
-    reduction: Count | None = None
-    generator: Literal["bottleneck", "linear", "attention"] | None = None
-    generator_options: dict[str, Any] | None = None
-    recompute_kernel: StrictBool | None = None
-    stem: Literal["involution3", "involution7", "conv7", "small"] | None = None
-    width: Positive | None = None
-    layers: BlocksPerStage | None = None
-    involution_stages: list[Stage] | None = None
-    drop_path_rate: BelowOne | None = None
-    drop_rate: BelowOne | None = None
-    output_stride: Literal[8, 16, 32] | None = None
-    global_pool: StrictStr | None = None
-    act_layer: Text | None = None
-    norm_layer: Text | None = None
-
-
-@dataclass(config=_RULES, frozen=True, kw_only=True)
-class Model:
-    """The network: a name that timm knows and its keyword arguments."""
-
-    name: Text
-    options: dict[str, Any] = dataclasses.field(default_factory=dict)
-
-
-@dataclass(config=_RULES, frozen=True, kw_only=True)
-class Data:
-    """The pictures and how they become tensors."""
-
-    name: Literal["fashion_mnist", "imagenet", "image_folder"]
-    root: Text | None
-    image_size: Count
-    crop_pct: Part
-    interpolation: Literal["bilinear", "bicubic", "nearest", "lanczos", "opencv"]
-    mean: MeanPerChannel
-    std: StdPerChannel
-    batch_size: Count
-    num_workers: NonNegativeInt | None
-    train_samples: Count | None
-    val_samples: Count | None
-    val_fraction: Part
-    on_unreadable: Literal["error", "skip"]
-    max_unreadable: NonNegativeInt
-
-    @model_validator(mode="after")
-    def _check(self) -> Self:
-        if len(self.mean) != len(self.std):
-            raise ValueError(
-                f"mean: must have as many numbers as data.std, got {self.mean} and {self.std}"
-            )
-        return self
-
-
-@dataclass(config=_RULES, frozen=True, kw_only=True)
-class Augment:
-    """How training pictures and labels are varied."""
-
-    scale: PartRange
-    ratio: PositiveRange
-    hflip: Probability
-    color_jitter: NonNegative | None
-    auto_augment: Text | None
-    random_erasing: Probability
-    mixup: NonNegative
-    cutmix: NonNegative
-    label_smoothing: BelowOne
-
-
-@dataclass(config=_RULES, frozen=True, kw_only=True)
-class Optimizer:
-    """One of timm's optimizers; `reference_batch` is the global batch that `lr` is meant for."""
-
-    name: Text
-    lr: Positive
-    momentum: BelowOne
-    weight_decay: NonNegative
-    decay_all: StrictBool
-    reference_batch: Count | None
-
-
-@dataclass(config=_RULES, frozen=True, kw_only=True)
-class Schedule:
-    """The learning rate over the run; `milestones` and `gamma` are those of the step schedule."""
-
-    name: Literal["cosine", "step", "constant"]
-    epochs: Count
-    warmup_epochs: NonNegative
-    warmup_start: Probability
-    min_lr: NonNegative
-    step_on: Literal["epoch", "update"]
-    milestones: list[Positive] | None
-    gamma: Part | None
-
-    @model_validator(mode="after")
-    def _check(self) -> Self:
-        problems = list(self._problems())
-        if problems:
-            raise ValueError("\n".join(problems))
-        return self
-
-    def _problems(self) -> Iterator[str]:
-        if self.warmup_epochs > self.epochs:
-            yield (
-                f"warmup_epochs: must be at most schedule.epochs ({self.epochs}), "
-                f"got {self.warmup_epochs:g}"
-            )
-        if self.name != "step":
-            return
-        if self.gamma is None:
-            yield "gamma: must be a number where schedule.name is step, got null"
-        steps = self.milestones or []
-        if not steps or sorted(set(steps)) != steps or steps[-1] >= self.epochs:
-            yield (
-                "milestones: must be rising epochs less than schedule.epochs "
-                f"({self.epochs}), got {show(self.milestones)}"
-            )
-
-
-@dataclass(config=_RULES, frozen=True, kw_only=True)
-class Trainer:
-    """The loop and the device it runs on."""
-
-    device: Device
-    precision: Literal["fp32", "bf16", "fp16"]
-    clip_grad: Positive | None
-    clip_mode: Literal["norm", "value", "agc"]
-    accumulate: Count
-    channels_last: StrictBool
-    compile: StrictBool
-    checkpoint_activations: StrictBool
-    ema_decay: Decay | None
-    max_updates: Count | None
-    on_nonfinite: Literal["raise", "skip"]
-    deterministic: StrictBool
-    tf32: StrictBool
-    sync_bn: StrictBool
-    eval_every: Count
-    log_every: Count
-    keep_latest: Count
-    keep_best: NonNegativeInt
-
-
-@dataclass(config=_RULES, frozen=True, kw_only=True)
+@dataclass(config=RULES, frozen=True, kw_only=True)
 class Config:
     """A training run."""
 
@@ -199,7 +23,7 @@ class Config:
     checkpoint: Text | None
 
 
-@dataclass(config=_RULES, frozen=True, kw_only=True)
+@dataclass(config=RULES, frozen=True, kw_only=True)
 class EvaluationConfig:
     """An evaluation; `model` is None where it comes from the checkpoint."""
 
@@ -211,5 +35,53 @@ class EvaluationConfig:
     checkpoint: Text | None
 
 
-SCHEMAS: dict[str, type] = {"train": Config, "evaluate": EvaluationConfig}
+@dataclass(config=RULES, frozen=True, kw_only=True)
+class VisualizationConfig:
+    """Which figures to draw, and of what; those of a network need its checkpoint and images."""
+
+    figures: FigureNames | None
+    model: Model | None
+    data: Data
+    schedule: Schedule
+    trainer: Trainer
+    checkpoint: Text | None
+    images: Paths | None
+    max_images: Count
+    layers: list[Text] | None
+    groups: Count | None
+    overlay: Probability
+    smooth: StrictBool
+    max_rows: Count
+    lr: Positive
+    updates_per_epoch: Count
+    output_dir: Text | None
+
+
+@dataclass(config=RULES, frozen=True, kw_only=True)
+class PaperTablesConfig:
+    """The paper's tables; `data` and `trainer` are for evaluating `checkpoints`."""
+
+    data: Data
+    trainer: Trainer
+    output_dir: Text | None
+    checkpoints: Text | None
+
+
+@dataclass(config=RULES, frozen=True, kw_only=True)
+class ConvertWeightsConfig:
+    """A conversion of weights; `model` is None where it comes from the checkpoint."""
+
+    model: Model | None
+    checkpoint: Text | None
+    output: Text | None
+    overwrite: StrictBool
+
+
+SCHEMAS: dict[str, type] = {
+    "train": Config,
+    "evaluate": EvaluationConfig,
+    "visualize": VisualizationConfig,
+    "paper_tables": PaperTablesConfig,
+    "convert_weights": ConvertWeightsConfig,
+}
 """What the configuration of each command must look like, by the name of its file."""

@@ -1,7 +1,7 @@
 """The kinds of values in the configuration: a type, a range and what to say outside it."""
 
 import re
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, StrictFloat, StrictInt, StrictStr
 
@@ -31,6 +31,14 @@ def _rising_pair(values: list[float]) -> list[float]:
     return values
 
 
+def _paths(value: Any) -> list[str]:
+    paths = [value] if isinstance(value, str) else value
+    are_names = isinstance(paths, list) and all(isinstance(path, str) and path for path in paths)
+    if not are_names or not paths:
+        raise ValueError("must be a file, a folder, or a list of them")
+    return paths
+
+
 def _device(value: str) -> str:
     if not re.fullmatch(r"auto|(cpu|cuda|mps|xpu)(:\d+)?", value):
         raise ValueError("must be auto, cpu, cuda, cuda:1, mps or xpu")
@@ -56,4 +64,7 @@ StdPerChannel = Annotated[list[Positive], AfterValidator(_per_channel)]
 PartRange = Annotated[list[Part], AfterValidator(_rising_pair)]
 PositiveRange = Annotated[list[Positive], AfterValidator(_rising_pair)]
 Decay = Annotated[StrictFloat, Field(gt=0, lt=1)]
+FigureName = Literal["envelopes", "schedule", "kernels", "taps", "receptive_field"]
+FigureNames = Annotated[list[FigureName], Field(min_length=1)]
+Paths = Annotated[Any, AfterValidator(_paths)]
 Device = Annotated[StrictStr, AfterValidator(_device)]

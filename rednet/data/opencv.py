@@ -46,15 +46,23 @@ class OpenCVResize:
 
 
 class OpenCVRandomResizedCrop:
-    """timm's random resized crop with `OpenCVResize`."""
+    """timm's random resized crop with `OpenCVResize`.
 
-    def __init__(self, crop: RandomResizedCropAndInterpolation):
-        self.crop = crop
-        self.resize = OpenCVResize(tuple(crop.size))
+    Args:
+        size: Of the result, both sides.
+        scale: Part of the area that is cut out, at least and at most.
+        ratio: Width by height of that, at least and at most.
+    """
+
+    def __init__(self, size: int, scale: tuple[float, float], ratio: tuple[float, float]):
+        self.scale = scale
+        self.ratio = ratio
+        self.resize = OpenCVResize((size, size))
 
     def __call__(self, image: Image.Image) -> Image.Image:
         """Cut out a random rectangle and resize it."""
-        top, left, height, width = self.crop.get_params(image, self.crop.scale, self.crop.ratio)
+        draw = RandomResizedCropAndInterpolation.get_params
+        top, left, height, width = draw(image, self.scale, self.ratio)
         return self.resize(image.crop((left, top, left + width, top + height)))
 
 

@@ -146,7 +146,9 @@ def train_transform(preprocessing: Preprocessing, augmentation: Augmentation) ->
     if _keeps_whole(augmentation):
         crop[0] = _resize_whole(preprocessing)
     elif preprocessing.interpolation == OPENCV:
-        crop[0] = OpenCVRandomResizedCrop(crop[0])
+        crop[0] = OpenCVRandomResizedCrop(
+            preprocessing.image_size, augmentation.scale, augmentation.ratio
+        )
     finish[:2] = [ToNormalizedTensor(preprocessing.mean, preprocessing.std)]
     mode = _MODES[preprocessing.in_chans]
     return ImageTransform([*crop, *vary, *finish], mode, draws_from_numpy=bool(policy))

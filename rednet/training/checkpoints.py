@@ -1,10 +1,10 @@
 """Checkpoints of a run: written whole or not at all, found again, pruned."""
 
-import os
 import platform
 import random
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,7 @@ from typing import Any
 import torch
 
 from rednet.errors import InputError
+from rednet.files import link_atomically, write_atomically
 
 FORMAT = "rednet-1"
 RECORDED_VERSIONS = ("rednet", "torch", "torchvision", "timm", "numpy")
@@ -102,9 +103,9 @@ class CheckpointStore:
         checkpoint["train_state"] |= vars(state)
         try:
             path = self._path(state.epoch)
-            write_atomically(checkpoint, path)
+            write_atomically(path, partial(torch.save, dict(checkpoint)))
             for name in [self.last, self.best] if is_best else [self.last]:
-                _link(path, name)
+                link_atomically(path, name)
             for epoch in unwanted:
                 self._path(epoch).unlink(missing_ok=True)
         except OSError as error:
@@ -122,38 +123,3 @@ class CheckpointStore:
         scored = [(-score, epoch) for epoch, score in scores.items() if score is not None]
         best = [epoch for _, epoch in sorted(scored)[: self.keep_best]]
         return {*latest, *best}
-
-
-def write_atomically(checkpoint: Mapping[str, Any], path: Path) -> None:
-    """Writes a file that is there whole, even after a power cut, or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    try:
-        with partial.open("wb") as file:
-            torch.save(dict(checkpoint), file)
-            file.flush()
-            os.fsync(file.fileno())
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
-    _sync_folder(path.parent)
-
-
-def _link(path: Path, name: Path) -> None:
-    """Makes `name` another name of a file, in one step; a copy where the disk knows no links."""
-    partial = name.with_name(f".{name.name}.{os.getpid()}.partial")
-    partial.unlink(missing_ok=True)
-    try:
-        os.link(path, partial)
-    except OSError:
-        partial.write_bytes(path.read_bytes())
-    partial.replace(name)
-    _sync_folder(name.parent)
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -91,6 +91,18 @@ def evaluate(capsys: pytest.CaptureFixture[str]) -> Run:
 
 
 @pytest.fixture
+def paper_tables(capsys: pytest.CaptureFixture[str]) -> Run:
+    """Prints the paper's tables as the overrides say."""
+    return runner(commands.paper_tables, capsys)
+
+
+@pytest.fixture
+def visualize(capsys: pytest.CaptureFixture[str]) -> Run:
+    """Draws figures as the overrides say."""
+    return runner(commands.visualize, capsys)
+
+
+@pytest.fixture
 def make_pictures(tmp_path: Path) -> Callable[..., Path]:
     """Returns a function that makes a folder of classes with a few small pictures in each."""
 

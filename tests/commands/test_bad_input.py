@@ -208,7 +208,7 @@ def test_what_evaluation_needs_and_does_not_use(evaluate, trained):
         "optimizer.lr: this command does not use it"
     )
     assert evaluate(*EVALUATE[:2], last, "model=rednet26").error == (
-        f"{last} is of test_resnet, not of model=rednet26: leave model out"
+        f"{last} is of test_resnet, not of rednet26"
     )
 
 

@@ -1,9 +1,14 @@
-"""Weights of the original, through timm's own loading."""
+"""Weights of a file of any kind, through timm's own `create_model`."""
+
+import pickle
 
 import pytest
 import timm
 import torch
+from safetensors.torch import save_file
+from timm.data import resolve_model_data_config
 
+from rednet.errors import InputError
 from rednet.models import checkpoint_filter_fn
 
 
@@ -11,8 +16,8 @@ from rednet.models import checkpoint_filter_fn
 def original_file(make_tiny, tmp_path):
     """Returns a function that writes a network's weights as the original repository does."""
 
-    def write(**options):
-        model = make_tiny(num_classes=1000, **options).eval()
+    def write(num_classes=1000, **options):
+        model = make_tiny(num_classes=num_classes, **options).eval()
         prefixed = {
             f"{'head.' if key.startswith('fc.') else 'backbone.'}{key}": tensor
             for key, tensor in model.state_dict().items()
@@ -25,17 +30,60 @@ def original_file(make_tiny, tmp_path):
     return write
 
 
-def load(path, **options):
-    options = {"width": 0.25, "layers": (1, 2, 1, 1), **options}
-    overlay = {"file": str(path)}
-    return timm.create_model("rednet26", pretrained=True, pretrained_cfg_overlay=overlay, **options)
+def load(path, name="rednet26", overlay=None, **options):
+    options = {"layers": (1, 2, 1, 1), **options}
+    overlay = {"file": str(path), **(overlay or {})}
+    return timm.create_model(name, pretrained=True, pretrained_cfg_overlay=overlay, **options)
 
 
-@pytest.mark.parametrize("options", [{}, {"stem": "involution7"}, {"stem": "conv7"}])
-def test_the_originals_file(options, original_file, images):
+OPTIONS = [
+    {},
+    {"stem": "involution7"},
+    {"stem": "conv7", "kernel_size": 5},
+    {"generator": "linear", "group_channels": 8},
+    {"involution_stages": [3]},
+]
+
+
+@pytest.mark.parametrize("options", OPTIONS, ids=str)
+@pytest.mark.parametrize("given", [False, True])
+def test_options_that_the_file_settles_need_not_be_given(given, options, original_file, images):
     model, path = original_file(**options)
-    loaded = load(path, **options).eval()
+    loaded = load(path, **(options if given else {})).eval()
     assert torch.equal(loaded(images()), model(images()))
+
+
+def write_safetensors(weights, path):
+    save_file({name: tensor.contiguous() for name, tensor in weights.items()}, path)
+
+
+def write_paddle(weights, path):
+    names = {"running_mean": "_mean", "running_var": "_variance"}
+    arrays = {}
+    for key, tensor in weights.items():
+        layer, _, name = key.rpartition(".")
+        if name != "num_batches_tracked":
+            arrays[f"{layer}.{names.get(name, name)}"] = (
+                tensor.T if tensor.ndim == 2 else tensor
+            ).numpy()
+    path.write_bytes(pickle.dumps(arrays, 2))
+
+
+def write_ours(weights, path):
+    model = {"name": "rednet26", "options": {"width": 0.25, "layers": [1, 2, 1, 1]}}
+    torch.save({"format": "rednet-1", "model": model, "state_dict": weights}, path)
+
+
+@pytest.mark.parametrize("write", [torch.save, write_safetensors, write_paddle, write_ours])
+@pytest.mark.parametrize("features_only", [False, True])
+def test_every_kind_of_file(features_only, write, make_tiny, images, tmp_path):
+    model = make_tiny(num_classes=1000).eval()
+    write(model.state_dict(), tmp_path / "weights")
+    loaded = load(tmp_path / "weights", features_only=features_only).eval()
+    expected = model.forward_intermediates(images(), intermediates_only=True)
+    if not features_only:
+        loaded, expected = lambda x, run=loaded: [run(x)], [model(images())]
+    assert all(map(torch.equal, loaded(images()), expected))
 
 
 def test_another_number_of_classes(original_file, images):
@@ -53,6 +101,23 @@ def test_without_classifier(original_file, images):
     assert torch.equal(loaded(images()), expected)
 
 
+@pytest.mark.parametrize("overlay", [{}, {"num_classes": 10}])
+def test_a_file_of_ten_classes(overlay, original_file, images):
+    model, path = original_file(num_classes=10)
+    loaded = load(path, overlay=overlay).eval()
+    assert torch.equal(loaded(images()), model(images()))
+    assert loaded.pretrained_cfg["num_classes"] == 10
+    fresh = load(path, overlay=overlay, num_classes=1000)
+    assert fresh.num_classes == 1000
+    assert torch.equal(fresh.layer1[0].conv1.weight, model.layer1[0].conv1.weight)
+
+
+def test_classes_that_the_file_does_not_have(original_file):
+    _, path = original_file(num_classes=10)
+    with pytest.raises(InputError, match=r"2 misshapen \(fc.bias \(10,\) for \(1000,\)"):
+        load(path, overlay={"num_classes": 1000})
+
+
 def test_gray_images(original_file, images):
     model, path = original_file()
     loaded = load(path, in_chans=1).eval().double()
@@ -62,6 +127,13 @@ def test_gray_images(original_file, images):
     assert error < 1e-4 * as_colour.abs().max()
 
 
+def test_a_file_for_gray_images(original_file, images):
+    model, path = original_file(in_chans=1)
+    loaded = load(path).eval()
+    assert torch.equal(loaded(images(channels=1)), model(images(channels=1)))
+    assert load(path, in_chans=3).in_chans == 3
+
+
 def test_features_of_the_originals_file(original_file, images):
     model, path = original_file()
     features = load(path, features_only=True, out_indices=(2, 4)).eval()(images())
@@ -69,10 +141,69 @@ def test_features_of_the_originals_file(original_file, images):
     assert all(map(torch.equal, features, expected))
 
 
-def test_weights_of_another_network_are_refused(original_file):
+def test_a_backbone_without_classifier(original_file, images):
+    model, path = original_file(num_classes=0)
+    features = load(path, features_only=True).eval()(images())
+    assert torch.equal(features[-1], model.forward_features(images()))
+    assert torch.equal(load(path, num_classes=0).eval()(images()), model(images()))
+    assert load(path, num_classes=10).num_classes == 10
+    with pytest.raises(InputError, match=r"holds no classifier: give features_only=True, num_c"):
+        load(path)
+
+
+@pytest.mark.parametrize("num_classes", [0, 10, 1000])
+def test_weights_that_do_not_fit_are_refused(num_classes, original_file):
+    """timm itself would load what there is as soon as the number of classes is another."""
     _, path = original_file()
-    with pytest.raises(RuntimeError, match=r"Missing key.*layer4\.1\.conv1\.weight"):
-        load(path, layers=(1, 2, 1, 2))
+    with pytest.raises(InputError, match=r"file=.*: not of this network: .* \(stem.1.conv2.conv"):
+        load(path, stem="involution7", num_classes=num_classes)
+    content = torch.load(path)
+    del content["state_dict"]["backbone.layer1.0.bn1.bias"]
+    torch.save(content, path)
+    with pytest.raises(InputError, match=r"this network: 1 missing \(layer1.0.bn1.bias\); it is"):
+        load(path, num_classes=num_classes)
+
+
+def test_a_file_of_another_depth(original_file):
+    _, path = original_file(layers=(1, 2, 4, 1))
+    with pytest.raises(InputError, match=r"file=.* is of rednet26 \(width=0.25\), not of rednet50"):
+        load(path, name="rednet50", layers=(3, 4, 6, 3))
+    weights = timm.create_model("test_resnet").state_dict()
+    model = {"name": "test_resnet", "options": {}}
+    torch.save({"format": "rednet-1", "model": model, "state_dict": weights}, path)
+    with pytest.raises(InputError, match="is of test_resnet, not of rednet26"):
+        load(path)
+
+
+def test_a_file_that_is_not_there(tmp_path):
+    with pytest.raises(InputError, match=r"file=.*none\.pth: no such file"):
+        load(tmp_path / "none.pth")
+
+
+def test_the_preparation_of_pictures_comes_with_our_files(make_tiny, tmp_path):
+    prepared = {"image_size": 28, "crop_pct": 0.9, "interpolation": "bicubic"}
+    content = {
+        "format": "rednet-1",
+        "model": {"name": "rednet26", "options": {"width": 0.25, "layers": [1, 2, 1, 1]}},
+        "preprocessing": {**prepared, "mean": (0.3,), "std": (0.2,)},
+        "class_names": list("abcdefg"),
+        "state_dict": make_tiny(in_chans=1).state_dict(),
+    }
+    torch.save(content, tmp_path / "last.pt")
+    model = load(tmp_path / "last.pt")
+    config = resolve_model_data_config(model)
+    assert config["input_size"] == (1, 28, 28)
+    assert (config["crop_pct"], config["mean"], config["std"]) == (0.9, (0.3,), (0.2,))
+    content["preprocessing"]["interpolation"] = "opencv"
+    torch.save(content, tmp_path / "last.pt")
+    assert resolve_model_data_config(load(tmp_path / "last.pt"))["interpolation"] == "bilinear"
+    overruled = load(tmp_path / "last.pt", overlay={"crop_pct": 1.0})
+    assert resolve_model_data_config(overruled)["crop_pct"] == 1.0
+
+
+def test_without_a_file_there_is_nothing_to_load():
+    with pytest.raises(RuntimeError, match="No pretrained weights exist for rednet26"):
+        timm.create_model("rednet26", pretrained=True)
 
 
 def test_the_prefixes_alone_are_taken_away():
@@ -80,21 +211,11 @@ def test_the_prefixes_alone_are_taken_away():
     theirs = {
         "backbone.layer1.0.conv2.conv1.conv.weight": tensor,
         "head.fc.bias": tensor,
-        "stem.0.conv.weight": tensor,
+        "backbone.stem.0.conv.weight": tensor,
     }
-    assert list(checkpoint_filter_fn(theirs, None)) == [
-        "layer1.0.conv2.conv1.conv.weight",
-        "fc.bias",
-        "stem.0.conv.weight",
-    ]
-
-
-def test_a_file_of_safetensors(make_tiny, images, tmp_path):
-    from safetensors.torch import save_file
-
-    model = make_tiny(num_classes=1000).eval()
-    save_file(model.state_dict(), tmp_path / "model.safetensors")
-    assert torch.equal(load(tmp_path / "model.safetensors").eval()(images()), model(images()))
+    ours = ["layer1.0.conv2.conv1.conv.weight", "fc.bias", "stem.0.conv.weight"]
+    assert list(checkpoint_filter_fn(theirs, None)) == ours
+    assert list(checkpoint_filter_fn(dict.fromkeys(ours, tensor), None)) == ours
 
 
 def test_saved_for_the_hub_and_loaded_from_a_folder(make_tiny, images, tmp_path):
@@ -103,3 +224,9 @@ def test_saved_for_the_hub_and_loaded_from_a_folder(make_tiny, images, tmp_path)
     timm.models.save_for_hf(model, tmp_path, model_args=options, safe_serialization=True)
     loaded = timm.create_model(f"local-dir:{tmp_path}", pretrained=True).eval()
     assert torch.equal(loaded(images()), model(images()))
+
+
+def test_a_loaded_network_can_be_saved_for_the_hub(original_file, tmp_path):
+    _, path = original_file()
+    timm.models.save_for_hf(load(path), tmp_path / "hub", safe_serialization=True)
+    assert (tmp_path / "hub" / "config.json").stat().st_size < 10_000

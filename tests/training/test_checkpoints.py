@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from rednet.errors import InputError
-from rednet.training.checkpoints import CheckpointStore, TrainState, versions, write_atomically
+from rednet.training.checkpoints import CheckpointStore, TrainState, versions
 
 
 def save(store, state, epoch, top1):
@@ -44,21 +44,6 @@ def test_counters_travel_in_the_checkpoint(tmp_path):
     assert kept == {
         "epoch": 1, "update": 7, "updated": 6, "unreadable": 1, "scores": {1: 33.0}, "best": 33.0
     }  # fmt: skip
-
-
-def test_a_failed_write_leaves_what_was_there(tmp_path, monkeypatch):
-    path = tmp_path / "file.pt"
-    write_atomically({"value": 1}, path)
-
-    def full(descriptor):
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(os, "fsync", full)
-    with pytest.raises(OSError, match="No space"):
-        write_atomically({"value": 2}, path)
-    monkeypatch.undo()
-    assert load(path) == {"value": 1}
-    assert os.listdir(tmp_path) == ["file.pt"]
 
 
 def test_a_disk_that_cannot_be_written_is_one_clear_line(tmp_path):

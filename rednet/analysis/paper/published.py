@@ -53,6 +53,9 @@ RESNET = {
 }
 """ResNets as the paper compares itself with; accuracies read off the authors' plots."""
 
+RESNET_PLOTTED_FLOPS = {26: "2.36", 38: "3.24", 50: "4.12", 101: "7.85", 152: "11.58"}
+"""ResNets' FLOPs as the authors' plots of accuracy against complexity have them."""
+
 ABLATION_KERNEL_SIZE = {
     3: Figures("14.7", "2.4", "76.9"),
     5: Figures("15.1", "2.5", "77.4"),

@@ -1,0 +1,182 @@
+"""The receptive field that a network could use, and the one that it does.
+
+The effective one is that of Luo et al., "Understanding the Effective Receptive Field in Deep
+Convolutional Neural Networks", NeurIPS 2016, https://arxiv.org/abs/1701.04128.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from rednet.analysis.visual.images import Images
+from rednet.errors import InputError
+from rednet.layers import Involution2d
+from rednet.models.blocks import Downsample
+from rednet.models.rednet import RedNet
+
+STAGES = 4
+"""The last so many stages of a network are looked at."""
+
+PARTS = (0.5, 0.9, 0.95)
+"""Of the effective receptive field, whose radii are of interest."""
+
+
+@dataclass(frozen=True)
+class Extent:
+    """Pixels of the image from which an output can know: as many before its centre, and after."""
+
+    before: int
+    after: int
+
+    @property
+    def width(self) -> int:
+        """Pixels along a side."""
+        return self.before + 1 + self.after
+
+
+@dataclass(frozen=True)
+class ReceptiveField:
+    """Of the middle pixel of a stage's output.
+
+    Attributes:
+        stage: Name of the stage.
+        influence: Of every pixel of the image, (S, S); its sum is 1.
+        centre: Row and column that the pixel lies on.
+        extent: Beyond which there is no influence; None where it is not known.
+    """
+
+    stage: str
+    influence: np.ndarray
+    centre: tuple[int, int]
+    extent: Extent | None
+
+    def radius(self, part: float) -> float:
+        """Of the smallest disc about the centre, in pixels, that holds a part of the influence."""
+        row, column = np.indices(self.influence.shape)
+        distance = np.hypot(row - self.centre[0], column - self.centre[1]).ravel()
+        order = np.argsort(distance, kind="stable")
+        held = np.cumsum(self.influence.ravel()[order])
+        return float(distance[order][min(np.searchsorted(held, part), len(order) - 1)])
+
+
+def has_stages(model: nn.Module) -> bool:
+    """Whether a network tells its stages and gives their outputs."""
+    return bool(_stages(model)) and hasattr(model, "forward_intermediates")
+
+
+def receptive_fields(model: nn.Module, images: Images) -> list[ReceptiveField]:
+    """The effective receptive field of the middle pixel of each of the last stages' outputs.
+
+    It is the mean over the images of |d(output)/d(input)|, the output added up over its channels
+    and the derivative over the image's. The kernels of an involution depend on the image; that
+    way to the output counts as any other.
+
+    Args:
+        model: One of timm's that gives the outputs of its stages, in evaluation mode.
+        images: All count alike.
+
+    Raises:
+        InputError: The network does not tell its stages, or no finite gradient reaches the image.
+    """
+    if not has_stages(model):
+        raise InputError("this network does not tell its stages, so they have no receptive fields")
+    gradients = torch.stack([_gradients(model, batch) for batch in images.batches()]).sum(0)
+    extents = theoretical_extents(model) if isinstance(model, RedNet) else {}
+    return [
+        _field(stage["module"], gradient, stage["reduction"], extents.get(stage["module"]))
+        for stage, gradient in zip(_stages(model), gradients.cpu().numpy(), strict=True)
+    ]
+
+
+def _stages(model: nn.Module) -> list[dict[str, Any]]:
+    return list(getattr(model, "feature_info", ()))[-STAGES:]
+
+
+def _gradients(model: Any, batch: Tensor) -> Tensor:
+    """The stages' gradients for the image, absolute, added up over images and channels: (., S, S).
+
+    A sample's output depends on that sample alone: one backward pass serves all of them.
+    """
+    batch = batch.clone().requires_grad_()
+    outputs = model.forward_intermediates(batch, indices=STAGES, intermediates_only=True)
+    gradients = []
+    for output in outputs:
+        middle = output[:, :, output.shape[2] // 2, output.shape[3] // 2].sum()
+        (gradient,) = torch.autograd.grad(middle, batch, retain_graph=True)
+        gradients.append(gradient.abs().sum((0, 1)))
+    return torch.stack(gradients)
+
+
+def _field(
+    stage: str, gradient: np.ndarray, reduction: int, extent: Extent | None
+) -> ReceptiveField:
+    gradient = gradient.astype(np.float64)
+    total = gradient.sum()
+    if not np.isfinite(total) or total == 0:
+        raise InputError(
+            f"no finite gradient reaches the image from {stage}: the network has diverged or is "
+            "all zeros"
+        )
+    centre = tuple(-(-size // reduction) // 2 * reduction for size in gradient.shape)
+    return ReceptiveField(stage, gradient / total, (centre[0], centre[1]), extent)
+
+
+def theoretical_extents(model: RedNet) -> dict[str, Extent]:
+    """How far the outputs of the stem and of each stage could see, kernel branches included."""
+    extents, passed = {}, []
+    for name, child in model.named_children():
+        passed += list(_spatial(child))
+        if name in {stage["module"] for stage in model.feature_info}:
+            extents[name] = _extent(passed)
+    return extents
+
+
+def _spatial(module: nn.Module) -> Iterator[nn.Module]:
+    """What looks at a window, in the order of running; shortcuts, which see less, are left out."""
+    if isinstance(module, Involution2d | nn.Conv2d | nn.MaxPool2d):
+        yield module
+    elif not isinstance(module, Downsample):
+        for child in module.children():
+            yield from _spatial(child)
+
+
+def _extent(passed: list[nn.Module]) -> Extent:
+    before = after = 0
+    for module in reversed(passed):
+        stride, left, right = _window(module)
+        before, after = before * stride + left, after * stride + right
+    return Extent(before, after)
+
+
+def _window(module: Any) -> tuple[int, int, int]:
+    """Stride of a layer, and how far its window reaches before and after stride times its index."""
+    if isinstance(module, Involution2d):
+        window = module.window
+        # At stride s a kernel is made from s pixels, the first of them in the window's centre.
+        return window.stride, window.padding, max(window.padding, window.stride - 1)
+    size, stride, padding, dilation = (
+        _first(value)
+        for value in (module.kernel_size, module.stride, module.padding, module.dilation)
+    )
+    return stride, padding, dilation * (size - 1) - padding
+
+
+def _first(value: Any) -> int:
+    return value[0] if isinstance(value, tuple) else value
+
+
+def radius_rows(fields: list[ReceptiveField]) -> list[dict[str, Any]]:
+    """The radii of every field, in pixels of the image, and how wide it could be."""
+    return [
+        {
+            "stage": field.stage,
+            "theoretical_width": field.extent.width if field.extent else "",
+            "image_size": field.influence.shape[0],
+            **{f"radius_{100 * part:g}": field.radius(part) for part in PARTS},
+        }
+        for field in fields
+    ]

@@ -1,0 +1,52 @@
+"""The command that turns weights of any kind into a safetensors file under our names."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from hashlib import sha256
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rednet import cli
+from rednet.config import ConvertWeightsConfig, Model
+from rednet.errors import InputError
+
+if TYPE_CHECKING:
+    from rednet.models.weights import Checkpoint
+
+SUFFIX = ".safetensors"
+HASH_DIGITS = 8
+
+
+def convert_weights(argv: Sequence[str] | None = None) -> int:
+    """Converts weights; returns the exit code."""
+    return cli.run("convert_weights", _convert_weights, argv)
+
+
+def _convert_weights(config: ConvertWeightsConfig, typed: frozenset[str]) -> None:
+    if config.checkpoint is None:
+        raise InputError("checkpoint=FILE is needed: the weights to convert")
+    if config.output is None:
+        raise InputError("output=FILE.safetensors is needed: what to write")
+    if not config.output.endswith(SUFFIX):
+        raise InputError(f"output={config.output}: must end in {SUFFIX}, which others go by")
+    from rednet.models.weights import read_checkpoint, restore_model, write_safetensors
+
+    checkpoint = _name_network(read_checkpoint(config.checkpoint), config.model)
+    parameters = sum(parameter.numel() for parameter in restore_model(checkpoint).parameters())
+    write_safetensors(checkpoint, config.output, overwrite=config.overwrite)
+    origin = " (recognised from its tensors)" if checkpoint.is_recognised else ""
+    print(f"{checkpoint.label}: {checkpoint.kind}")
+    print(f"network: {checkpoint.describe_network()}{origin}, {parameters:,} parameters")
+    content = Path(config.output).read_bytes()
+    digest = sha256(content).hexdigest()[:HASH_DIGITS]
+    print(f"wrote {config.output}: {len(content):,} bytes, sha256 {digest}...")
+
+
+def _name_network(checkpoint: "Checkpoint", model: Model | None) -> "Checkpoint":
+    """The checkpoint with the network that the user names, where it is not known or not wholly."""
+    if model is None:
+        return checkpoint
+    from rednet.models.weights import merge_options
+
+    options = merge_options(checkpoint, model.name, model.options)
+    return replace(checkpoint, model={"name": model.name, "options": options}, is_recognised=False)

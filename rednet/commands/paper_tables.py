@@ -1,0 +1,115 @@
+"""The command that prints the paper's tables."""
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rednet import cli
+from rednet.commands.evaluate import TRAINING_ONLY
+from rednet.config import Model, PaperTablesConfig
+from rednet.errors import InputError
+
+if TYPE_CHECKING:
+    from rednet.analysis.paper.accuracy import Accuracy
+    from rednet.analysis.paper.networks import Network
+    from rednet.evaluation import Evaluation
+    from rednet.models.weights import Checkpoint
+    from rednet.runtime import Runtime
+
+FILES = "tables.md, tables.csv and tables.json"
+
+
+def paper_tables(argv: Sequence[str] | None = None) -> int:
+    """Prints and writes the paper's tables beside ours; returns the exit code."""
+    unused = (*TRAINING_ONLY, "data.val_fraction")
+    return cli.run("paper_tables", _paper_tables, argv, unused=unused)
+
+
+def _paper_tables(config: PaperTablesConfig, typed: frozenset[str]) -> None:
+    paths = _find_checkpoints(config, typed)
+    from rednet.analysis.paper.report import build_tables, write_tables
+    from rednet.assembly.data import build_splits
+    from rednet.assembly.folders import run_folder
+    from rednet.assembly.runtime import build_runtime
+
+    if paths:
+        build_splits(config.data, seed=0, train=False)  # a mistake there is no single file's
+    result = None
+    accuracies: dict[Network, list[Accuracy]] = {}
+    warnings = []
+    with (
+        build_runtime(config.trainer) as runtime,
+        run_folder(config.output_dir, "paper_tables", runtime) as folder,
+    ):
+        for path in paths:
+            try:
+                network, accuracy, result = _evaluate(path, config, typed, runtime)
+            except InputError as error:
+                warnings.append(f"warning: left out: {error}")
+                continue
+            accuracies.setdefault(network, []).append(accuracy)
+            if runtime.is_primary:  # as soon as it is known, or an interrupt would lose it
+                write_tables(build_tables(accuracies), folder)
+        if runtime.is_primary:
+            text = write_tables(build_tables(accuracies), folder)
+            print("\n".join([text, *warnings, f"{FILES} are in {folder}"]), flush=True)
+    if result is not None and config.data.on_unreadable == "error":
+        result.require_readable()
+
+
+def _find_checkpoints(config: PaperTablesConfig, typed: frozenset[str]) -> list[Path]:
+    """The files to evaluate, in the order of their names; one of several names is enough."""
+    if config.checkpoints is None:
+        idle = sorted(key for key in typed if key.partition(".")[0] in ("data", "trainer"))
+        if idle:
+            raise InputError(f"{', '.join(idle)}: without checkpoints=FOLDER nothing is evaluated")
+        return []
+    if config.data.name != "imagenet":
+        raise InputError(f"data={config.data.name}: the tables have accuracies on ImageNet only")
+    folder = Path(config.checkpoints)
+    if not folder.is_dir():
+        raise InputError(f"checkpoints={folder}: no such folder")
+    paths = [path for path in folder.iterdir() if path.is_file() and path.name[0] != "."]
+    if not paths:
+        raise InputError(f"checkpoints={folder}: holds no file")
+    files = {(path.stat().st_dev, path.stat().st_ino): path for path in sorted(paths, reverse=True)}
+    return sorted(files.values())
+
+
+def _evaluate(
+    path: Path, config: PaperTablesConfig, typed: frozenset[str], runtime: "Runtime"
+) -> tuple["Network", "Accuracy", "Evaluation"]:
+    """Evaluates one file; InputError where it is no checkpoint of a network in the tables."""
+    from rednet.analysis.paper.accuracy import Accuracy, has_row
+    from rednet.analysis.paper.networks import recognise
+    from rednet.assembly.evaluation import build_candidate, run_evaluation
+    from rednet.models.weights import read_checkpoint
+
+    checkpoint = read_checkpoint(path, key="checkpoints")
+    candidate = build_candidate(checkpoint, _named_resnet(checkpoint), config.data, 0, typed)
+    model = candidate.network
+    network = recognise(model.name, model.options)
+    if network is None or not has_row(network):
+        options = (f"{key}={value}" for key, value in model.options.items())
+        raise InputError(f"checkpoints={path}: no table has {' '.join([model.name, *options])}")
+    result = run_evaluation(candidate, config.trainer, runtime, label=path.name)
+    size = candidate.preprocessing.image_size
+    accuracy = Accuracy(result.top1, result.top5, result.samples, size, path.name)
+    if runtime.is_primary:
+        scores = f"top-1 {accuracy.top1:.2f} %, top-5 {accuracy.top5:.2f} %"
+        print(f"{path.name}  {network}  {scores}  ({accuracy.images} images)", flush=True)
+    return network, accuracy, result
+
+
+def _named_resnet(checkpoint: "Checkpoint") -> Model | None:
+    """The ResNet that a file's name tells where the file itself tells no network, else None."""
+    if checkpoint.model is not None:
+        return None
+    found = re.match(r"resnet\d+", checkpoint.path.name)
+    if found is None:
+        raise InputError(
+            f"{checkpoint.label}: does not tell which network it is of; a ResNet's file is known "
+            "by its name, e.g. resnet50.pth"
+        )
+    return Model(name=found[0])

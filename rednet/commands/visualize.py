@@ -1,0 +1,81 @@
+"""The command that draws figures: the published ones, the recipe's, and those of a network."""
+
+from collections.abc import Sequence
+from typing import get_args
+
+from rednet import cli
+from rednet.commands.evaluate import TRAINING_ONLY
+from rednet.config import ConfigError, FigureName, VisualizationConfig, to_yaml
+
+UNUSED = (
+    *TRAINING_ONLY,
+    "data.batch_size",
+    "data.name",
+    "data.num_workers",
+    "data.on_unreadable",
+    "data.root",
+    "data.val_fraction",
+    "data.val_samples",
+    "trainer.log_every",
+    "trainer.precision",
+)
+
+ALL: tuple[FigureName, ...] = get_args(FigureName)
+OF_NETWORK: tuple[FigureName, ...] = ("kernels", "taps", "receptive_field")
+NEEDED = ("checkpoint", "images")
+"""What the figures of a network are drawn from."""
+
+USERS: dict[str, tuple[FigureName, ...]] = {
+    **dict.fromkeys(("layers", "groups", "overlay", "smooth", "max_rows"), ("kernels",)),
+    **dict.fromkeys(("schedule", "lr", "updates_per_epoch"), ("schedule",)),
+    **dict.fromkeys((*NEEDED, "max_images", "model", "data", "trainer"), OF_NETWORK),
+}
+"""The figures that each key is for."""
+
+
+def visualize(argv: Sequence[str] | None = None) -> int:
+    """Draws figures; returns the exit code."""
+    return cli.run("visualize", _visualize, argv, unused=UNUSED)
+
+
+def _visualize(config: VisualizationConfig, typed: frozenset[str]) -> None:
+    figures = choose_figures(config, typed)
+    from rednet.assembly.folders import run_folder
+    from rednet.assembly.runtime import build_runtime
+    from rednet.assembly.visualization import build_subject, network_writers, plain_writers
+
+    with build_runtime(config.trainer) as runtime:
+        writers = plain_writers(config, figures)
+        if set(figures) & set(OF_NETWORK):
+            subject = build_subject(config, typed, runtime)
+            writers |= network_writers(subject, figures)
+            config = subject.config
+        with run_folder(config.output_dir, "visualize", runtime) as folder:
+            if not runtime.is_primary:
+                return
+            (folder / "visualization.yaml").write_text(to_yaml(config))
+            for figure, write in writers.items():
+                names = dict.fromkeys(path.stem for path in write(folder))
+                print(f"{figure}: {', '.join(names)}", flush=True)
+            print(f"figures are in {folder}")
+
+
+def choose_figures(config: VisualizationConfig, typed: frozenset[str]) -> tuple[FigureName, ...]:
+    """The figures to draw: the user's choice, or all that the arguments are enough for.
+
+    Raises:
+        ConfigError: A figure needs more than that, or what the user typed is for none of them.
+    """
+    missing = [key for key in NEEDED if getattr(config, key) is None]
+    figures = tuple(config.figures or ALL)
+    if config.figures is None and len(missing) == len(NEEDED):
+        figures = tuple(figure for figure in ALL if figure not in OF_NETWORK)
+    of_network = [figure for figure in figures if figure in OF_NETWORK]
+    problems = [f"{key}=... is needed for {', '.join(of_network)}" for key in missing if of_network]
+    for key in sorted(typed):
+        users = USERS.get(key.partition(".")[0])
+        if users and not set(users) & set(figures):
+            problems.append(f"{key}: only figures=[{','.join(users)}] use it")
+    if problems:
+        raise ConfigError(problems)
+    return figures

@@ -1,0 +1,63 @@
+"""The names that other programs give to a RedNet's tensors, and ours for them."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from rednet.models.weights.pickles import Array
+
+PADDLE_STATISTICS = {"_mean": "running_mean", "_variance": "running_var"}
+PADDLE_NAME_TABLE = "StructuredToParameterName@@"
+SIGNATURE = ("stem.0.conv.weight", "layer1.0.conv3.weight", "layer4.0.conv3.weight")
+
+
+def is_rednet(weights: Mapping[str, Tensor]) -> bool:
+    """Whether tensors are called as a RedNet's, and those are convolutions that should be."""
+    return all(name in weights and weights[name].ndim == 4 for name in SIGNATURE)
+
+
+def strip_prefixes(weights: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], tuple[str, ...]]:
+    """Takes away the prefixes "backbone." and "head." that OpenMMLab's classifiers have.
+
+    Returns:
+        The tensors, and which parts were left out: all but the backbone where there are more than
+        these two, since it is a detector or a segmentor.
+    """
+    parts = {name.partition(".")[0] for name in weights}
+    if "backbone" not in parts:
+        return dict(weights), ()
+    kept = parts if parts <= {"backbone", "head"} else {"backbone"}
+    stripped = {
+        name.partition(".")[2]: tensor
+        for name, tensor in weights.items()
+        if name.partition(".")[0] in kept
+    }
+    return stripped, tuple(sorted(parts - kept))
+
+
+def from_paddle(arrays: Mapping[str, Any]) -> dict[str, Tensor] | None:
+    """Paddle's parameters under torch's names, or None if they are not Paddle's.
+
+    Its batch normalisations count no batches, and its linear layers keep their weight transposed.
+
+    Args:
+        arrays: An `Array` by each name, or a pair of another name and the array.
+    """
+    if not any(str(name).endswith("._mean") for name in arrays):
+        return None
+    weights: dict[str, Tensor] = {}
+    for name, value in arrays.items():
+        if name == PADDLE_NAME_TABLE:
+            continue
+        array = value[-1] if isinstance(value, tuple) and value else value
+        if not isinstance(name, str) or not isinstance(array, Array):
+            return None
+        tensor = torch.from_numpy(array.values)
+        layer, dot, parameter = name.rpartition(".")
+        ours = f"{layer}{dot}{PADDLE_STATISTICS.get(parameter, parameter)}"
+        weights[ours] = (tensor.T if tensor.ndim == 2 else tensor).contiguous()
+        if parameter == "_mean":
+            weights[f"{layer}{dot}num_batches_tracked"] = torch.tensor(0)
+    return weights

@@ -1,0 +1,8 @@
+"""Prints the paper's tables beside ours: python scripts/paper_tables.py [checkpoints=...]."""
+
+import sys
+
+from rednet.commands import paper_tables
+
+if __name__ == "__main__":
+    sys.exit(paper_tables())

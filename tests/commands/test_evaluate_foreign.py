@@ -1,0 +1,117 @@
+"""Files of other programs need no more than the data: network and preprocessing are theirs."""
+
+import argparse
+import json
+import pickle
+from dataclasses import fields, replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import timm
+import torch
+import torch.nn.functional as F
+import yaml
+from safetensors.torch import save_file
+
+from rednet.config import EvaluationConfig, validate
+from rednet.data import Preprocessing, eval_transform, open_imagenet
+
+OPTIONS = {"width": 0.25, "layers": [1, 1, 1, 1], "stem": "involution7"}
+MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+PIXELS = Preprocessing(224, 0.875, "bilinear", MEAN, STD)
+SMALLER = replace(PIXELS, image_size=24)  # than the pictures
+
+
+@pytest.fixture(scope="module")
+def model():
+    torch.manual_seed(0)
+    model = timm.create_model("rednet50", **OPTIONS).eval()
+    torch.nn.init.normal_(model.fc.weight)
+    return model
+
+
+def save_original(weights, path):
+    prefixed = {
+        f"{'head.' if key.startswith('fc.') else 'backbone.'}{key}": tensor
+        for key, tensor in weights.items()
+    }
+    meta = {"mmcls_version": "0.9.0", "epoch": 130, "CLASSES": ["tench", "goldfish"]}
+    torch.save({"meta": meta, "state_dict": prefixed, "optimizer": {"state": {}}}, path)
+
+
+def save_paddle(weights, path):
+    names = {"running_mean": "_mean", "running_var": "_variance"}
+    arrays = {}
+    for key, tensor in weights.items():
+        layer, _, name = key.rpartition(".")
+        if name != "num_batches_tracked":
+            tensor = tensor.T if key == "fc.weight" else tensor
+            arrays[f"{layer}.{names.get(name, name)}"] = np.ascontiguousarray(tensor)
+    path.write_bytes(pickle.dumps(arrays, protocol=2))
+
+
+def save_timm(weights, path):
+    args = argparse.Namespace(model="rednet50", lr=0.1)
+    torch.save({"epoch": 3, "arch": "rednet50", "state_dict": weights, "args": args}, path)
+
+
+SAVERS = {
+    "original.pth": save_original,
+    "RedNet50_pretrained.pdparams": save_paddle,
+    "checkpoint.pth.tar": save_timm,
+    "weights.pt": torch.save,
+    "weights.safetensors": save_file,
+}
+
+
+def expected_loss(model, imagenet, preprocessing=PIXELS):
+    source = open_imagenet(imagenet, train=False).val
+    transform = eval_transform(preprocessing)
+    images = torch.stack([transform(source.load(index)) for index in range(len(source))])
+    with torch.no_grad():
+        return F.cross_entropy(model(images), torch.tensor(source.targets)).item()
+
+
+def loss(folder):
+    return json.loads((Path(folder) / "evaluation.json").read_text())["loss"]
+
+
+@pytest.mark.parametrize("name", SAVERS)
+def test_a_file_and_the_data_are_enough(name, model, imagenet, evaluate):
+    SAVERS[name](model.state_dict(), Path(name))
+    data = ["data=imagenet", f"data.root={imagenet}"]
+    done = evaluate(f"checkpoint={name}", *data, "output_dir=results")
+    assert (done.code, done.err) == (0, "")
+    assert loss("results") == pytest.approx(expected_loss(model, imagenet), rel=1e-4)
+    used = validate(yaml.safe_load(Path("results/evaluation.yaml").read_text()), EvaluationConfig)
+    assert (used.model.name, used.model.options) == ("rednet50", OPTIONS)
+    assert Preprocessing(*(getattr(used.data, field.name) for field in fields(PIXELS))) == PIXELS
+
+
+def test_the_originals_pixels(model, imagenet, evaluate):
+    pytest.importorskip("cv2", reason="needs pip install opencv-python-headless")
+    save_original(model.state_dict(), Path("original.pth"))
+    data = ["data=imagenet", f"data.root={imagenet}", "data.image_size=24"]
+    done = evaluate("checkpoint=original.pth", *data, "data.interpolation=opencv", "output_dir=a")
+    assert done.code == 0
+    expected = expected_loss(model, imagenet, replace(SMALLER, interpolation="opencv"))
+    assert loss("a") == pytest.approx(expected, rel=1e-4)
+    assert loss("a") != pytest.approx(expected_loss(model, imagenet, SMALLER), rel=1e-4)
+
+
+def test_a_backbone_has_nothing_to_evaluate(model, imagenet, evaluate):
+    weights = {k: v for k, v in model.state_dict().items() if not k.startswith("fc.")}
+    torch.save(weights, "backbone.pth")
+    error = evaluate("checkpoint=backbone.pth", "data=imagenet", f"data.root={imagenet}").error
+    assert error.startswith("checkpoint=backbone.pth: holds no classifier")
+
+
+def test_options_that_contradict_the_file(model, imagenet, evaluate):
+    save_original(model.state_dict(), Path("original.pth"))
+    data = ["data=imagenet", f"data.root={imagenet}", "checkpoint=original.pth"]
+    assert "is of rednet50" in evaluate(*data, "model=rednet26").error
+    error = evaluate(*data, "model=rednet50", "model.options.stem=conv7").error
+    assert "not of this network: " in error
+    assert "unexpected (stem.1.conv1.bn.bias, " in error
+    assert "misshapen (stem.0.conv.weight (16, 3, 3, 3) for (16, 3, 7, 7))" in error

@@ -1,0 +1,170 @@
+"""The command that prints the paper's tables, and evaluates checkpoints for them."""
+
+import csv
+from pathlib import Path
+
+import pytest
+import timm
+import torch
+
+from rednet.commands.evaluate import TRAINING_ONLY
+
+SMALL = (
+    "trainer.device=cpu",
+    "data.num_workers=0",
+    "data.batch_size=4",
+    "data.image_size=64",
+    "output_dir=tables",
+)
+
+
+def figures():
+    with Path("tables/tables.csv").open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def lines_of(out, label):
+    return [line for line in out.splitlines() if line.startswith(f"| {label} ")]
+
+
+@pytest.mark.slow
+def test_it_prints_what_it_writes(paper_tables, work_folder):
+    done = paper_tables()
+    assert (done.code, done.err) == (0, "")
+    (folder,) = Path("runs").iterdir()
+    assert folder.name.startswith("paper_tables-2")
+    assert {path.name for path in folder.iterdir()} == {"tables.md", "tables.csv", "tables.json"}
+    assert done.last_line == f"tables.md, tables.csv and tables.json are in {folder}"
+    assert (folder / "tables.md").read_text() in done.out
+    assert "model zoo 10 of 10" in done.out
+    assert [path.name for path in work_folder.iterdir()] == ["runs"]
+
+
+@pytest.fixture
+def checkpoints(work_folder):
+    """Weights of two networks that have a row, and files that cannot be evaluated."""
+    torch.manual_seed(0)
+    folder = work_folder / "weights"
+    folder.mkdir()
+    released = timm.create_model("rednet26").state_dict()
+    renamed = {
+        f"{'head.' if key.startswith('fc.') else 'backbone.'}{key}": tensor
+        for key, tensor in released.items()
+    }
+    torch.save({"meta": {}, "state_dict": renamed}, folder / "rednet26-4948f75f.pth")
+    torch.save(timm.create_model("resnet50").state_dict(), folder / "resnet50_a1.pth")
+    narrow = timm.create_model("rednet26", width=0.25)
+    torch.save(narrow.state_dict(), folder / "narrow.pth")
+    few = timm.create_model("rednet26", num_classes=10)
+    torch.save(few.state_dict(), folder / "few.pth")
+    torch.save(timm.create_model("test_resnet").state_dict(), folder / "unknown.pth")
+    (folder / "resnet50_latest.pth").symlink_to("resnet50_a1.pth")
+    (folder / "README.md").write_text("weights")
+    (folder / ".hidden").write_text("nothing")
+    return folder
+
+
+@pytest.mark.slow
+def test_checkpoints_fill_the_rows_of_their_networks(paper_tables, imagenet, checkpoints):
+    done = paper_tables(f"checkpoints={checkpoints}", f"data.root={imagenet}", *SMALL)
+    assert (done.code, done.err) == (0, "")
+    found = {(row["row"], row["quantity"], row["source"]): row for row in figures()}
+    measured = {key for key, row in found.items() if row["unit"] == "%" and row["ours"]}
+    assert measured == {
+        ("RedNet-26, 3x3 stem", "top-1", "paper"),
+        ("RedNet-26, 3x3 stem", "top-1", "model zoo"),
+        ("RedNet-26, 3x3 stem", "top-5", "model zoo"),
+        ("ResNet-50", "top-1", "plot"),
+        ("ResNet-50", "top-5", ""),
+    }
+    row = found["RedNet-26, 3x3 stem", "top-1", "model zoo"]
+    assert row["verdict"].startswith("differs by -")
+    assert row["reason"] == (
+        "Evaluated on 6 images, not on all 50,000 and at 64 pixels, not at 224."
+    )
+    (line,) = lines_of(done.out, "RedNet-26, 3x3 stem")
+    assert line.split("|")[-3:-1] == ["      6 ", " rednet26-4948f75f.pth "]
+    assert len(lines_of(done.out, "ResNet-50")) == 2  # complexity, and accuracy once
+    warnings = [line for line in done.out.splitlines() if line.startswith("warning: left out: ")]
+    prefix = f"warning: left out: checkpoints={checkpoints}"
+    reasons = [line.removeprefix(f"{prefix}/") for line in warnings]
+    assert reasons[0].startswith("README.md: damaged or cut short, or no checkpoint")
+    assert reasons[1].startswith("few.pth: its classifier has 10 classes, the data 1000")
+    assert reasons[2] == "narrow.pth: no table has rednet26 width=0.25"
+    assert reasons[3] == (
+        "unknown.pth: does not tell which network it is of; a ResNet's file is known by its name, "
+        "e.g. resnet50.pth"
+    )
+    assert done.out.splitlines()[-5:-1] == warnings
+
+
+@pytest.fixture
+def weights(work_folder):
+    """The weights of one network."""
+    torch.manual_seed(0)
+    (work_folder / "weights").mkdir()
+    torch.save(timm.create_model("rednet26").state_dict(), work_folder / "weights/a.pth")
+    return "checkpoints=weights"
+
+
+def test_data_that_is_not_there_is_no_fault_of_the_files(paper_tables, weights):
+    assert paper_tables(weights).error.startswith("data=imagenet needs a folder")
+    assert "none" in paper_tables(weights, "data.root=none").error
+    assert [path.name for path in Path().iterdir()] == ["weights"]
+
+
+@pytest.mark.slow
+def test_unreadable_images_are_an_error_after_the_results(paper_tables, weights, imagenet):
+    broken = imagenet / "val/n02123045/1.png"
+    broken.write_bytes(b"no picture")
+    argv = [weights, f"data.root={imagenet}", *SMALL]
+    assert paper_tables(*argv).error.startswith(f"1 image(s) cannot be read: {broken}")
+    assert any("Evaluated on 5 images" in row["reason"] for row in figures())
+    assert paper_tables(*argv, "data.on_unreadable=skip").code == 0
+
+
+@pytest.mark.slow
+def test_an_experiment_of_an_ablation_trains(train, imagenet):
+    done = train(
+        "experiment=ablation/kernel3",
+        f"data.root={imagenet}",
+        "data.image_size=32",
+        "data.batch_size=4",
+        "data.num_workers=0",
+        "trainer.device=cpu",
+        "trainer.max_updates=1",
+        "output_dir=run",
+    )
+    assert (done.code, done.err) == (0, "")
+    assert "rednet50: 14.73 M parameters" in done.out
+    saved = torch.load("run/checkpoints/last.pt", weights_only=True)
+    assert saved["model"]["options"] == {"stem": "conv7", "kernel_size": 3}
+
+
+@pytest.mark.parametrize(
+    ("argv", "line"),
+    [
+        (
+            ["data.root=x", "trainer.device=cpu"],
+            "data.root, trainer.device: without checkpoints=FOLDER nothing is evaluated",
+        ),
+        (["checkpoints=none"], "checkpoints=none: no such folder"),
+        (["checkpoints=empty"], "checkpoints=empty: holds no file"),
+        (
+            ["checkpoints=empty", "data=fashion_mnist"],
+            "data=fashion_mnist: the tables have accuracies on ImageNet only",
+        ),
+        (["model=rednet50"], "model: this command does not use it"),
+        (["checkpoint=a.pth"], "checkpoint: this command does not use it"),
+        (["data.val_fraction=0.5"], "data.val_fraction: this command does not use it"),
+    ],
+)
+def test_what_the_user_got_wrong(paper_tables, argv, line):
+    Path("empty").mkdir()
+    assert paper_tables(*argv).error == line
+    assert [path.name for path in Path().iterdir()] == ["empty"]
+
+
+def test_nothing_of_the_training_is_taken(paper_tables):
+    error = paper_tables(f"{TRAINING_ONLY[0]}=3").error
+    assert error == f"{TRAINING_ONLY[0]}: this command does not use it"
