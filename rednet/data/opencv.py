@@ -1,13 +1,14 @@
 """Resizing by OpenCV, whose bilinear interpolation made the pixels that the original saw.
 
 OpenCV looks at four pixels however much it shrinks; Pillow averages over all that an output pixel
-covers. Everything else about the two (truncated sizes, rounded offsets, decoding) is the same.
+covers. As OpenCV does when it reads a file, the picture is turned as its EXIF data say. Everything
+else (truncated sizes, rounded offsets, the decoded values but for CMYK) is the same with both.
 """
 
 from typing import Any
 
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageOps
 from timm.data.transforms import RandomResizedCropAndInterpolation
 
 from rednet.errors import InputError
@@ -28,7 +29,8 @@ class OpenCVResize:
         _opencv().setNumThreads(0)  # one process per core loads data; its pool hangs after a fork
 
     def __call__(self, image: Image.Image) -> Image.Image:
-        """Return a new picture, or the same where it has that size already."""
+        """Return the picture, upright and in its new size."""
+        image = ImageOps.exif_transpose(image)
         width, height = self._target(image)
         if (width, height) == image.size:
             return image
@@ -61,6 +63,7 @@ class OpenCVRandomResizedCrop:
 
     def __call__(self, image: Image.Image) -> Image.Image:
         """Cut out a random rectangle and resize it."""
+        image = ImageOps.exif_transpose(image)
         draw = RandomResizedCropAndInterpolation.get_params
         top, left, height, width = draw(image, self.scale, self.ratio)
         return self.resize(image.crop((left, top, left + width, top + height)))

@@ -11,7 +11,13 @@ import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor
 
-from rednet.data import Augmentation, Preprocessing, eval_transform, train_transform
+from rednet.data import (
+    Augmentation,
+    Preprocessing,
+    eval_transform,
+    read_image,
+    train_transform,
+)
 from rednet.data.opencv import OpenCVResize
 from rednet.data.seeding import seeded
 from rednet.errors import InputError
@@ -84,6 +90,23 @@ def test_training_crops_the_rectangles_that_pillow_would():
             with seeded(seed):
                 crops.append(transform(ramp) * 255)
         assert (crops[0] - crops[1]).abs().max() < 2  # of a ramp, all interpolations are alike
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_files_are_turned_as_opencv_turns_them(orientation, tmp_path):
+    cv2 = pytest.importorskip("cv2")
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    picture(60, 40).save(tmp_path / "a.jpg", exif=exif, quality=95)
+    decoded = cv2.imread(str(tmp_path / "a.jpg"), cv2.IMREAD_COLOR)[:, :, ::-1]
+    upright = Image.fromarray(np.ascontiguousarray(decoded))
+    turned = read_image(tmp_path / "a.jpg")
+    assert torch.equal(eval_transform(RAW)(turned), eval_transform(RAW)(upright))
+    crops = []
+    for image in (turned, upright):
+        with seeded(3):
+            crops.append(train_transform(RAW, Augmentation(scale=(0.2, 0.5)))(image))
+    assert torch.equal(*crops)
 
 
 def test_it_survives_pickling():

@@ -1,7 +1,8 @@
 """The paper's recipe: our updates against a transcription of it in plain PyTorch.
 
 `Transcription` is written from the published configuration (batch 2048, cosine, 130 epochs) and
-what its framework did with it, and uses nothing of `rednet.training`.
+what its framework did with it, and uses nothing of `rednet.training`. The pictures, and the loop
+that asks for rates, are the run's own.
 """
 
 import copy
@@ -11,8 +12,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from rednet.assembly.training import build_schedule, build_trainer
+from rednet.assembly.training import build_schedule, build_trainer, scaled_lr
 from rednet.config import compose
+from rednet.data import TrainSampler
 from rednet.runtime import Runtime
 
 EPOCHS, UPDATES_PER_EPOCH, WARMUP_EPOCHS, BATCH = 6, 5, 2, 8
@@ -66,63 +68,60 @@ class Transcription:
 
 
 @pytest.fixture
-def build(tmp_path):
-    """Returns a function that makes the paper's run at another rate, in float64."""
+def losses_of_both(tmp_path):
+    """Returns a function that runs the paper's recipe, and its transcription at every update."""
 
-    def make(lr: float):
+    def run(lr: float, *, synchronised: bool) -> list[tuple[float, float]]:
         config = compose("train", ["experiment=paper", f"optimizer.lr={lr}", *SMALL])
-        trainer = build_trainer(config, Runtime(), tmp_path)
-        trainer.model.double().train()
+        trainer = build_trainer(config, Runtime(precision="fp64"), tmp_path)
         for block in trainer.model.modules():  # no block a bare shortcut, or little is tested
             if hasattr(block, "bn3"):
                 nn.init.constant_(block.bn3.weight, 0.5)
-        return trainer
+        oracle = Transcription(copy.deepcopy(trainer.model).train())
+        losses = []
+        update = trainer.step.run
 
-    return make
+        def both(batches, *args, **kwargs):
+            if synchronised:
+                oracle.take_over(trainer.model, trainer.step.optimizer)
+            result = update(batches, *args, **kwargs)
+            ((images, targets),) = batches
+            warmup = WARMUP_EPOCHS * UPDATES_PER_EPOCH
+            rate = published_lr(len(losses), lr, EPOCHS, UPDATES_PER_EPOCH, warmup)
+            theirs = oracle.update(images, targets, rate)
+            losses.append((result.loss_sum / result.samples, theirs))
+            return result
 
+        trainer.step.run = both
+        trainer.fit()
+        for ours, theirs in zip(trainer.model.parameters(), oracle.model.parameters(), strict=True):
+            assert ours.dtype == torch.float64
+            torch.testing.assert_close(ours, theirs, rtol=1e-7, atol=1e-9)
+        return losses
 
-def batches(count: int):
-    generator = torch.Generator().manual_seed(0)
-    for _ in range(count):
-        images = torch.randn(BATCH, 1, 28, 28, dtype=torch.float64, generator=generator)
-        yield images, torch.randint(10, (BATCH,), generator=generator)
-
-
-def losses_of_both(trainer, *, synchronised: bool):
-    oracle = Transcription(copy.deepcopy(trainer.model))
-    for update, (images, targets) in enumerate(batches(UPDATES)):
-        if synchronised:
-            oracle.take_over(trainer.model, trainer.step.optimizer)
-        rate = published_lr(
-            update,
-            trainer.schedule.lr,
-            EPOCHS,
-            UPDATES_PER_EPOCH,
-            WARMUP_EPOCHS * UPDATES_PER_EPOCH,
-        )
-        result = trainer.step.run([(images, targets)], trainer.schedule.at(update))
-        yield result.loss_sum / result.samples, oracle.update(images, targets, rate)
-    for ours, theirs in zip(trainer.model.parameters(), oracle.model.parameters(), strict=True):
-        torch.testing.assert_close(ours, theirs, rtol=1e-7, atol=1e-9)
+    return run
 
 
-def test_30_updates_give_the_losses_of_the_recipe(build):
-    losses = list(losses_of_both(build(lr=0.003), synchronised=False))
+def test_30_updates_give_the_losses_of_the_recipe(losses_of_both):
+    losses = losses_of_both(0.003, synchronised=False)
     assert len(losses) == 30
     assert max(abs(ours - theirs) for ours, theirs in losses) < 1e-10
     assert len({round(loss, 6) for loss, _ in losses}) == 30
 
 
 @pytest.mark.parametrize("lr", [0.05, 0.8])
-def test_at_high_rates_each_update_gives_the_loss_of_the_recipe(lr, build):
+def test_at_high_rates_each_update_gives_the_loss_of_the_recipe(lr, losses_of_both):
     """Rounding grows a millionfold in ten updates, so both start each from equal weights."""
-    losses = list(losses_of_both(build(lr), synchronised=True))
+    losses = losses_of_both(lr, synchronised=True)
+    assert len(losses) == 30
     assert max(abs(ours - theirs) / theirs for ours, theirs in losses) < 1e-10
 
 
 def test_the_learning_rate_of_every_update_of_the_paper():
     config = compose("train", ["experiment=paper"])
-    schedule = build_schedule(config.schedule, config.optimizer.lr, updates_per_epoch=626)
+    sampler = TrainSampler(1_281_167, config.data.batch_size, world_size=64)
+    lr = scaled_lr(config.optimizer, sampler.global_batch)
+    schedule = build_schedule(config.schedule, lr, sampler.updates_per_epoch)
     assert schedule.updates == 130 * 626
     for update in range(schedule.updates):
         assert schedule.at(update) == pytest.approx(
