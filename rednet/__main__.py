@@ -8,6 +8,7 @@ from rednet.commands import COMMANDS
 def main() -> int:
     """Runs the command that the first argument names; returns the exit code."""
     name, *arguments = sys.argv[1:] or ["--help"]
+    name = name.replace("_", "-")  # as the scripts are called
     if name in COMMANDS:
         return COMMANDS[name](arguments)
     usage = f"usage: python -m rednet {{{','.join(COMMANDS)}}} [arguments]"

@@ -29,6 +29,11 @@ def write_atomically(path: Path, write: Callable[[BinaryIO], object]) -> None:
     _sync_folder(path.parent)
 
 
+def write_text_atomically(path: Path, text: str) -> None:
+    """Writes a text as UTF-8, as `write_atomically` does."""
+    write_atomically(path, lambda file: file.write(text.encode()))
+
+
 def link_atomically(path: Path, name: Path) -> None:
     """Makes `name` another name of a file, in one step; a copy where the disk knows no links."""
     partial = _partial(name)

@@ -124,6 +124,11 @@ MISTAKES = [
         ["experiment=zzz"],
         ["unknown choice 'experiment=zzz': the choices of experiment are fashion"],
     ),
+    (
+        ["experiment=kernel5"],
+        ["unknown choice 'experiment=kernel5': did you mean 'ablation/kernel5'"],
+    ),
+    (["checkpoints=a"], ["checkpoints: this command does not use it; did you mean 'checkpoint'?"]),
     (["optimizer.lrr=1"], ["unknown key 'optimizer.lrr': did you mean 'optimizer.lr'?"]),
     (["+new.key=1"], ["unknown key 'new.key': the keys are augment, checkpoint, data, experiment"]),
     (["++modle=rednet26"], ["unknown key 'modle': did you mean 'model'?"]),

@@ -145,6 +145,20 @@ def test_a_group_chosen_by_the_user_replaces_the_papers() -> None:
     assert (config.schedule.name, config.schedule.epochs) == ("step", 90)
 
 
+def test_ablations_are_the_papers_recipe_and_combine() -> None:
+    one, other = "ablation/kernel5", "ablation/group4"
+    both = compose("train", [f"experiment=[{one},{other}]"])
+    assert both.model.options == {"stem": "conv7", "kernel_size": 5, "group_channels": 4}
+    assert both.trainer.clip_grad is None
+    assert compose("train", [f"experiment={one}", "model=rednet26"]).model.name == "rednet26"
+
+
+def test_a_text_stands_for_a_list_of_one() -> None:
+    config = compose("visualize", ["figures=kernels", "layers=layer3.1", "images=photographs"])
+    assert (config.figures, config.layers) == (["kernels"], ["layer3.1"])
+    assert config.images == ["photographs"]
+
+
 def test_evaluation_takes_the_model_from_the_checkpoint_unless_told() -> None:
     assert compose("evaluate").model is None
     assert compose("evaluate", ["model=null"]).model is None
@@ -198,7 +212,7 @@ WRONG = [
     ("model.options.kernel_size", 4, "model.options.kernel_size: must be odd, got 4"),
     ("model.options.kernel_size", 0, "model.options.kernel_size: must be at least 1 or null"),
     ("model.options.group_channels", 0, "must be a whole number of at least 1, or layer, got 0"),
-    ("model.options.layers", [1, 1], "model.options.layers: must have at least 4 entries"),
+    ("model.options.layers", [1, 1], "model.options.layers: must have 4 or more entries"),
     ("model.options.involution_stages", [5], "model.options.involution_stages[0]: must be at most"),
     ("model.options.output_stride", 4, "model.options.output_stride: must be 8, 16 or 32 or null"),
     ("model.options.num_classes", 10, "model.options.num_classes: follows the data, leave it out"),

@@ -1,6 +1,7 @@
 """Results as files: JSON, CSV and pictures."""
 
 import csv
+import io
 import json
 import math
 from collections.abc import Sequence
@@ -8,6 +9,7 @@ from pathlib import Path
 
 from rednet.analysis.figures import draw_confusion
 from rednet.evaluation import Evaluation
+from rednet.files import write_text_atomically
 
 
 def write_evaluation(
@@ -32,12 +34,13 @@ def write_evaluation(
         "loss": result.loss if math.isfinite(result.loss) else None,  # JSON knows no nan
         "unreadable": [list(image) for image in result.unreadable],
     }
-    (folder / "evaluation.json").write_text(json.dumps(scores, indent=2) + "\n")
+    write_text_atomically(folder / "evaluation.json", json.dumps(scores, indent=2) + "\n")
     rows = result.per_class(class_names)
-    with (folder / "per_class.csv").open("w", newline="") as file:
-        writer = csv.DictWriter(file, fieldnames=list(rows[0]))
-        writer.writeheader()
-        writer.writerows(rows)
+    table = io.StringIO(newline="")
+    writer = csv.DictWriter(table, fieldnames=list(rows[0]))
+    writer.writeheader()
+    writer.writerows(rows)
+    write_text_atomically(folder / "per_class.csv", table.getvalue())
     summary = f"top-1 {result.top1:.2f} %, top-5 {result.top5:.2f} %, loss {result.loss:.4f}"
     title = f"{model}: {summary}, {result.samples} images"
     draw_confusion(result.confusion, class_names, folder / "confusion.png", title)

@@ -3,7 +3,7 @@
 from collections.abc import Collection, Sequence
 from dataclasses import asdict, dataclass, replace
 
-from omegaconf import OmegaConf
+import yaml
 from torch import nn
 
 from rednet.assembly.data import build_preprocessing, build_splits, build_val_loader
@@ -12,7 +12,7 @@ from rednet.config import Data, Model, Trainer
 from rednet.data import ImageSource, Preprocessing
 from rednet.errors import InputError
 from rednet.evaluation import Evaluation, evaluate
-from rednet.models.weights import Checkpoint, load_weights, merge_options
+from rednet.models.weights import OURS, Checkpoint, load_weights, merge_options
 from rednet.runtime import Runtime
 from rednet.training.metrics import Progress
 
@@ -34,6 +34,15 @@ class Candidate:
     source: ImageSource
     data: Data
     preprocessing: Preprocessing
+
+    def describe(self) -> str:
+        """Network, pictures and their preparation in a line."""
+        options = "".join(f" {name}={value}" for name, value in self.network.options.items())
+        pixels = self.preprocessing
+        return (
+            f"{self.network.name}{options}; {len(self.source)} images of {self.data.name}, "
+            f"{pixels.image_size} px, crop {pixels.crop_pct:g}, {pixels.interpolation}"
+        )
 
 
 def build_candidate(
@@ -99,13 +108,26 @@ def _split_as_trained(
     data: Data, seed: int, checkpoint: Checkpoint, typed: Collection[str]
 ) -> tuple[Data, int]:
     """Cuts a folder of classes in two as the training did, or it would be tested on its own."""
-    config = checkpoint.content.get("config")
-    if config is None:
+    if checkpoint.kind not in OURS or checkpoint.content.get("config") is None:
         return data, seed
-    trained = OmegaConf.create(config)
+    trained_seed, trained_fraction = _read_split(checkpoint)
     if "data.val_fraction" not in typed:
-        data = replace(data, val_fraction=trained.data.val_fraction)
-    return data, seed if "seed" in typed else trained.seed
+        data = replace(data, val_fraction=trained_fraction)
+    return data, seed if "seed" in typed else trained_seed
+
+
+def _read_split(checkpoint: Checkpoint) -> tuple[int, float]:
+    """Seed and `data.val_fraction` of the run that a checkpoint is of."""
+    try:
+        config = yaml.safe_load(checkpoint.content["config"])
+        seed, val_fraction = config["seed"], config["data"]["val_fraction"]
+    except (yaml.YAMLError, LookupError, TypeError) as error:
+        raise InputError(f"{checkpoint.label}: the configuration in it is damaged") from error
+    is_seed = isinstance(seed, int) and seed >= 0
+    if not is_seed or not isinstance(val_fraction, int | float) or not 0 < val_fraction <= 1:
+        values = f"seed={seed!r} or data.val_fraction={val_fraction!r}"
+        raise InputError(f"{checkpoint.label}: in it {values} cannot be")
+    return seed, val_fraction
 
 
 def _require_classes(checkpoint: Checkpoint, class_names: Sequence[str]) -> None:

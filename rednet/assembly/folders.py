@@ -1,5 +1,6 @@
 """The folder of a run: its name, made and tried, and the run that it may already hold."""
 
+import errno
 import os
 import time
 from collections.abc import Iterator
@@ -10,6 +11,8 @@ from rednet.config import Config
 from rednet.errors import InputError
 from rednet.models.weights import Checkpoint, read_checkpoint
 from rednet.runtime import Runtime
+
+FULL_OR_BROKEN = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO)
 
 
 @contextmanager
@@ -22,7 +25,7 @@ def run_folder(name: str | None, label: str, runtime: Runtime) -> Iterator[Path]
         runtime: The first process names the folder for all.
 
     Raises:
-        InputError: It cannot be written.
+        InputError: It cannot be written, at first or later.
     """
     if name is None:
         name = f"runs/{label}-{time.strftime('%Y%m%d-%H%M%S')}"
@@ -32,6 +35,10 @@ def run_folder(name: str | None, label: str, runtime: Runtime) -> Iterator[Path]
     _make_writable(folder, runtime.rank)
     try:
         yield folder
+    except OSError as error:
+        if error.errno not in FULL_OR_BROKEN:
+            raise
+        raise InputError(f"output_dir={folder}: cannot be written: {error.strerror}") from error
     finally:
         for place in made if runtime.is_primary else []:
             with suppress(OSError):  # it is not empty

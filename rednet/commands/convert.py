@@ -29,14 +29,25 @@ def _convert_weights(config: ConvertWeightsConfig, typed: frozenset[str]) -> Non
         raise InputError("output=FILE.safetensors is needed: what to write")
     if not config.output.endswith(SUFFIX):
         raise InputError(f"output={config.output}: must end in {SUFFIX}, which others go by")
-    from rednet.models.weights import read_checkpoint, restore_model, write_safetensors
+    from rednet.models.weights import (
+        list_guesses,
+        read_checkpoint,
+        restore_model,
+        write_safetensors,
+    )
+    from rednet.models.weights.wording import list_some
 
     checkpoint = _name_network(read_checkpoint(config.checkpoint), config.model)
     parameters = sum(parameter.numel() for parameter in restore_model(checkpoint).parameters())
     write_safetensors(checkpoint, config.output, overwrite=config.overwrite)
     origin = " (recognised from its tensors)" if checkpoint.is_recognised else ""
     print(f"{checkpoint.label}: {checkpoint.kind}")
+    if checkpoint.left_out:
+        print(f"left out: {list_some(checkpoint.left_out)}")
     print(f"network: {checkpoint.describe_network()}{origin}, {parameters:,} parameters")
+    if checkpoint.is_recognised and checkpoint.model is not None:
+        guesses = list_guesses(checkpoint.state_dict, checkpoint.model["options"])
+        print(f"taken for granted: {'; '.join(guesses) or 'nothing'}")
     content = Path(config.output).read_bytes()
     digest = sha256(content).hexdigest()[:HASH_DIGITS]
     print(f"wrote {config.output}: {len(content):,} bytes, sha256 {digest}...")

@@ -31,14 +31,14 @@ def evaluate(argv: Sequence[str] | None = None) -> int:
 
 
 def _evaluate(config: EvaluationConfig, typed: frozenset[str]) -> None:
+    if config.checkpoint is None:
+        raise InputError("checkpoint=FILE is needed: the weights to evaluate")
     from rednet.analysis.reports import write_evaluation
     from rednet.assembly.evaluation import build_candidate, run_evaluation
     from rednet.assembly.folders import run_folder
     from rednet.assembly.runtime import build_runtime
     from rednet.models.weights import read_checkpoint
 
-    if config.checkpoint is None:
-        raise InputError("checkpoint=FILE is needed: the weights to evaluate")
     checkpoint = read_checkpoint(config.checkpoint)
     candidate = build_candidate(checkpoint, config.model, config.data, config.seed, typed)
     network, names = candidate.network, candidate.source.class_names
@@ -47,6 +47,8 @@ def _evaluate(config: EvaluationConfig, typed: frozenset[str]) -> None:
         build_runtime(config.trainer) as runtime,
         run_folder(config.output_dir, label, runtime) as folder,
     ):
+        if runtime.is_primary:
+            print(f"{checkpoint.path} ({checkpoint.kind}): {candidate.describe()}", flush=True)
         result = run_evaluation(candidate, config.trainer, runtime)
         if runtime.is_primary:
             used = replace(config, model=network, data=candidate.data)

@@ -2,16 +2,18 @@
 
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rednet import cli
 from rednet.commands.evaluate import TRAINING_ONLY
-from rednet.config import Model, PaperTablesConfig
+from rednet.config import Model, PaperTablesConfig, Trainer
 from rednet.errors import InputError
 
 if TYPE_CHECKING:
-    from rednet.analysis.paper.accuracy import Accuracy
+    from rednet.analysis.paper.accuracy import Accuracies
+    from rednet.analysis.paper.evaluated import Accuracy
     from rednet.analysis.paper.networks import Network
     from rednet.evaluation import Evaluation
     from rednet.models.weights import Checkpoint
@@ -28,7 +30,6 @@ def paper_tables(argv: Sequence[str] | None = None) -> int:
 
 def _paper_tables(config: PaperTablesConfig, typed: frozenset[str]) -> None:
     paths = _find_checkpoints(config, typed)
-    from rednet.analysis.paper.report import build_tables, write_tables
     from rednet.assembly.data import build_splits
     from rednet.assembly.folders import run_folder
     from rednet.assembly.runtime import build_runtime
@@ -42,20 +43,45 @@ def _paper_tables(config: PaperTablesConfig, typed: frozenset[str]) -> None:
         build_runtime(config.trainer) as runtime,
         run_folder(config.output_dir, "paper_tables", runtime) as folder,
     ):
+        if runtime.is_primary:
+            _require_unused(folder)
+        text = _write(accuracies, folder, runtime)
         for path in paths:
             try:
                 network, accuracy, result = _evaluate(path, config, typed, runtime)
             except InputError as error:
                 warnings.append(f"warning: left out: {error}")
+                if runtime.is_primary:
+                    print(warnings[-1], flush=True)
                 continue
             accuracies.setdefault(network, []).append(accuracy)
-            if runtime.is_primary:  # as soon as it is known, or an interrupt would lose it
-                write_tables(build_tables(accuracies), folder)
+            text = _write(accuracies, folder, runtime)  # or an interrupt would lose it
+            if runtime.is_primary:
+                print(_describe(network, accuracy), flush=True)
         if runtime.is_primary:
-            text = write_tables(build_tables(accuracies), folder)
             print("\n".join([text, *warnings, f"{FILES} are in {folder}"]), flush=True)
+    if paths and result is None:
+        raise InputError(f"checkpoints={config.checkpoints}: none of its files can be evaluated")
     if result is not None and config.data.on_unreadable == "error":
         result.require_readable()
+
+
+def _require_unused(folder: Path) -> None:
+    """What took hours to evaluate is not written over."""
+    if (folder / "tables.json").exists():
+        raise InputError(f"output_dir={folder}: already holds tables: choose another folder")
+
+
+def _write(accuracies: "Accuracies", folder: Path, runtime: "Runtime") -> str:
+    """Writes the tables as far as they are known; returns their Markdown."""
+    from rednet.analysis.paper.report import build_tables, write_tables
+
+    return write_tables(build_tables(accuracies), folder) if runtime.is_primary else ""
+
+
+def _describe(network: "Network", accuracy: "Accuracy") -> str:
+    scores = f"top-1 {accuracy.top1:.2f} %, top-5 {accuracy.top5:.2f} %"
+    return f"{accuracy.checkpoint}  {network}  {scores}  ({accuracy.images} images)"
 
 
 def _find_checkpoints(config: PaperTablesConfig, typed: frozenset[str]) -> list[Path]:
@@ -81,25 +107,46 @@ def _evaluate(
     path: Path, config: PaperTablesConfig, typed: frozenset[str], runtime: "Runtime"
 ) -> tuple["Network", "Accuracy", "Evaluation"]:
     """Evaluates one file; InputError where it is no checkpoint of a network in the tables."""
-    from rednet.analysis.paper.accuracy import Accuracy, has_row
+    from rednet.analysis.paper.accuracy import has_row
+    from rednet.analysis.paper.evaluated import Accuracy
     from rednet.analysis.paper.networks import recognise
     from rednet.assembly.evaluation import build_candidate, run_evaluation
     from rednet.models.weights import read_checkpoint
 
     checkpoint = read_checkpoint(path, key="checkpoints")
-    candidate = build_candidate(checkpoint, _named_resnet(checkpoint), config.data, 0, typed)
+    named = _named_resnet(checkpoint)
+    checkpoint = checkpoint if named is None else _strip(checkpoint)
+    candidate = build_candidate(checkpoint, named, config.data, 0, typed)
     model = candidate.network
     network = recognise(model.name, model.options)
     if network is None or not has_row(network):
         options = (f"{key}={value}" for key, value in model.options.items())
         raise InputError(f"checkpoints={path}: no table has {' '.join([model.name, *options])}")
     result = run_evaluation(candidate, config.trainer, runtime, label=path.name)
-    size = candidate.preprocessing.image_size
-    accuracy = Accuracy(result.top1, result.top5, result.samples, size, path.name)
-    if runtime.is_primary:
-        scores = f"top-1 {accuracy.top1:.2f} %, top-5 {accuracy.top5:.2f} %"
-        print(f"{path.name}  {network}  {scores}  ({accuracy.images} images)", flush=True)
+    accuracy = Accuracy(
+        top1=result.top1,
+        top5=result.top5,
+        images=result.samples,
+        preprocessing=candidate.preprocessing,
+        precision=_precision(config.trainer, runtime),
+        checkpoint=path.name,
+        is_named_by_file=named is not None,
+    )
     return network, accuracy, result
+
+
+def _precision(trainer: Trainer, runtime: "Runtime") -> str:
+    """That of the arithmetic: a GPU may be let round what is called fp32."""
+    is_rounded = trainer.precision == "fp32" and trainer.tf32 and runtime.device.type == "cuda"
+    return "tf32" if is_rounded else trainer.precision
+
+
+def _strip(checkpoint: "Checkpoint") -> "Checkpoint":
+    """The checkpoint of a ResNet without OpenMMLab's prefixes, with which its names are timm's."""
+    from rednet.models.weights.naming import strip_prefixes
+
+    weights, left_out = strip_prefixes(checkpoint.state_dict)
+    return replace(checkpoint, state_dict=weights, left_out=left_out)
 
 
 def _named_resnet(checkpoint: "Checkpoint") -> Model | None:

@@ -21,7 +21,7 @@ from yaml import YAMLError
 
 from rednet.config.checking import find_problems, foreign_keys, legal_keys, validate
 from rednet.config.overrides import jobs, named_keys, one_line, parse, search_path, values
-from rednet.config.problems import ConfigError, suggestion
+from rednet.config.problems import ConfigError, nearest, suggestion
 from rednet.config.schema import SCHEMAS
 
 CONFIGS = Path(__file__).parents[1] / "configs"
@@ -127,7 +127,10 @@ class _Reader:
     def _is_foreign(self, override: Override) -> bool:
         """Whether it is about other commands only, which is a problem."""
         foreign = foreign_keys(self.schema).intersection(named_keys(override))
-        self.problems += [f"{key}: this command does not use it" for key in sorted(foreign)]
+        for key in sorted(foreign):
+            near = nearest(key, legal_keys(self.schema), cutoff=0.8)
+            guess = f"; did you mean '{near}'?" if near else ""
+            self.problems.append(f"{key}: this command does not use it{guess}")
         return bool(foreign)
 
     def _rewritten(self, override: Override) -> Iterator[str]:
@@ -158,15 +161,23 @@ class _Reader:
     def _are_choices(self, override: Override) -> bool:
         group, before = override.key_or_group, len(self.problems)
         for name in values(override):
-            folder, _, file = name.rpartition("/")
-            if file not in self._choices(f"{group}/{folder}".rstrip("/")):
-                line = suggestion(name, self._choices(group), f"the choices of {group} are")
+            if name not in (choices := self._nested_choices(group)):
+                line = suggestion(name, choices, f"the choices of {group} are")
                 self.problems.append(f"unknown choice '{group}={name}': {line}")
         return len(self.problems) == before
 
-    def _choices(self, group: str) -> list[str]:
+    def _nested_choices(self, group: str) -> list[str]:
+        """The choices of a group, those in its folders as ``folder/name``."""
+        inner = [
+            f"{folder}/{name}"
+            for folder in self._choices(group, ObjectType.GROUP)
+            for name in self._nested_choices(f"{group}/{folder}")
+        ]
+        return [*self._choices(group), *inner]
+
+    def _choices(self, group: str, kind: ObjectType = ObjectType.CONFIG) -> list[str]:
         loader = GlobalHydra.instance().config_loader()
-        return loader.get_group_options(group, ObjectType.CONFIG, overrides=self.search)
+        return loader.get_group_options(group, kind, overrides=self.search)
 
     def _composed(self, job: Sequence[str]) -> list[dict[str, Any]]:
         try:

@@ -4,7 +4,7 @@ from pydantic import StrictBool
 from pydantic.dataclasses import dataclass
 
 from rednet.config.groups import RULES, Augment, Data, Model, Optimizer, Schedule, Trainer
-from rednet.config.types import Count, FigureNames, Paths, Positive, Probability, Seed, Text
+from rednet.config.types import Count, FigureNames, Positive, Probability, Seed, Text, Texts
 
 
 @dataclass(config=RULES, frozen=True, kw_only=True)
@@ -45,9 +45,9 @@ class VisualizationConfig:
     schedule: Schedule
     trainer: Trainer
     checkpoint: Text | None
-    images: Paths | None
+    images: Texts | None
     max_images: Count
-    layers: list[Text] | None
+    layers: Texts | None
     groups: Count | None
     overlay: Probability
     smooth: StrictBool

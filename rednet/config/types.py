@@ -3,7 +3,7 @@
 import re
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, Field, StrictFloat, StrictInt, StrictStr
+from pydantic import AfterValidator, BeforeValidator, Field, StrictFloat, StrictInt, StrictStr
 
 
 def _odd(value: int) -> int:
@@ -31,12 +31,9 @@ def _rising_pair(values: list[float]) -> list[float]:
     return values
 
 
-def _paths(value: Any) -> list[str]:
-    paths = [value] if isinstance(value, str) else value
-    are_names = isinstance(paths, list) and all(isinstance(path, str) and path for path in paths)
-    if not are_names or not paths:
-        raise ValueError("must be a file, a folder, or a list of them")
-    return paths
+def _listed(value: Any) -> Any:
+    """One text where there may be several is a list of it."""
+    return [value] if isinstance(value, str) else value
 
 
 def _device(value: str) -> str:
@@ -65,6 +62,6 @@ PartRange = Annotated[list[Part], AfterValidator(_rising_pair)]
 PositiveRange = Annotated[list[Positive], AfterValidator(_rising_pair)]
 Decay = Annotated[StrictFloat, Field(gt=0, lt=1)]
 FigureName = Literal["envelopes", "schedule", "kernels", "taps", "receptive_field"]
-FigureNames = Annotated[list[FigureName], Field(min_length=1)]
-Paths = Annotated[Any, AfterValidator(_paths)]
+FigureNames = Annotated[list[FigureName], Field(min_length=1), BeforeValidator(_listed)]
+Texts = Annotated[list[Text], Field(min_length=1), BeforeValidator(_listed)]
 Device = Annotated[StrictStr, AfterValidator(_device)]

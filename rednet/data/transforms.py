@@ -17,8 +17,9 @@ from rednet.data.opencv import OpenCVRandomResizedCrop, OpenCVResize
 from rednet.data.policies import check_policy, mend_policy
 from rednet.errors import InputError
 
+PILLOW_INTERPOLATIONS = ("bilinear", "bicubic", "nearest", "lanczos")
 OPENCV = "opencv"
-INTERPOLATIONS = ("bilinear", "bicubic", "nearest", "lanczos", OPENCV)
+INTERPOLATIONS = (*PILLOW_INTERPOLATIONS, OPENCV)
 _MODES = {1: "L", 3: "RGB"}
 
 

@@ -1,5 +1,6 @@
 """Whatever is wrong with the input: one clear line, exit code 2, no traceback, nothing written."""
 
+import errno
 import pickle
 import subprocess
 import sys
@@ -10,6 +11,9 @@ import timm
 import torch
 
 from rednet.__main__ import main
+from rednet.assembly.folders import run_folder
+from rednet.errors import InputError
+from rednet.runtime import Runtime
 
 ROOT = Path(__file__).parents[2]
 EVALUATE = ["data=fashion_mnist", "data.val_samples=10", "model=timm", "model.name=test_resnet"]
@@ -177,7 +181,7 @@ def saving(**options):
 DAMAGED = "damaged or cut short, or no checkpoint at all"
 UNSAFE = "cannot be loaded safely (it holds more than tensors and plain values"
 CHECKPOINTS = [
-    (lambda path: path.mkdir(), "no such file"),
+    (lambda path: path.mkdir(), "is a folder; give the name of a file"),
     (lambda path: path.write_bytes(b""), DAMAGED),
     (lambda path: path.write_text("hello world\n"), DAMAGED),
     (save_truncated, DAMAGED),
@@ -263,3 +267,18 @@ def test_the_name_of_a_command(argv, code, text, monkeypatch, capsys):
     monkeypatch.setattr(sys, "argv", ["rednet", *argv])
     assert main() == code
     assert "".join(capsys.readouterr()).startswith(text)
+
+
+def test_underscores_in_the_name_of_a_command(monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["rednet", "convert_weights"])
+    assert main() == 2
+    assert "is needed" in capsys.readouterr().err
+
+
+def test_a_disk_that_is_full(tmp_path):
+    with (
+        pytest.raises(InputError, match=r"output_dir=.*: cannot be written: No space left"),
+        run_folder(str(tmp_path / "new"), "label", Runtime()),
+    ):
+        raise OSError(errno.ENOSPC, "No space left on device")
+    assert not (tmp_path / "new").exists()

@@ -60,6 +60,7 @@ def test_the_originals_file(original, convert, work_folder):
         "checkpoint=original.pth: openmmlab",
         "network: rednet50 (width=0.25, layers=[1, 1, 1, 1]) (recognised from its tensors), "
         f"{parameters:,} parameters",
+        "taken for granted: stem involution3 rather than small",
         f"wrote small.safetensors: {len(data):,} bytes, "
         f"sha256 {hashlib.sha256(data).hexdigest()[:8]}...",
     ]
@@ -74,6 +75,7 @@ def test_what_the_tensors_do_not_tell(original, convert):
     code, out, _ = convert(*argv)
     assert code == 0
     assert "recognised" not in out
+    assert "taken for granted" not in out
     assert read_checkpoint("a.safetensors").model == {
         "name": "rednet26",
         "options": {"stem": "small", **TINY},

@@ -115,3 +115,27 @@ def test_options_that_contradict_the_file(model, imagenet, evaluate):
     assert "not of this network: " in error
     assert "unexpected (stem.1.conv1.bn.bias, " in error
     assert "misshapen (stem.0.conv.weight (16, 3, 3, 3) for (16, 3, 7, 7))" in error
+
+
+@pytest.mark.parametrize(
+    ("config", "message"),
+    [
+        ("seed: [", "the configuration in it is damaged"),
+        ("text", "the configuration in it is damaged"),
+        ("seed: 3", "the configuration in it is damaged"),
+        ("{seed: 3, data: 5}", "the configuration in it is damaged"),
+        ("{seed: 3, data: {val_fraction: much}}", "data.val_fraction='much' cannot be"),
+        ("{seed: '${oc.env:HOME}', data: {val_fraction: 0.5}}", "seed='${oc.env:HOME}' or "),
+        ("{seed: 3, data: {val_fraction: 7}}", "data.val_fraction=7 cannot be"),
+    ],
+)
+def test_nonsense_for_a_configuration(config, message, trained, evaluate):
+    content = torch.load(trained / "checkpoints" / "last.pt")
+    torch.save({**content, "config": config}, "ours.pt")
+    assert message in evaluate("checkpoint=ours.pt", "data=fashion_mnist").error
+
+
+def test_the_configuration_of_another_program(model, imagenet, evaluate):
+    torch.save({"state_dict": model.state_dict(), "config": {"seed": "x"}}, "theirs.pt")
+    data = ["data=imagenet", f"data.root={imagenet}"]
+    assert evaluate("checkpoint=theirs.pt", *data, "output_dir=results").code == 0

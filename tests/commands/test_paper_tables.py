@@ -1,12 +1,16 @@
 """The command that prints the paper's tables, and evaluates checkpoints for them."""
 
 import csv
+import io
+import sys
 from pathlib import Path
 
 import pytest
 import timm
 import torch
 
+from rednet import commands
+from rednet.cli import INTERRUPTED
 from rednet.commands.evaluate import TRAINING_ONLY
 
 SMALL = (
@@ -40,18 +44,23 @@ def test_it_prints_what_it_writes(paper_tables, work_folder):
     assert [path.name for path in work_folder.iterdir()] == ["runs"]
 
 
+def openmmlab(weights):
+    """A checkpoint of weights as OpenMMLab's classifiers have them."""
+    renamed = {
+        f"{'head.' if key.startswith('fc.') else 'backbone.'}{key}": tensor
+        for key, tensor in weights.items()
+    }
+    return {"meta": {}, "state_dict": renamed}
+
+
 @pytest.fixture
 def checkpoints(work_folder):
     """Weights of two networks that have a row, and files that cannot be evaluated."""
     torch.manual_seed(0)
     folder = work_folder / "weights"
     folder.mkdir()
-    released = timm.create_model("rednet26").state_dict()
-    renamed = {
-        f"{'head.' if key.startswith('fc.') else 'backbone.'}{key}": tensor
-        for key, tensor in released.items()
-    }
-    torch.save({"meta": {}, "state_dict": renamed}, folder / "rednet26-4948f75f.pth")
+    released = openmmlab(timm.create_model("rednet26").state_dict())
+    torch.save(released, folder / "rednet26-4948f75f.pth")
     torch.save(timm.create_model("resnet50").state_dict(), folder / "resnet50_a1.pth")
     narrow = timm.create_model("rednet26", width=0.25)
     torch.save(narrow.state_dict(), folder / "narrow.pth")
@@ -78,13 +87,21 @@ def test_checkpoints_fill_the_rows_of_their_networks(paper_tables, imagenet, che
         ("ResNet-50", "top-5", ""),
     }
     row = found["RedNet-26, 3x3 stem", "top-1", "model zoo"]
-    assert row["verdict"].startswith("differs by -")
-    assert row["reason"] == (
-        "Evaluated on 6 images, not on all 50,000 and at 64 pixels, not at 224."
-    )
+    assert row["verdict"] == "not comparable"
+    assert float(row["difference"]) < 0
+    remark = "Not evaluated as published: images 6, not 50000; image_size 64, not 224."
+    assert row["reason"] == remark
     (line,) = lines_of(done.out, "RedNet-26, 3x3 stem")
-    assert line.split("|")[-3:-1] == ["      6 ", " rednet26-4948f75f.pth "]
+    cells = [cell.strip() for cell in line.split("|")[-5:-1]]
+    assert cells == ["6", "bilinear", "fp32", "rednet26-4948f75f.pth"]
+    assert (row["checkpoint"], row["image_size"], row["crop_pct"]) == (
+        "rednet26-4948f75f.pth",
+        "64",
+        "0.875",
+    )
     assert len(lines_of(done.out, "ResNet-50")) == 2  # complexity, and accuracy once
+    reason = found["ResNet-50", "top-1", "plot"]["reason"]
+    assert reason.startswith("The network is taken from the file's name")
     warnings = [line for line in done.out.splitlines() if line.startswith("warning: left out: ")]
     prefix = f"warning: left out: checkpoints={checkpoints}"
     reasons = [line.removeprefix(f"{prefix}/") for line in warnings]
@@ -95,7 +112,8 @@ def test_checkpoints_fill_the_rows_of_their_networks(paper_tables, imagenet, che
         "unknown.pth: does not tell which network it is of; a ResNet's file is known by its name, "
         "e.g. resnet50.pth"
     )
-    assert done.out.splitlines()[-5:-1] == warnings
+    # Each at once, and all of them again below the tables.
+    assert warnings[:4] == warnings[4:] == done.out.splitlines()[-5:-1]
 
 
 @pytest.fixture
@@ -105,6 +123,41 @@ def weights(work_folder):
     (work_folder / "weights").mkdir()
     torch.save(timm.create_model("rednet26").state_dict(), work_folder / "weights/a.pth")
     return "checkpoints=weights"
+
+
+class InterruptedAt(io.StringIO):
+    """A terminal before which the user presses Ctrl-C when it shows some text."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.text = text
+
+    def write(self, text):
+        if self.text in text:
+            raise KeyboardInterrupt
+        return super().write(text)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("shown", "measured"), [("images/s", set()), ("a.pth  rednet26", {"a.pth"})]
+)
+def test_an_interrupt_loses_nothing(weights, imagenet, monkeypatch, shown, measured):
+    monkeypatch.setattr(sys, "stdout", InterruptedAt(shown))
+    argv = [weights, f"data.root={imagenet}", "trainer.log_every=1", *SMALL]
+    assert commands.paper_tables(argv) == INTERRUPTED
+    assert len(figures()) > 400
+    assert {row["checkpoint"] for row in figures()} - {""} == measured
+
+
+@pytest.mark.slow
+def test_a_resnet_of_openmmlab(paper_tables, work_folder, imagenet):
+    (work_folder / "weights").mkdir()
+    model = timm.create_model("resnet50")
+    torch.save(openmmlab(model.state_dict()), work_folder / "weights/resnet50_8xb32.pth")
+    done = paper_tables("checkpoints=weights", f"data.root={imagenet}", *SMALL)
+    assert (done.code, done.err) == (0, "")
+    assert {row["row"] for row in figures() if row["checkpoint"]} == {"ResNet-50"}
 
 
 def test_data_that_is_not_there_is_no_fault_of_the_files(paper_tables, weights):
@@ -119,8 +172,20 @@ def test_unreadable_images_are_an_error_after_the_results(paper_tables, weights,
     broken.write_bytes(b"no picture")
     argv = [weights, f"data.root={imagenet}", *SMALL]
     assert paper_tables(*argv).error.startswith(f"1 image(s) cannot be read: {broken}")
-    assert any("Evaluated on 5 images" in row["reason"] for row in figures())
-    assert paper_tables(*argv, "data.on_unreadable=skip").code == 0
+    assert any("images 5, not 50000" in row["reason"] for row in figures())
+    again = paper_tables(*argv, "data.on_unreadable=skip")
+    assert again.error == "output_dir=tables: already holds tables: choose another folder"
+    assert paper_tables(*argv, "data.on_unreadable=skip", "output_dir=again").code == 0
+
+
+@pytest.mark.slow
+def test_no_file_that_can_be_evaluated(paper_tables, work_folder, imagenet):
+    (work_folder / "weights").mkdir()
+    (work_folder / "weights/README.txt").write_text("weights")
+    done = paper_tables("checkpoints=weights", f"data.root={imagenet}", *SMALL)
+    assert done.error == "checkpoints=weights: none of its files can be evaluated"
+    assert done.out.startswith("warning: left out: checkpoints=weights/README.txt: ")
+    assert len(figures()) > 400
 
 
 @pytest.mark.slow
@@ -155,7 +220,10 @@ def test_an_experiment_of_an_ablation_trains(train, imagenet):
             "data=fashion_mnist: the tables have accuracies on ImageNet only",
         ),
         (["model=rednet50"], "model: this command does not use it"),
-        (["checkpoint=a.pth"], "checkpoint: this command does not use it"),
+        (
+            ["checkpoint=a.pth"],
+            "checkpoint: this command does not use it; did you mean 'checkpoints'?",
+        ),
         (["data.val_fraction=0.5"], "data.val_fraction: this command does not use it"),
     ],
 )

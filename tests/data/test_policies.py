@@ -6,7 +6,7 @@ from timm.data.auto_augment import NAME_TO_OP, AugmentOp, AutoAugment
 from rednet.data import Augmentation, Preprocessing, train_transform
 from rednet.data.policies import check_policy, mend_policy
 from rednet.data.seeding import seeded
-from rednet.data.transforms import INTERPOLATIONS
+from rednet.data.transforms import PILLOW_INTERPOLATIONS
 from rednet.errors import InputError
 
 POLICIES = [
@@ -43,7 +43,7 @@ def test_policies_vary_gray_and_colour_pictures(gray_picture, policy, channels, 
     assert len(results.flatten(1).unique(dim=0)) > 2
 
 
-@pytest.mark.parametrize("interpolation", INTERPOLATIONS)
+@pytest.mark.parametrize("interpolation", PILLOW_INTERPOLATIONS)
 @pytest.mark.parametrize("name", NAME_TO_OP)
 def test_every_operation_runs_on_gray_at_every_strength(gray_picture, name, interpolation):
     settings = {

@@ -13,13 +13,12 @@ from rednet.data import (
     train_transform,
 )
 from rednet.data.seeding import seeded
-from rednet.data.transforms import INTERPOLATIONS
+from rednet.data.transforms import PILLOW_INTERPOLATIONS
 from rednet.errors import InputError
 
 GRAY = Preprocessing(28, 1.0, "bilinear", (0.286,), (0.353,))
 COLOUR = Preprocessing(224, 0.875, "bilinear", (0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
-PILLOWS = tuple(name for name in INTERPOLATIONS if name != "opencv")
-FILTERS = {name: Image.Resampling[name.upper()] for name in PILLOWS}
+FILTERS = {name: Image.Resampling[name.upper()] for name in PILLOW_INTERPOLATIONS}
 
 
 def picture(width, height, mode="RGB"):
@@ -46,7 +45,7 @@ def pillow_eval(image, preprocessing):
 
 
 @pytest.mark.parametrize("size", [(300, 200), (200, 301), (256, 256), (97, 500), (640, 480)])
-@pytest.mark.parametrize("interpolation", PILLOWS)
+@pytest.mark.parametrize("interpolation", PILLOW_INTERPOLATIONS)
 def test_evaluation_is_resize_256_and_centre_crop_224(size, interpolation):
     preprocessing = replace(COLOUR, interpolation=interpolation)
     tensor = eval_transform(preprocessing)(picture(*size))
@@ -72,7 +71,7 @@ def test_pictures_of_any_mode_fit_the_channels(mode, preprocessing):
         assert tensor.shape == (preprocessing.in_chans, size, size)
 
 
-@pytest.mark.parametrize("interpolation", PILLOWS)
+@pytest.mark.parametrize("interpolation", PILLOW_INTERPOLATIONS)
 def test_scale_and_ratio_of_1_resize_the_whole_picture(interpolation):
     preprocessing = replace(COLOUR, image_size=32, interpolation=interpolation)
     image = picture(60, 40)

@@ -145,6 +145,8 @@ def test_a_backbone_without_classifier(original_file, images):
     model, path = original_file(num_classes=0)
     features = load(path, features_only=True).eval()(images())
     assert torch.equal(features[-1], model.forward_features(images()))
+    counted = load(path, features_only=True, num_classes=1000).eval()(images())
+    assert torch.equal(counted[-1], features[-1])
     assert torch.equal(load(path, num_classes=0).eval()(images()), model(images()))
     assert load(path, num_classes=10).num_classes == 10
     with pytest.raises(InputError, match=r"holds no classifier: give features_only=True, num_c"):
@@ -173,6 +175,13 @@ def test_a_file_of_another_depth(original_file):
     torch.save({"format": "rednet-1", "model": model, "state_dict": weights}, path)
     with pytest.raises(InputError, match="is of test_resnet, not of rednet26"):
         load(path)
+
+
+def test_the_log_says_where_weights_come_from(original_file, caplog):
+    _, path = original_file()
+    with caplog.at_level("INFO", logger="rednet"):
+        load(path)
+    assert f"Loading pretrained weights from file ({path})" in caplog.messages
 
 
 def test_a_file_that_is_not_there(tmp_path):

@@ -6,54 +6,26 @@ from decimal import Decimal
 
 from rednet.analysis.paper.ablations import HEADING, ablations
 from rednet.analysis.paper.comparison import UNPUBLISHED, Comparison, Sources
+from rednet.analysis.paper.evaluated import Accuracy, record_evaluation
 from rednet.analysis.paper.networks import STEM_NAMES, Network, resnet
-from rednet.analysis.paper.published import LAYERS, MODEL_ZOO, PAPER, RESNET
+from rednet.analysis.paper.published import MODEL_ZOO, PAPER, RESNET
 from rednet.analysis.paper.tables import Table, comparison_table
 
-VALIDATION_IMAGES, IMAGE_SIZE = 50_000, 224
 PUBLISHED_ONLY = (
     "Nothing was evaluated: these are the published accuracies alone. "
     "`checkpoints=FOLDER data.root=FOLDER` evaluates what lies there."
 )
 STEM_NOTE = (
-    "The published complexity is that of the 7x7 stem. The weights released for classification "
-    "have the 3x3 one, and with it reach the model zoo's accuracies (78.33 % for RedNet-50 as "
-    "PaddleClas converted it)."
+    "The weights released for classification, which reach the model zoo's accuracies (78.33 % for "
+    "RedNet-50 as PaddleClas converted it), have the 3x3 stem. Of which stem the paper's own "
+    "accuracies are is not known; they stand in the same rows. Of the 7x7 stem, whose complexity "
+    "was published, no accuracy is: it has a row where a checkpoint of it was evaluated."
 )
 TITLES = {
     "accuracy-rednet": ("Table 1, accuracy of RedNet on ImageNet", "Network"),
     "accuracy-resnet": ("Table 1, accuracy of ResNet on ImageNet", "Network"),
     "accuracy-ablations": ("Ablations, accuracy on ImageNet", HEADING),
 }
-
-
-@dataclass(frozen=True)
-class Accuracy:
-    """Of a checkpoint.
-
-    Attributes:
-        top1: In percent.
-        top5: In percent.
-        images: How many were evaluated.
-        image_size: Their side in pixels.
-        checkpoint: Name of its file.
-    """
-
-    top1: float
-    top5: float
-    images: int
-    image_size: int
-    checkpoint: str
-
-    @property
-    def remark(self) -> str:
-        """In what the evaluation is not that of the publications."""
-        parts = []
-        if self.images != VALIDATION_IMAGES:
-            parts.append(f"on {self.images:,} images, not on all {VALIDATION_IMAGES:,}")
-        if self.image_size != IMAGE_SIZE:
-            parts.append(f"at {self.image_size} pixels, not at {IMAGE_SIZE}")
-        return f"Evaluated {' and '.join(parts)}." if parts else ""
 
 
 Accuracies = Mapping[Network, Sequence[Accuracy]]
@@ -77,6 +49,11 @@ class Subject:
     top1: Sources
     top5: Sources
 
+    @property
+    def is_published(self) -> bool:
+        """Whether any accuracy is; else it has a row only where one was measured."""
+        return any((*self.top1.values(), *self.top5.values()))
+
 
 def subjects() -> dict[str, list[Subject]]:
     """The rows of each table of accuracies, by its key."""
@@ -84,7 +61,7 @@ def subjects() -> dict[str, list[Subject]]:
         "accuracy-rednet": list(_rednets()),
         "accuracy-resnet": [
             Subject(f"ResNet-{depth}", resnet(depth), {"plot": RESNET[depth].top1}, UNPUBLISHED)
-            for depth in LAYERS
+            for depth in RESNET
         ],
         "accuracy-ablations": [
             Subject(item.row, item.network, {"paper": item.figures.top1}, UNPUBLISHED)
@@ -110,15 +87,16 @@ def accuracy_tables(accuracies: Accuracies) -> Iterator[Table]:
 
 
 def _rednets() -> Iterator[Subject]:
-    for stem in ("involution3", "involution7"):
-        for depth in LAYERS:
-            paper, zoo = PAPER[depth], MODEL_ZOO[depth]
-            yield Subject(
-                f"RedNet-{depth}, {STEM_NAMES[stem]}",
-                Network(depth, stem),
-                {"paper": paper.top1, "model zoo": zoo.top1},
-                {"model zoo": zoo.top5},
-            )
+    for depth in PAPER:
+        paper, zoo = PAPER[depth], MODEL_ZOO[depth]
+        top1, top5 = {"paper": paper.top1, "model zoo": zoo.top1}, {"model zoo": zoo.top5}
+        yield _rednet(depth, "involution3", top1, top5)
+    for depth in PAPER:
+        yield _rednet(depth, "involution7", {"paper": None, "model zoo": None}, {"model zoo": None})
+
+
+def _rednet(depth: int, stem: str, top1: Sources, top5: Sources) -> Subject:
+    return Subject(f"RedNet-{depth}, {STEM_NAMES[stem]}", Network(depth, stem), top1, top5)
 
 
 def _table(
@@ -128,18 +106,20 @@ def _table(
         (subject, accuracy)
         for subject in members
         for accuracy in accuracies.get(subject.network, UNKNOWN)
+        if accuracy or subject.is_published
     ]
-    extra = [
-        {
-            "images": str(accuracy.images) if accuracy else "-",
-            "checkpoint": accuracy.checkpoint if accuracy else "-",
-        }
-        for _, accuracy in pairs
-    ]
+    extra = [_told(accuracy) for _, accuracy in pairs]
     notes = [] if any(accuracy for _, accuracy in pairs) else [PUBLISHED_ONLY]
     notes += [STEM_NOTE] if key == "accuracy-rednet" else []
     rows = [_compare(subject, accuracy) for subject, accuracy in pairs]
     return comparison_table(key, title, heading, rows, digits=2, extra=extra, notes=notes)
+
+
+def _told(accuracy: Accuracy | None) -> dict[str, str]:
+    """The cells about an evaluation."""
+    record = record_evaluation(accuracy)
+    names = ("images", "interpolation", "precision", "checkpoint")
+    return {name: "-" if record[name] is None else str(record[name]) for name in names}
 
 
 def _compare(subject: Subject, accuracy: Accuracy | None) -> list[Comparison]:
@@ -152,8 +132,9 @@ def _compare(subject: Subject, accuracy: Accuracy | None) -> list[Comparison]:
             source,
             text,
             None if value is None else Decimal(str(value)),
-            accuracy.remark if accuracy else "",
+            accuracy.notes if accuracy else "",
             str(subject.network),
+            accuracy,
         )
         for value, (quantity, figures) in zip(ours, published.items(), strict=True)
         for source, text in figures.items()

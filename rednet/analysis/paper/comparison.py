@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from decimal import ROUND_HALF_UP, Decimal
 
+from rednet.analysis.paper.evaluated import Accuracy
+
 UNITS = {
     "parameters": "M",
     "FLOPs": "G",
@@ -17,7 +19,8 @@ Sources = Mapping[str, str | None]
 """Who published a figure, and what, the finest last."""
 UNPUBLISHED: Sources = {"": None}
 
-REPRODUCED, NOT_PUBLISHED, NOT_MEASURED = "reproduced", "not published", "not measured"
+REPRODUCED, NOT_COMPARABLE = "reproduced", "not comparable"
+NOT_PUBLISHED, NOT_MEASURED = "not published", "not measured"
 
 
 @dataclass(frozen=True)
@@ -32,6 +35,7 @@ class Comparison:
         ours: Unrounded, or None where it was not measured.
         reason: Why they differ, where that is known, or what is to be known of ours.
         network: Its name and options.
+        accuracy: The evaluation that ours is of, None for what is counted.
     """
 
     row: str
@@ -41,6 +45,7 @@ class Comparison:
     ours: Decimal | None
     reason: str = ""
     network: str = ""
+    accuracy: Accuracy | None = None
 
     @property
     def unit(self) -> str:
@@ -55,9 +60,14 @@ class Comparison:
         return self.ours - Decimal(self.published)
 
     @property
+    def is_comparable(self) -> bool:
+        """Whether there are both, and ours was obtained as the published figure was."""
+        return self.difference is not None and not (self.accuracy and self.accuracy.remark)
+
+    @property
     def is_reproduced(self) -> bool:
-        """Whether ours, rounded to as many digits, is the published figure."""
-        if self.published is None or self.ours is None:
+        """Whether ours is comparable and, rounded to as many digits, the published figure."""
+        if self.published is None or self.ours is None or not self.is_comparable:
             return False
         published = Decimal(self.published)
         return self.ours.quantize(published, ROUND_HALF_UP) == published
@@ -69,6 +79,8 @@ class Comparison:
             return NOT_PUBLISHED
         if self.difference is None:
             return NOT_MEASURED
+        if not self.is_comparable:
+            return NOT_COMPARABLE
         return REPRODUCED if self.is_reproduced else f"differs by {signed(self.difference)}"
 
 

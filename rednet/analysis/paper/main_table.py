@@ -2,7 +2,6 @@
 
 from rednet.analysis.paper.networks import Network, compare_complexity, resnet
 from rednet.analysis.paper.published import (
-    LAYERS,
     MODEL_ZOO,
     PAPER,
     RESNET,
@@ -36,7 +35,7 @@ def rednet_table(stem: str) -> Table:
     """RedNet-26 to -152 with one of the two released stems, "involution7" or "involution3"."""
     size, which, otherwise = STEMS[stem]
     rows = []
-    for depth in LAYERS:
+    for depth in PAPER:
         figures = {"paper": PAPER[depth], "model zoo": MODEL_ZOO[depth]}
         row = compare_complexity(
             f"RedNet-{depth}",
@@ -58,7 +57,7 @@ def resnet_table() -> Table:
             {"paper": RESNET[depth].parameters},
             {"paper": RESNET[depth].flops, "plot": RESNET_PLOTTED_FLOPS[depth]},
         )
-        for depth in LAYERS
+        for depth in RESNET
     ]
     rows = [explain(row, REASONS) for row in rows]
     note = (

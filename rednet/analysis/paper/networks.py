@@ -1,30 +1,34 @@
 """The networks of the paper's tables: what sets them apart, and what they cost."""
 
 import inspect
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from functools import cache
 from typing import Any
 
 import timm
 import torch
+from timm.layers import get_act_layer, get_norm_layer
 from torch import nn
 from torch.overrides import TorchFunctionMode
 
 import rednet.models  # noqa: F401 (registers the names with timm)
 from rednet.analysis.complexity import Complexity, measure_shadow
 from rednet.analysis.paper.comparison import Comparison, Sources, billions, millions
-from rednet.analysis.paper.published import LAYERS
 from rednet.models.plan import STAGES
 from rednet.models.rednet import RedNet
+from rednet.models.registry import LAYERS
 
 STEM_NAMES = {"involution3": "3x3 stem", "involution7": "7x7 stem", "conv7": "plain stem"}
 WITHOUT_EFFECT = frozenset(("recompute_kernel", "drop_rate", "drop_path_rate", "pretrained"))
 """Options that change neither the weights of a network nor what it makes of an image."""
 
 DEFAULTS = {
-    name: parameter.default for name, parameter in inspect.signature(RedNet).parameters.items()
+    name: parameter.default
+    for name, parameter in inspect.signature(RedNet).parameters.items()
+    if name != "layers"
 }
+DEPTHS = {layers: int(name.removeprefix("rednet")) for name, layers in LAYERS.items()}
 TIMM_RESNETS = {"resnet50": 50, "resnet101": 101, "resnet152": 152}
 """timm's resnet26 is not among them: its blocks are 2, 2, 2, 2."""
 
@@ -128,30 +132,62 @@ def compare_complexity(
 
 
 def recognise(name: str, options: Mapping[str, Any]) -> Network | None:
-    """The network that timm makes of a name and options, None where it is not of this kind."""
-    given = {
-        key: value
-        for key, value in options.items()
-        if value is not None and key not in WITHOUT_EFFECT
-    }
+    """The network that timm makes of a name and options, None where it is not of this kind.
+
+    Args:
+        name: In timm, a tag of weights behind it or not.
+        options: With which timm can make it; whatever their spelling, equal networks are equal.
+    """
+    name = name.partition(".")[0]
+    given = _without_defaults(options)
     if name in TIMM_RESNETS:
         return None if given else resnet(TIMM_RESNETS[name])
-    depth = name.removeprefix("rednet")
-    if depth == name or not depth.isdigit() or int(depth) not in LAYERS:
+    if name not in LAYERS:
         return None
-    given = {key: _plain(value) for key, value in given.items()}
-    layers = given.pop("layers", LAYERS[int(depth)])
-    given = {key: value for key, value in given.items() if value != DEFAULTS.get(key)}
-    if layers != LAYERS[int(depth)] or not given.keys() <= set(OPTIONS):
+    depth = DEPTHS.get(given.pop("layers", LAYERS[name]))
+    if depth is None or not given.keys() <= set(OPTIONS):
         return None
-    return Network(int(depth), **given)
+    return Network(depth, **_with_effect(given))
 
 
-def _plain(value: Any) -> Any:
-    """An option's value as `Network` has it."""
-    if isinstance(value, Mapping):
-        return tuple(sorted(name for name, is_on in value.items() if is_on))
-    return tuple(value) if isinstance(value, Sequence) and not isinstance(value, str) else value
+def _without_defaults(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Options with one spelling for each value, without those that change nothing."""
+    plain = {
+        name: SPELLINGS[name](value) if name in SPELLINGS else value
+        for name, value in options.items()
+        if value is not None and name not in WITHOUT_EFFECT
+    }
+    return {name: value for name, value in plain.items() if value != DEFAULTS.get(name)}
+
+
+def _with_effect(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Options without those of a layer that the network does not have."""
+    idle: set[str] = set()
+    if options.get("involution_stages") == ():
+        idle = set(OPTIONS) - {"stem", "involution_stages"}
+    elif options.get("generator") == "linear":
+        idle = {"reduction"}
+    return {name: value for name, value in options.items() if name not in idle}
+
+
+def _names_of_those_on(generator_options: Mapping[str, bool]) -> tuple[str, ...]:
+    return tuple(sorted(name for name, is_on in generator_options.items() if is_on))
+
+
+def _as_average(global_pool: str) -> str:
+    """Undoes the other name that timm has for its "avg"."""
+    return "avg" if global_pool == "fastavg" else global_pool
+
+
+SPELLINGS: Mapping[str, Callable[[Any], Any]] = {
+    "layers": tuple,
+    "involution_stages": lambda stages: tuple(sorted(set(stages))),
+    "generator_options": _names_of_those_on,
+    "norm_layer": get_norm_layer,
+    "act_layer": get_act_layer,
+    "global_pool": _as_average,
+}
+"""What makes an option's value that of `Network` and `DEFAULTS`."""
 
 
 @cache

@@ -6,15 +6,6 @@ Parameters are in millions, complexity in units of 10^9, accuracies in percent o
 
 from dataclasses import dataclass
 
-LAYERS = {
-    26: (1, 2, 4, 1),
-    38: (2, 3, 5, 2),
-    50: (3, 4, 6, 3),
-    101: (3, 4, 23, 3),
-    152: (3, 8, 36, 3),
-}
-"""Blocks per stage of both families; a ResNet-26 or -38 so built is the paper's, not timm's."""
-
 
 @dataclass(frozen=True)
 class Figures:
@@ -33,7 +24,7 @@ PAPER = {
     101: Figures("25.6", "4.7", "79.1"),
     152: Figures("34.0", "6.8", "79.3"),
 }
-"""RedNets as the paper's main table has them."""
+"""RedNets as the paper's main table has them, one-decimal figures."""
 
 MODEL_ZOO = {
     26: Figures("9.23", "1.73", "75.96", "93.19"),

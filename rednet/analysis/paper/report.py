@@ -1,6 +1,7 @@
 """The paper's tables as files: Markdown to read, CSV and JSON with a line for every figure."""
 
 import csv
+import io
 import json
 import re
 from collections.abc import Mapping, Sequence
@@ -17,11 +18,13 @@ from rednet.analysis import complexity
 from rednet.analysis.paper.ablations import ablation_table, stem_table
 from rednet.analysis.paper.accuracy import Accuracies, accuracy_tables
 from rednet.analysis.paper.comparison import Comparison
+from rednet.analysis.paper.evaluated import record_evaluation
 from rednet.analysis.paper.main_table import rednet_table, resnet_table
 from rednet.analysis.paper.operators import operator_table
 from rednet.analysis.paper.parts import parts_table
 from rednet.analysis.paper.tables import Table
 from rednet.analysis.paper.variants import generator_table, hybrid_table
+from rednet.files import write_text_atomically
 
 FORMAT = 1
 HEAD = """# The tables of the involution paper: published and here
@@ -32,6 +35,7 @@ arXiv 2103.06255. Written by `python scripts/paper_tables.py` on {date} with red
 
 "here" is counted or measured by this package. "difference" is here minus the last published column
 before it. A figure is reproduced if, rounded to as many digits, it is the published one.
+An accuracy is "not comparable" unless all 50,000 images were evaluated as published.
 """
 CONVENTIONS = """## Conventions
 
@@ -103,13 +107,10 @@ def write_tables(tables: Sequence[Table], folder: Path) -> str:
     """
     origin = describe_origin()
     text = to_markdown(tables, origin)
-    (folder / "tables.md").write_text(text)
     records = [_record(table, item) for table in tables for item in table.comparisons]
-    with (folder / "tables.csv").open("w", newline="") as file:
-        writer = csv.DictWriter(file, [*records[0], *origin], lineterminator="\n")
-        writer.writeheader()
-        writer.writerows({**record, **origin} for record in records)
-    (folder / "tables.json").write_text(_to_json(records, origin))
+    contents = {"md": text, "csv": _to_csv(records, origin), "json": _to_json(records, origin)}
+    for ending, content in contents.items():
+        write_text_atomically(folder / f"tables.{ending}", content)
     return text
 
 
@@ -126,7 +127,16 @@ def _record(table: Table, item: Comparison) -> dict[str, Any]:
         "verdict": item.verdict,
         "reason": item.reason,
         "network": item.network,
+        **record_evaluation(item.accuracy),
     }
+
+
+def _to_csv(records: Sequence[Mapping[str, Any]], origin: Mapping[str, str]) -> str:
+    file = io.StringIO()
+    writer = csv.DictWriter(file, [*records[0], *origin], lineterminator="\n")
+    writer.writeheader()
+    writer.writerows({**record, **origin} for record in records)
+    return file.getvalue()
 
 
 def _to_json(records: Sequence[Mapping[str, Any]], origin: Mapping[str, str]) -> str:

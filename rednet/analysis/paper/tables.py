@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import groupby
 
-from rednet.analysis.paper.comparison import Comparison, number, signed
+from rednet.analysis.paper.comparison import NOT_COMPARABLE, Comparison, number, signed
 
 
 @dataclass(frozen=True)
@@ -125,12 +125,16 @@ def comparison_table(
 
 
 def _count_reproduced(figures: Sequence[Comparison]) -> list[str]:
-    """A remark on how many figures of each source are reproduced, if there are any."""
-    counts: dict[str, list[bool]] = {}
+    """A remark on how many figures of each source are reproduced, if there are any.
+
+    A figure counts once, however many rows compare something with it.
+    """
+    counts: dict[str, dict[tuple[str, str], bool]] = {}
     for item in figures:
-        if item.difference is not None:
-            counts.setdefault(item.source, []).append(item.is_reproduced)
-    told = [f"{name} {sum(flags)} of {len(flags)}" for name, flags in counts.items()]
+        if item.is_comparable:
+            found, figure = counts.setdefault(item.source, {}), (item.network, item.quantity)
+            found[figure] = item.is_reproduced or found.get(figure, False)
+    told = [f"{name} {sum(found.values())} of {len(found)}" for name, found in counts.items()]
     return [f"Reproduced to the last printed digit: {', '.join(told)}."] if told else []
 
 
@@ -172,6 +176,8 @@ def _said(group: Sequence[Comparison]) -> str:
     right = [item.source for item in compared if item.is_reproduced]
     if not compared:
         return "-"
+    if not any(item.is_comparable for item in compared):
+        return NOT_COMPARABLE
     if len(right) == len(compared):
         return "yes"
     return f"{' and '.join(right)} only" if right else "no"

@@ -17,8 +17,8 @@ from rednet.analysis.paper.published import (
 from rednet.analysis.visual.labels import Label, place_labels
 from rednet.analysis.visual.style import (
     BLUE,
-    COLUMN_WIDTH,
     GREEN,
+    PAGE_WIDTH,
     PURPLE,
     SKY,
     VERMILION,
@@ -26,12 +26,12 @@ from rednet.analysis.visual.style import (
     paper_style,
 )
 
-AXES = {"flops": "complexity, G multiply-adds", "parameters": "parameters, M"}
+AXES = {"flops": "complexity, G FLOPs (published)", "parameters": "parameters, M"}
 """What accuracy can be drawn against."""
 
 REDNET, RELEASED = "RedNet", "RedNet, released weights"
 NOTE = "published figures, ImageNet 224 x 224; accuracies of all but RedNet read off plots"
-LABEL_SIZE = 5
+LABEL_SIZE = 6
 
 _LOOKS: dict[str, dict[str, Any]] = {
     REDNET: {"color": VERMILION, "marker": "o", "linewidth": 1.6, "markersize": 4.2, "zorder": 4},
@@ -82,14 +82,14 @@ def rows() -> list[dict[str, Any]]:
 @paper_style
 def draw_envelope(against: str) -> Figure:
     """Top-1 of every family against "flops" or "parameters"."""
-    figure = Figure(figsize=(COLUMN_WIDTH, 2.9), layout="constrained")
+    figure = Figure(figsize=(PAGE_WIDTH, 3.7), layout="constrained")
     axes = figure.subplots()
     drawn = sorted(families(), key=lambda family: list(_LOOKS).index(family.name))
     for family in drawn:
         _draw_family(axes, family, against)
     axes.set(xlabel=AXES[against], ylabel="ImageNet top-1, %", ylim=(73.2, 79.75))
     axes.grid()
-    axes.legend(loc="lower right", fontsize=5.5, handlelength=2.6, labelspacing=0.35)
+    axes.legend(loc="lower right", handlelength=2.8, frameon=True, edgecolor="none", framealpha=1)
     add_note(figure, NOTE)
     place_labels(axes, _labels(drawn, against), LABEL_SIZE)
     return figure

@@ -4,14 +4,14 @@ import numpy as np
 import torch
 from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
-from matplotlib.colors import Normalize
+from matplotlib.colors import ListedColormap, Normalize
 from matplotlib.figure import Figure
 from matplotlib.patheffects import AbstractPathEffect, withStroke
 from torch import Tensor, nn
 
 from rednet.analysis.visual.images import Images
 from rednet.analysis.visual.layers import Layers, observe_kernels
-from rednet.analysis.visual.mosaic import TILE, Mosaic, compose
+from rednet.analysis.visual.mosaic import TILE, Mosaic, compose, lighten
 from rednet.analysis.visual.style import DIVERGING, NOTE_SIZE, paper_style
 
 COLUMNS = 8
@@ -51,14 +51,23 @@ def _sum(kernels: Tensor) -> Tensor:
 
 @paper_style
 def draw_heat_maps(
-    sums: np.ndarray, images: Images, title: str, *, opacity: float, smooth: bool
+    sums: np.ndarray,
+    centres: np.ndarray,
+    images: Images,
+    title: str,
+    *,
+    opacity: float,
+    smooth: bool,
 ) -> Figure:
     """The maps of a layer over the images: a row for an image, the image first, then its groups.
 
     All maps have one colour scale, symmetric about 0, so that groups and images can be compared.
+    Below them the image is light gray; the colour bar's colours are those over its middle
+    brightness, and a map's are a little darker or lighter than those.
 
     Args:
-        sums: Of the layer's kernels (N, G, Ho, Wo).
+        sums: Of the layer's kernels (N, G, Ho, Ho).
+        centres: Where in the image the kernels are from, as `kernel_centres` tells, (Ho,).
         images: Their N images.
         title: Above the picture.
         opacity: Of the maps over the gray image, 0 to 1; at 1 the maps are alone.
@@ -68,7 +77,7 @@ def draw_heat_maps(
     limit = float(np.percentile(np.abs(sums), IN_COLOUR)) or 1.0
     colours = ScalarMappable(Normalize(-limit, limit), DIVERGING)
     figure, axes = _frame(mosaic, title)
-    picture = compose(mosaic, images.shown, sums, colours, opacity, smooth)
+    picture = compose(mosaic, images.shown, sums, centres, colours, opacity, smooth)
     axes.imshow(picture, interpolation="none")
     _write_names(axes, mosaic, images.names)
     _add_scale(axes, colours, opacity)
@@ -114,5 +123,13 @@ def _add_scale(axes: Axes, colours: ScalarMappable, opacity: float) -> None:
     place = axes.get_position()
     tall = min(place.height, 2 * TILE_INCHES / height)
     bar = figure.add_axes((place.x1 + 0.07 / width, place.y1 - tall, 0.08 / width, tall))
-    figure.colorbar(colours, cax=bar, alpha=opacity, extend="both")
+    figure.colorbar(_over_gray(colours, opacity), cax=bar, extend="both")
     bar.tick_params(labelsize=NOTE_SIZE, length=2, pad=1.5)
+
+
+def _over_gray(colours: ScalarMappable, opacity: float) -> ScalarMappable:
+    """The colours as they are over an image of middle brightness."""
+    own = colours.get_cmap()(np.linspace(0, 1, 256))
+    return ScalarMappable(
+        colours.norm, ListedColormap(own * opacity + lighten(np.array(0.5)) * (1 - opacity))
+    )

@@ -1,10 +1,9 @@
-"""The receptive field that a network could use, and the one that it does.
+"""The receptive field that a network uses, and how much of it lies near the centre.
 
-The effective one is that of Luo et al., "Understanding the Effective Receptive Field in Deep
+It is the effective one of Luo et al., "Understanding the Effective Receptive Field in Deep
 Convolutional Neural Networks", NeurIPS 2016, https://arxiv.org/abs/1701.04128.
 """
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,10 +11,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from rednet.analysis.visual.geometry import Extent, theoretical_extents
 from rednet.analysis.visual.images import Images
 from rednet.errors import InputError
-from rednet.layers import Involution2d
-from rednet.models.blocks import Downsample
 from rednet.models.rednet import RedNet
 
 STAGES = 4
@@ -23,19 +21,6 @@ STAGES = 4
 
 PARTS = (0.5, 0.9, 0.95)
 """Of the effective receptive field, whose radii are of interest."""
-
-
-@dataclass(frozen=True)
-class Extent:
-    """Pixels of the image from which an output can know: as many before its centre, and after."""
-
-    before: int
-    after: int
-
-    @property
-    def width(self) -> int:
-        """Pixels along a side."""
-        return self.before + 1 + self.after
 
 
 @dataclass(frozen=True)
@@ -123,50 +108,6 @@ def _field(
         )
     centre = tuple(-(-size // reduction) // 2 * reduction for size in gradient.shape)
     return ReceptiveField(stage, gradient / total, (centre[0], centre[1]), extent)
-
-
-def theoretical_extents(model: RedNet) -> dict[str, Extent]:
-    """How far the outputs of the stem and of each stage could see, kernel branches included."""
-    extents, passed = {}, []
-    for name, child in model.named_children():
-        passed += list(_spatial(child))
-        if name in {stage["module"] for stage in model.feature_info}:
-            extents[name] = _extent(passed)
-    return extents
-
-
-def _spatial(module: nn.Module) -> Iterator[nn.Module]:
-    """What looks at a window, in the order of running; shortcuts, which see less, are left out."""
-    if isinstance(module, Involution2d | nn.Conv2d | nn.MaxPool2d):
-        yield module
-    elif not isinstance(module, Downsample):
-        for child in module.children():
-            yield from _spatial(child)
-
-
-def _extent(passed: list[nn.Module]) -> Extent:
-    before = after = 0
-    for module in reversed(passed):
-        stride, left, right = _window(module)
-        before, after = before * stride + left, after * stride + right
-    return Extent(before, after)
-
-
-def _window(module: Any) -> tuple[int, int, int]:
-    """Stride of a layer, and how far its window reaches before and after stride times its index."""
-    if isinstance(module, Involution2d):
-        window = module.window
-        # At stride s a kernel is made from s pixels, the first of them in the window's centre.
-        return window.stride, window.padding, max(window.padding, window.stride - 1)
-    size, stride, padding, dilation = (
-        _first(value)
-        for value in (module.kernel_size, module.stride, module.padding, module.dilation)
-    )
-    return stride, padding, dilation * (size - 1) - padding
-
-
-def _first(value: Any) -> int:
-    return value[0] if isinstance(value, tuple) else value
 
 
 def radius_rows(fields: list[ReceptiveField]) -> list[dict[str, Any]]:

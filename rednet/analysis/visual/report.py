@@ -7,6 +7,7 @@ import numpy as np
 from torch import nn
 
 from rednet.analysis.visual import envelopes, learning_rate
+from rednet.analysis.visual.geometry import kernel_centres
 from rednet.analysis.visual.heat_maps import draw_heat_maps, kernel_sums
 from rednet.analysis.visual.images import Images
 from rednet.analysis.visual.layers import Layers, choose_layers, involutions
@@ -50,6 +51,8 @@ def write_kernels(
 ) -> Written:
     """Heat maps of the generated kernels, a figure for each layer, and all their sums.
 
+    `centres` beside the sums are the pixels, down and across, that the kernels are generated from.
+
     Args:
         model: In evaluation mode.
         images: A row each.
@@ -66,13 +69,15 @@ def write_kernels(
         InputError: The network has diverged.
     """
     written = []
+    centres = kernel_centres(model, layers, images.inputs.shape[-1])
     for name, sums in kernel_sums(model, images, layers).items():
         shown = sums[:, :groups]
         counted = f"groups 1 to {shown.shape[1]} of {sums.shape[1]}"
         title = f"{name}: sums of {layers[name].window.area} weights, {counted}"
-        figure = draw_heat_maps(shown, images, title, opacity=opacity, smooth=smooth)
+        figure = draw_heat_maps(shown, centres[name], images, title, opacity=opacity, smooth=smooth)
         numbers = folder / f"kernels-{name}.npz"
-        np.savez_compressed(numbers, sums=sums, images=np.array(images.names))
+        names = np.array(images.names)
+        np.savez_compressed(numbers, sums=sums, images=names, centres=centres[name])
         written += [numbers, *save_figure(figure, folder, f"kernels-{name}")]
     return written
 

@@ -81,4 +81,4 @@ def _short(value: Any) -> Any:
 
 def add_note(figure: Figure, text: str) -> None:
     """Writes a footnote below everything, at the right."""
-    figure.supxlabel(text, x=0.995, ha="right", fontsize=NOTE_SIZE, color=GRAY)
+    figure.supxlabel(text, x=0.985, ha="right", fontsize=NOTE_SIZE, color=GRAY)

@@ -20,6 +20,7 @@ from rednet.analysis.visual.style import (
     PURPLE,
     SEQUENTIAL,
     VERMILION,
+    add_note,
     paper_style,
 )
 from rednet.analysis.visual.taps import Taps, distance_profile
@@ -29,6 +30,7 @@ QUANTITIES = {
     "mean_absolute": "mean absolute weight",
     "spread": "std of the mean weight\nover groups",
 }
+BLOCKS_NOTE = "below each map: its largest absolute value, where its own colour scale ends"
 BLOCKS_IN_A_ROW = 12
 COLOURS = (GRAY, BLUE, GREEN, PURPLE, VERMILION)
 
@@ -56,11 +58,11 @@ def draw_stages(stages: Mapping[str, Taps]) -> Figure:
 def draw_blocks(taps: Mapping[str, Taps], quantity: str) -> Figure:
     """One of `QUANTITIES` for every layer.
 
-    Every map has its own colour scale; the largest absolute value is written below it.
+    Every map has its own colour scale; its largest absolute value is written below it.
     """
     columns = min(BLOCKS_IN_A_ROW, max(6, len(taps)))
     lines = ceil(len(taps) / columns)
-    size = PAGE_WIDTH, (PAGE_WIDTH / columns + 0.24) * lines
+    size = PAGE_WIDTH, (PAGE_WIDTH / columns + 0.24) * lines + 0.15
     figure = Figure(figsize=size, layout="constrained")
     grid = figure.add_gridspec(lines, columns)
     for index, (name, own) in enumerate(taps.items()):
@@ -69,6 +71,7 @@ def draw_blocks(taps: Mapping[str, Taps], quantity: str) -> Figure:
         _draw_map(axes, values, quantity)
         axes.set_title(name, fontsize=NOTE_SIZE, pad=2)
         axes.set_xlabel(f"{np.abs(values).max():.2g}", fontsize=NOTE_SIZE, labelpad=2)
+    add_note(figure, BLOCKS_NOTE)
     return figure
 
 

@@ -1,13 +1,17 @@
 """Weights from files of all kinds: read, recognised, loaded, written."""
 
-from rednet.models.weights.checkpoint import Checkpoint
+from rednet.models.weights.checkpoint import OURS, Checkpoint
+from rednet.models.weights.description import imagenet_preprocessing
 from rednet.models.weights.loading import load_weights, merge_options, restore_model
-from rednet.models.weights.reading import imagenet_preprocessing, read_checkpoint
+from rednet.models.weights.reading import read_checkpoint
+from rednet.models.weights.recognition import list_guesses
 from rednet.models.weights.safetensors_file import write_safetensors
 
 __all__ = [
+    "OURS",
     "Checkpoint",
     "imagenet_preprocessing",
+    "list_guesses",
     "load_weights",
     "merge_options",
     "read_checkpoint",

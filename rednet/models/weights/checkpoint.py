@@ -6,6 +6,8 @@ from typing import Any
 
 from torch import Tensor
 
+from rednet.models.weights.wording import printable
+
 OURS = ("rednet", "rednet-safetensors")
 
 
@@ -22,15 +24,15 @@ class Checkpoint:
             our names.
         model: Name and options of the network, its numbers of classes and image channels apart;
             None where neither the file nor its tensors tell.
-        is_recognised: Whether `model` was found out from the tensors, not said by the file. What
-            they cannot tell is left at its default, see `rednet.models.weights.recognition`.
+        is_recognised: Whether `model` was found out from the tensors, now or when the file was
+            converted. What they cannot tell is left at its default, see `list_guesses`.
         num_classes: Outputs of the classifier, 0 for none; None where it is unknown.
         in_chans: Channels of the images; None where it is unknown.
         preprocessing: How to prepare pictures, by the names of `rednet.data.Preprocessing`; None
             where it is unknown.
         class_names: What the classes are called; None where it is unknown.
-        left_out: Parts of a detector or segmentor beside its backbone, which are not in
-            `state_dict`.
+        left_out: Parts beside backbone and classifier, as of a detector or segmentor, which are
+            not in `state_dict`.
         key: Of the configuration that named the file, for error messages.
     """
 
@@ -63,4 +65,4 @@ class Checkpoint:
             return "an unknown network"
         options = ", ".join(f"{name}={value}" for name, value in self.model["options"].items())
         backbone = "" if self.has_head else " without classifier"
-        return f"{self.model['name']}{f' ({options})' if options else ''}{backbone}"
+        return printable(f"{self.model['name']}{f' ({options})' if options else ''}") + backbone

@@ -5,7 +5,8 @@ import pickle
 import re
 import warnings
 import zipfile
-from collections import OrderedDict
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ import torch
 from rednet.errors import InputError
 from rednet.models.weights.pickles import ArrayUnpickler, UnsafeError, torch_globals
 from rednet.models.weights.safetensors_file import is_safetensors, read_safetensors
+from rednet.models.weights.wording import printable
 
 HEAD_BYTES = 64
 ZIP = b"PK\x03\x04"
@@ -22,41 +24,42 @@ OLD_TORCH = (0x1950A86A20F9469CFC6C).to_bytes(10, "little")
 REFUSED_BY_TORCH = re.compile(r"GLOBAL (\S+) was not an allowed")
 
 
-def read_content(path: Path, label: str) -> tuple[str, Any]:
-    """Reads a file of weights.
+@contextmanager
+def one_line_errors(label: str) -> Iterator[None]:
+    """Turns whatever goes wrong with a file of weights into one line about it.
 
     Args:
-        path: The file.
-        label: How error messages call it.
+        label: How error messages call the file.
+
+    Raises:
+        InputError: Something went wrong.
+    """
+    try:
+        yield
+    except InputError as error:
+        raise InputError(f"{label}: {error}") from error
+    except UnsafeError as error:
+        raise InputError(
+            f"{label}: cannot be loaded safely (it holds more than tensors and plain values: "
+            f"{printable(str(error))}); save its state dict alone with torch.save"
+        ) from error
+    except Exception as error:  # a damaged file may raise anything
+        raise InputError(f"{label}: damaged or cut short, or no checkpoint at all") from error
+
+
+def read_content(path: Path) -> tuple[str, Any]:
+    """Reads a file of weights.
 
     Returns:
         Its format ("torch", "pickle" or "safetensors") and what it holds: tensors and plain values
         or, of a pickle, arrays (`rednet.models.weights.pickles.Array`).
 
     Raises:
-        InputError: It is missing, damaged, of no known format, or not safe to load.
+        InputError: It is missing or of another program.
+        UnsafeError: It is not safe to load.
+        Exception: It is damaged.
     """
-    if not path.is_file():
-        raise InputError(f"{label}: no such file")
-    try:
-        with path.open("rb") as file:
-            head = file.read(HEAD_BYTES)
-    except OSError as error:
-        raise InputError(f"{label}: cannot be read: {error.strerror}") from error
-    try:
-        return _read(path, head)
-    except InputError as error:
-        raise InputError(f"{label}: {error}") from error
-    except UnsafeError as error:
-        raise InputError(
-            f"{label}: cannot be loaded safely (it holds more than tensors and plain values: "
-            f"{error}); save its state dict alone with torch.save"
-        ) from error
-    except Exception as error:  # a damaged file may raise anything
-        raise InputError(f"{label}: damaged or cut short, or no checkpoint at all") from error
-
-
-def _read(path: Path, head: bytes) -> tuple[str, Any]:
+    head = _read_head(path)
     if head.startswith(ZIP):
         return "torch", _read_torch_zip(path)
     if OLD_TORCH in head:
@@ -66,6 +69,18 @@ def _read(path: Path, head: bytes) -> tuple[str, Any]:
     if is_safetensors(head):
         return "safetensors", read_safetensors(path)
     raise ValueError("no known format")
+
+
+def _read_head(path: Path) -> bytes:
+    try:
+        if path.is_dir():
+            raise InputError("is a folder; give the name of a file")
+        if not path.is_file():
+            raise InputError("no such file")
+        with path.open("rb") as file:
+            return file.read(HEAD_BYTES)
+    except OSError as error:
+        raise InputError(f"cannot be read: {error.strerror}") from error
 
 
 def _read_pickle(path: Path) -> Any:
@@ -79,11 +94,16 @@ def _read_pickle(path: Path) -> Any:
 
 def _read_torch_zip(path: Path) -> Any:
     with zipfile.ZipFile(path) as file:
-        names = {name.rpartition("/")[2] for name in file.namelist()}
+        members = file.infolist()
+    names = {member.filename.rpartition("/")[2] for member in members}
     if "data.pkl" not in names:
         raise InputError("a zip file, but not one of torch.save")
     if "constants.pkl" in names:
         raise InputError("a TorchScript program; save the network's state dict with torch.save")
+    if any(member.compress_type != zipfile.ZIP_STORED for member in members):
+        raise InputError("a compressed zip file, which torch.save never writes; save it anew")
+    if sum(member.file_size for member in members) > path.stat().st_size:
+        raise ValueError("parts that overlap")
     content = _read_torch(path)
     if isinstance(content, dict) and "format" in content:
         _check_sums(path)
@@ -97,20 +117,10 @@ def _read_torch(path: Path) -> Any:
             warnings.catch_warnings(action="ignore"),  # of pickles that torch then refuses
             torch.serialization.safe_globals(list(torch_globals())),
         ):
-            return _without_attributes(torch.load(file, map_location="cpu", weights_only=True))
+            return torch.load(file, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         found = REFUSED_BY_TORCH.search(str(error))
         raise UnsafeError(found[1] if found else "something unknown to torch.load") from error
-
-
-def _without_attributes(content: Any) -> Any:
-    """Plain dictionaries for ordered ones, whose methods a pickle may have hidden by attributes."""
-    if not isinstance(content, dict):
-        return content
-    return {
-        name: dict(dict.items(value)) if isinstance(value, OrderedDict) else value
-        for name, value in dict.items(content)
-    }
 
 
 def _check_sums(path: Path) -> None:

@@ -4,14 +4,14 @@ from collections.abc import Mapping
 from typing import Any
 
 import timm
-from timm.models import get_pretrained_cfg
+import torch
+from timm.models import get_arch_name, get_pretrained_cfg
 from torch import Tensor, nn
 
 from rednet.errors import InputError
 from rednet.models.registry import LAYERS
 from rednet.models.weights.checkpoint import Checkpoint
-
-NAMED_AT_MOST = 4
+from rednet.models.weights.wording import list_some, printable
 
 
 def load_weights(model: nn.Module, checkpoint: Checkpoint, *, new_head: bool = False) -> str | None:
@@ -69,7 +69,7 @@ def _compare_heads(checkpoint: Checkpoint, head: Mapping[str, Tensor]) -> tuple[
 
 def explain_no_head(checkpoint: Checkpoint) -> str:
     """Says that a checkpoint has no classifier, and why."""
-    parts = ", ".join(checkpoint.left_out)
+    parts = list_some(checkpoint.left_out)
     origin = f" but is of a detector or segmentor ({parts} left out)" if parts else ""
     return f"holds no classifier{origin}"
 
@@ -94,22 +94,28 @@ def require_fit(
 
 
 def _mismatches(weights: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> str:
+    shared = sorted(own.keys() & weights.keys())
     shapes = [
         f"{key} {tuple(weights[key].shape)} for {tuple(own[key].shape)}"
-        for key in own.keys() & weights.keys()
+        for key in shared
         if weights[key].shape != own[key].shape
     ]
     kinds = {
         "missing": sorted(own.keys() - weights.keys()),
         "unexpected": sorted(weights.keys() - own.keys()),
-        "misshapen": sorted(shapes),
+        "misshapen": shapes,
+        "not of real numbers": [
+            f"{key} {weights[key].dtype}" for key in shared if not _can_hold(own[key], weights[key])
+        ],
     }
-    return "; ".join(f"{len(keys)} {kind} ({_some(keys)})" for kind, keys in kinds.items() if keys)
+    return "; ".join(
+        f"{len(keys)} {kind} ({list_some(keys)})" for kind, keys in kinds.items() if keys
+    )
 
 
-def _some(keys: list[str]) -> str:
-    more = len(keys) - NAMED_AT_MOST
-    return ", ".join(keys[:NAMED_AT_MOST]) + (f", and {more} more" if more > 0 else "")
+def _can_hold(own: Tensor, weight: Tensor) -> bool:
+    """Whether numbers mean the same in a network's tensor; counters may be of any real type."""
+    return weight.is_floating_point() or not (own.is_floating_point() or weight.is_complex())
 
 
 def merge_options(checkpoint: Checkpoint, name: str, options: Mapping[str, Any]) -> dict[str, Any]:
@@ -126,11 +132,14 @@ def merge_options(checkpoint: Checkpoint, name: str, options: Mapping[str, Any])
     options = {option: value for option, value in options.items() if value is not None}
     if checkpoint.model is None:
         return options
-    its = checkpoint.model["options"]
-    if checkpoint.model["name"] == name:
+    its_name, its = get_arch_name(checkpoint.model["name"]), checkpoint.model["options"]
+    name = get_arch_name(name)
+    if its_name == name:
         return {**its, **options}
-    its_layers = its.get("layers", LAYERS.get(checkpoint.model["name"]))
-    layers = options.get("layers", LAYERS.get(name))
+    its_layers, layers = (
+        its.get("layers", LAYERS.get(its_name)),
+        options.get("layers", LAYERS.get(name)),
+    )
     if its_layers is None or layers is None or list(its_layers) != list(layers):
         raise InputError(f"{checkpoint.label} is of {checkpoint.describe_network()}, not of {name}")
     return {**its, **options, "layers": layers}
@@ -146,17 +155,26 @@ def restore_model(checkpoint: Checkpoint) -> nn.Module:
         raise InputError(
             f"{checkpoint.label} does not tell which network it is of: name it, e.g. model=rednet50"
         )
-    options = {**_count_ends(checkpoint), **checkpoint.model["options"]}
+    with torch.device("meta"):  # whatever a file asks for, it takes no memory yet
+        planned = _build(checkpoint, checkpoint.model)
+    require_fit(checkpoint.state_dict, planned.state_dict(), checkpoint)
+    model = _build(checkpoint, checkpoint.model)
+    model.load_state_dict(checkpoint.state_dict)
+    return model
+
+
+def _build(checkpoint: Checkpoint, network: Mapping[str, Any]) -> nn.Module:
+    if not timm.is_model(network["name"]):
+        name = printable(network["name"])
+        raise InputError(f"{checkpoint.label}: timm has no network called {name}")
+    options = {**_count_ends(checkpoint), **network["options"]}
     try:
-        model = timm.create_model(checkpoint.model["name"], **options)
+        return timm.create_model(network["name"], **options)
     except (ValueError, TypeError, AssertionError, LookupError, RuntimeError) as error:
-        reason = " ".join(str(error).split())
+        reason = printable(" ".join(str(error).split()))
         raise InputError(
             f"{checkpoint.label}: cannot build {checkpoint.describe_network()}: {reason}"
         ) from error
-    require_fit(checkpoint.state_dict, model.state_dict(), checkpoint)
-    model.load_state_dict(checkpoint.state_dict)
-    return model
 
 
 def _count_ends(checkpoint: Checkpoint) -> dict[str, int]:

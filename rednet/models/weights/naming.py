@@ -6,7 +6,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from rednet.errors import InputError
 from rednet.models.weights.pickles import Array
+from rednet.models.weights.wording import printable
 
 PADDLE_STATISTICS = {"_mean": "running_mean", "_variance": "running_var"}
 PADDLE_NAME_TABLE = "StructuredToParameterName@@"
@@ -21,20 +23,33 @@ def is_rednet(weights: Mapping[str, Tensor]) -> bool:
 def strip_prefixes(weights: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], tuple[str, ...]]:
     """Takes away the prefixes "backbone." and "head." that OpenMMLab's classifiers have.
 
+    The twin of every weight that mmcv's EMAHook adds is dropped: it exchanges both before it saves,
+    so that the averaged ones have the plain names.
+
     Returns:
-        The tensors, and which parts were left out: all but the backbone where there are more than
-        these two, since it is a detector or a segmentor.
+        The tensors, and which parts were left out: where there are more than these two all but the
+        backbone, and the head unless it is a classifier on top of that.
     """
-    parts = {name.partition(".")[0] for name in weights}
+    twins = {f"ema_{name.replace('.', '_')}" for name in weights}
+    parts = {name.partition(".")[0] for name in weights if name not in twins}
     if "backbone" not in parts:
         return dict(weights), ()
-    kept = parts if parts <= {"backbone", "head"} else {"backbone"}
+    kept = parts & {"backbone", "head"}
+    if kept != parts and not _has_classifier(weights):
+        kept = {"backbone"}
     stripped = {
         name.partition(".")[2]: tensor
         for name, tensor in weights.items()
         if name.partition(".")[0] in kept
     }
     return stripped, tuple(sorted(parts - kept))
+
+
+def _has_classifier(weights: Mapping[str, Tensor]) -> bool:
+    classifier, last = weights.get("head.fc.weight"), weights.get("backbone.layer4.0.conv3.weight")
+    if classifier is None or last is None or classifier.ndim != 2:
+        return False
+    return classifier.shape[1] == len(last)
 
 
 def from_paddle(arrays: Mapping[str, Any]) -> dict[str, Tensor] | None:
@@ -44,6 +59,9 @@ def from_paddle(arrays: Mapping[str, Any]) -> dict[str, Tensor] | None:
 
     Args:
         arrays: An `Array` by each name, or a pair of another name and the array.
+
+    Raises:
+        InputError: An array is not of real floating numbers.
     """
     if not any(str(name).endswith("._mean") for name in arrays):
         return None
@@ -54,10 +72,18 @@ def from_paddle(arrays: Mapping[str, Any]) -> dict[str, Tensor] | None:
         array = value[-1] if isinstance(value, tuple) and value else value
         if not isinstance(name, str) or not isinstance(array, Array):
             return None
-        tensor = torch.from_numpy(array.values)
         layer, dot, parameter = name.rpartition(".")
         ours = f"{layer}{dot}{PADDLE_STATISTICS.get(parameter, parameter)}"
-        weights[ours] = (tensor.T if tensor.ndim == 2 else tensor).contiguous()
+        weights[ours] = _paddle_tensor(name, array)
         if parameter == "_mean":
             weights[f"{layer}{dot}num_batches_tracked"] = torch.tensor(0)
     return weights
+
+
+def _paddle_tensor(name: str, array: Array) -> Tensor:
+    tensor = torch.from_numpy(array.values)
+    if tensor.dtype == torch.uint16:  # how Paddle stores what numpy does not have
+        tensor = tensor.view(torch.bfloat16)
+    if not tensor.is_floating_point():
+        raise InputError(f"{printable(name)} holds {tensor.dtype}, which Paddle's weights are not")
+    return (tensor.T if tensor.ndim == 2 else tensor).contiguous()

@@ -6,13 +6,25 @@ name get stand-ins from here, which check and note what they are given; every ot
 
 import argparse
 import pickle
-from collections.abc import Iterator
-from typing import Any, BinaryIO
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, BinaryIO, ClassVar
 
 import numpy as np
 
 PLAIN_NUMBERS = ("b1", "i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8", "f2", "f4", "f8")
 NUMPY_HOMES = ("numpy.core.multiarray", "numpy._core.multiarray")
+OPCODES = (
+    *(pickle.PROTO, pickle.FRAME, pickle.STOP, pickle.MARK, pickle.POP, pickle.POP_MARK),
+    *(pickle.NONE, pickle.NEWTRUE, pickle.NEWFALSE),
+    *(pickle.BININT, pickle.BININT1, pickle.BININT2, pickle.LONG1, pickle.BINFLOAT),
+    *(pickle.BINUNICODE, pickle.SHORT_BINUNICODE, pickle.BINUNICODE8),
+    *(pickle.BINBYTES, pickle.SHORT_BINBYTES, pickle.BINBYTES8),
+    *(pickle.EMPTY_TUPLE, pickle.TUPLE, pickle.TUPLE1, pickle.TUPLE2, pickle.TUPLE3),
+    *(pickle.EMPTY_LIST, pickle.APPEND, pickle.APPENDS),
+    *(pickle.EMPTY_DICT, pickle.SETITEM, pickle.SETITEMS),
+    *(pickle.BINPUT, pickle.LONG_BINPUT, pickle.MEMOIZE, pickle.BINGET, pickle.LONG_BINGET),
+    *(pickle.GLOBAL, pickle.STACK_GLOBAL, pickle.REDUCE, pickle.BUILD),
+)
 
 
 class UnsafeError(pickle.UnpicklingError):
@@ -60,22 +72,27 @@ class ArrayUnpickler(pickle._Unpickler):
     """Reads plain values and arrays, the latter as `Array`.
 
     It is Python's slower twin of the unpickler in C, which a damaged index of its memo makes
-    allocate gigabytes. The functions that it hands out are methods of its own: a pickle may set
-    attributes of what it holds, and those of a method cannot be set.
+    allocate gigabytes. Only the opcodes are known that such files need: none that makes an object
+    without its constructor, reserves memory for bytes that may not follow, or asks elsewhere.
     """
+
+    stack: list[Any]
+    dispatch: ClassVar[dict[int, Callable[[Any], None]]] = {
+        code[0]: pickle._Unpickler.dispatch[code[0]] for code in OPCODES
+    }
 
     def __init__(self, file: BinaryIO) -> None:
         super().__init__(file)
         self._allowed: dict[str, Any] = {
-            "collections.OrderedDict": dict,
-            "builtins.tuple": tuple,
-            "__builtin__.tuple": tuple,
-            "_codecs.encode": self._encode,
+            "collections.OrderedDict": _empty_dict,
+            "builtins.tuple": _same_tuple,
+            "__builtin__.tuple": _same_tuple,
+            "_codecs.encode": _encode,
             "numpy.ndarray": "ndarray",
             "numpy.dtype": DType,
         }
         for home in NUMPY_HOMES:
-            self._allowed |= {f"{home}._reconstruct": Array, f"{home}.scalar": self._scalar}
+            self._allowed |= {f"{home}._reconstruct": Array, f"{home}.scalar": scalar}
 
     def find_class(self, module: str, name: str) -> Any:
         """The stand-in for a name; UnsafeError where there is none."""
@@ -84,14 +101,52 @@ class ArrayUnpickler(pickle._Unpickler):
             raise UnsafeError(full_name)
         return self._allowed[full_name]
 
-    def _encode(self, text: str, encoding: str) -> bytes:
-        """Protocol 2 keeps bytes as text."""
-        if encoding != "latin1":
-            raise UnsafeError(f"text in {encoding}")
-        return text.encode("latin1")
+    def _build(self) -> None:
+        """Gives an object its state, but only to those that check it."""
+        state, instance = self.stack.pop(), self.stack[-1]
+        if not isinstance(instance, DType | Array):
+            raise UnsafeError("attributes of something")
+        instance.__setstate__(state)
 
-    def _scalar(self, dtype: DType, data: bytes) -> Any:
-        return scalar(dtype, data)
+    def _set_item(self) -> None:
+        value, key = self.stack.pop(), self.stack.pop()
+        self._fill([key], [value])
+
+    def _set_items(self) -> None:
+        items = self.pop_mark()  # type: ignore[attr-defined]
+        self._fill(items[::2], items[1::2])
+
+    def _fill(self, keys: Sequence[Any], values: Sequence[Any]) -> None:
+        """Fills a dictionary; to look up nested tuples can take forever."""
+        target = self.stack[-1]
+        if type(target) is not dict or not all(isinstance(key, str | int) for key in keys):
+            raise UnsafeError("a dictionary with keys other than texts and integers")
+        target.update(zip(keys, values, strict=True))
+
+    dispatch |= {
+        pickle.BUILD[0]: _build,
+        pickle.SETITEM[0]: _set_item,
+        pickle.SETITEMS[0]: _set_items,
+    }
+
+
+def _empty_dict() -> dict[Any, Any]:
+    """Stands for `OrderedDict`, which is filled afterwards."""
+    return {}
+
+
+def _same_tuple(items: tuple[Any, ...]) -> tuple[Any, ...]:
+    """Stands for `tuple`, which Paddle calls with a tuple: a parameter's name and array."""
+    if not isinstance(items, tuple):
+        raise UnsafeError("a tuple of something else")
+    return items
+
+
+def _encode(text: str, encoding: str) -> bytes:
+    """Stands for `_codecs.encode`: protocol 2 keeps bytes as text."""
+    if encoding != "latin1":
+        raise UnsafeError(f"text in {encoding}")
+    return text.encode("latin1")
 
 
 def torch_globals() -> Iterator[tuple[Any, str]]:

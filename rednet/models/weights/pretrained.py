@@ -1,5 +1,6 @@
 """Pretrained RedNets as timm makes them, from any file of weights."""
 
+import logging
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
@@ -11,9 +12,11 @@ from torch import Tensor
 from rednet.errors import InputError
 from rednet.models.rednet import RedNet
 from rednet.models.weights.checkpoint import Checkpoint
+from rednet.models.weights.description import imagenet_preprocessing
 from rednet.models.weights.loading import explain_no_head, merge_options, require_fit
-from rednet.models.weights.reading import imagenet_preprocessing, read_checkpoint
+from rednet.models.weights.reading import read_checkpoint
 
+_logger = logging.getLogger(__name__)
 FIRST_CONV = "stem.0.conv.weight"
 HEAD = ("fc.weight", "fc.bias")
 
@@ -38,12 +41,13 @@ def use_file(
     Raises:
         InputError: The file cannot be read, or is of another network.
     """
+    _logger.info(f"Loading pretrained weights from file ({file})")
     checkpoint = read_checkpoint(file, key="file")
     arguments = merge_options(checkpoint, variant, arguments)
     overlay = {**_pretrained_cfg(checkpoint), **(arguments.get("pretrained_cfg_overlay") or {})}
     arguments["pretrained_cfg_overlay"] = overlay
     if arguments.get("features_only"):
-        arguments.setdefault("num_classes", 0)
+        arguments["num_classes"] = 0
     cfg = resolve_pretrained_cfg(variant, arguments.get("pretrained_cfg"), overlay)
     return partial(_make_pretrained, checkpoint, cfg.num_classes), arguments
 

@@ -1,36 +1,45 @@
 """Which RedNet tensors are of, by their names and shapes.
 
 They do not tell the stem "small" from "involution3", a generator's `softmax`, activations, dilation
-or what goes without parameters; without `relative_position` they do not tell the window of
-attention either. All that is left at its default.
+or what goes without parameters; without `relative_position` they do not tell the window and the
+groups of attention either. All that is left at its default. Several windows may have as many
+parameters, each with other groups: of these the one nearest to the paper's is taken, the smallest
+groups where none is. `list_guesses` names what was taken for granted.
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from math import gcd, isqrt
 from typing import Any
 
 from torch import Tensor
 
 from rednet.layers.involution import count_groups
-from rednet.models.plan import STAGE_WIDTHS, STAGES, WIDTH_DIVISOR, scale
+from rednet.models.plan import STAGE_WIDTHS, STAGES
 from rednet.models.rednet import STEM_WIDTHS
 from rednet.models.registry import LAYERS
+from rednet.models.weights.solving import (
+    GROUP_CHANNELS,
+    KERNEL_SIZE,
+    REDUCTION,
+    Widths,
+    fitting_windows,
+    odd_root,
+    solve_reduction,
+    solve_width,
+    solve_window,
+)
 
 Shapes = Mapping[str, tuple[int, ...]]
-Widths = tuple[int, int]
-"""Channels in a network of width 1, and here."""
 
 DEFAULTS: dict[str, Any] = {
     "stem": "involution3",
     "width": 1.0,
     "involution_stages": list(STAGES),
-    "kernel_size": 7,
-    "group_channels": 16,
-    "reduction": 4,
+    "kernel_size": KERNEL_SIZE,
+    "group_channels": GROUP_CHANNELS,
+    "reduction": REDUCTION,
     "generator": "bottleneck",
 }
-WIDTH_DENOMINATORS = (1, 2, 4, 8, 10, 20, 32, 64, 100, 1000)
 STEM_GROUP_CHANNELS = 16
 
 
@@ -45,14 +54,16 @@ def recognise(weights: Mapping[str, Tensor]) -> dict[str, Any] | None:
     Returns:
         The keys "name" and "options", or None where the shapes contradict each other.
     """
-    shapes = {name: tuple(tensor.shape) for name, tensor in weights.items()}
+    shapes = _shapes(weights)
+    if any(0 in shape for shape in shapes.values()):
+        return None
     try:
         layers = [_count_blocks(shapes, stage) for stage in STAGES]
         stem, stem_widths = _read_stem(shapes)
         stage_widths = zip(STAGE_WIDTHS, (_stage_width(shapes, s) for s in STAGES), strict=True)
         options = {
             "stem": stem,
-            "width": _solve_width([*stem_widths, *stage_widths]),
+            "width": solve_width([*stem_widths, *stage_widths]),
             **_read_involutions(shapes),
         }
     except (LookupError, ValueError):
@@ -62,6 +73,42 @@ def recognise(weights: Mapping[str, Tensor]) -> dict[str, Any] | None:
         options["layers"] = layers
     changed = {name: value for name, value in options.items() if value != DEFAULTS.get(name)}
     return {"name": names[0] if names else "rednet50", "options": changed}
+
+
+def list_guesses(weights: Mapping[str, Tensor], options: Mapping[str, Any]) -> list[str]:
+    """What the tensors of a recognised RedNet leave open, in words.
+
+    Args:
+        weights: Under our names.
+        options: As recognised, and those that are known beside.
+    """
+    shapes = _shapes(weights)
+    guesses = [] if "stem" in options else ["stem involution3 rather than small"]
+    stages = _involution_stages(shapes)
+    if not stages:
+        return guesses
+    parts = _Parts(shapes, stages)
+    names = ("kernel_size", "group_channels")
+    window = " and ".join(f"{name} {options.get(name, DEFAULTS[name])}" for name in names)
+    is_attention = parts.has("conv1.query")
+    if is_attention and "softmax" not in options.get("generator_options", {}):
+        guesses.append("attention without softmax")
+    layer = "conv2.position" if is_attention else "conv2.conv"
+    if parts.has(layer) and _is_ambiguous(parts.channels, parts.outputs(layer)):
+        guesses.append(f"{window}, of several that fit")
+    elif not parts.has(layer) and not all(name in options for name in names):
+        guesses.append(f"attention's {window}")
+    return guesses
+
+
+def _is_ambiguous(channels: Sequence[int], outputs: Sequence[int]) -> bool:
+    windows = fitting_windows(channels, outputs)
+    is_paper = (KERNEL_SIZE, GROUP_CHANNELS) in windows
+    return len({kernel_size for kernel_size, _ in windows}) > 1 and not is_paper
+
+
+def _shapes(weights: Mapping[str, Tensor]) -> Shapes:
+    return {name: tuple(tensor.shape) for name, tensor in weights.items()}
 
 
 def count_classes(weights: Mapping[str, Tensor]) -> int:
@@ -84,7 +131,7 @@ def _read_stem(shapes: Shapes) -> tuple[str, list[Widths]]:
     if "stem.1.conv2.conv.weight" not in shapes:
         return {7: "conv7"}[first[2]], [(outer, first[0])]
     groups = count_groups(first[0], STEM_GROUP_CHANNELS)
-    kernel_size = _odd_root(shapes["stem.1.conv2.conv.weight"][0], groups)
+    kernel_size = odd_root(shapes["stem.1.conv2.conv.weight"][0], groups)
     name = {3: "involution3", 7: "involution7"}[kernel_size]
     return name, [(inner, first[0]), (outer, shapes["stem.4.conv.weight"][0])]
 
@@ -93,53 +140,40 @@ def _stage_width(shapes: Shapes, stage: int) -> int:
     return shapes[f"layer{stage}.0.conv1.weight"][0]
 
 
-def _solve_width(widths: Sequence[Widths]) -> float:
-    """The roundest multiplier that gives these widths, the smallest of equally round ones.
-
-    Raises:
-        LookupError: There is none.
-    """
-    nominal, actual = max(widths)
-    for denominator in WIDTH_DENOMINATORS:
-        lowest = (actual - WIDTH_DIVISOR) * denominator // nominal
-        highest = (actual + WIDTH_DIVISOR) * denominator // nominal
-        for numerator in range(max(1, lowest), highest + 1):
-            width = numerator / denominator
-            if all(scale(channels, width) == found for channels, found in widths):
-                return width
-    raise LookupError("no multiplier gives these widths")
-
-
 def _read_involutions(shapes: Shapes) -> dict[str, Any]:
     """Where the involutions are, their generator and its numbers."""
-    stages = [stage for stage in STAGES if f"layer{stage}.0.conv2.weight" not in shapes]
+    stages = _involution_stages(shapes)
     if not stages:
         return {"involution_stages": stages}
-    channels = [_stage_width(shapes, stage) for stage in stages]
     parts = _Parts(shapes, stages)
     if parts.has("conv1.query"):
-        options = _read_attention(parts, channels)
+        options = _read_attention(parts)
     else:
-        kernel_size, group_channels = _solve_window(channels, parts.outputs("conv2.conv"))
+        kernel_size, group_channels = solve_window(parts.channels, parts.outputs("conv2.conv"))
         options = {"kernel_size": kernel_size, "group_channels": group_channels}
         if parts.has("conv1.conv"):
-            options["reduction"] = _solve_reduction(channels, parts.outputs("conv1.conv"))
+            options["reduction"] = solve_reduction(parts.channels, parts.outputs("conv1.conv"))
         else:
             options["generator"] = "linear"
     return {"involution_stages": stages, **options}
 
 
-def _read_attention(parts: "_Parts", channels: Sequence[int]) -> dict[str, Any]:
+def _involution_stages(shapes: Shapes) -> list[int]:
+    return [stage for stage in STAGES if f"layer{stage}.0.conv2.weight" not in shapes]
+
+
+def _read_attention(parts: "_Parts") -> dict[str, Any]:
     options: dict[str, Any] = {"generator": "attention"}
+    channels = parts.channels
     if parts.has("conv2.position"):
         options["generator_options"] = {"relative_position": True}
-        window = _solve_window(channels, parts.outputs("conv2.position"))
+        window = solve_window(channels, parts.outputs("conv2.position"))
         options["kernel_size"], options["group_channels"] = window
     group_channels = options.get("group_channels", DEFAULTS["group_channels"])
     groups = [count_groups(width, group_channels) for width in channels]
     heads = [out // count for out, count in zip(parts.outputs("conv1.query"), groups, strict=True)]
     per_group = [width // count for width, count in zip(channels, groups, strict=True)]
-    return {**options, "reduction": _solve_reduction(per_group, heads)}
+    return {**options, "reduction": solve_reduction(per_group, heads)}
 
 
 @dataclass(frozen=True)
@@ -152,49 +186,11 @@ class _Parts:
     def has(self, layer: str) -> bool:
         return f"layer{self.stages[0]}.0.conv2.{layer}.weight" in self.shapes
 
+    @property
+    def channels(self) -> list[int]:
+        """How many channels the involutions have, by stage."""
+        return [_stage_width(self.shapes, stage) for stage in self.stages]
+
     def outputs(self, layer: str) -> list[int]:
         """How many channels the layer gives, by stage."""
         return [self.shapes[f"layer{stage}.0.conv2.{layer}.weight"][0] for stage in self.stages]
-
-
-def _solve_window(channels: Sequence[int], outputs: Sequence[int]) -> tuple[int, int | str]:
-    """K and the channels of a group, which give G*K*K outputs in each stage.
-
-    Of several solutions it is the one nearest to the paper's K = 7 and groups of 16.
-
-    Raises:
-        LookupError: There is none.
-    """
-    shared = gcd(*channels)
-    divisors = [number for number in range(1, shared + 1) if shared % number == 0]
-    candidates: list[int | str] = ["layer", *divisors]
-    solutions = []
-    for group_channels in candidates:
-        groups = [count_groups(width, group_channels) for width in channels]
-        sizes = {_odd_root(out, count) for out, count in zip(outputs, groups, strict=True)}
-        if len(sizes) == 1 and (kernel_size := sizes.pop()):
-            solutions.append((kernel_size, group_channels))
-    if not solutions:
-        raise LookupError("no window and groups give these outputs")
-    default = DEFAULTS["kernel_size"], DEFAULTS["group_channels"]
-    return min(solutions, key=lambda found: (found[0] != default[0], found[1] != default[1]))
-
-
-def _odd_root(outputs: int, groups: int) -> int:
-    """The odd K of which `outputs` are K*K in each group, 0 if there is none."""
-    root = isqrt(outputs // groups)
-    return root if root % 2 and root**2 * groups == outputs else 0
-
-
-def _solve_reduction(channels: Sequence[int], narrow: Sequence[int]) -> int:
-    """The reduction that narrows channels like this: the paper's, a power of 2, or the smallest.
-
-    Raises:
-        LookupError: There is none.
-    """
-    every = range(1, max(channels) + 1)
-    powers = [reduction for reduction in every if reduction.bit_count() == 1]
-    for reduction in (DEFAULTS["reduction"], *powers, *every):
-        if [max(1, width // reduction) for width in channels] == list(narrow):
-            return reduction
-    raise LookupError("no reduction gives these widths")

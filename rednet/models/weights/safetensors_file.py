@@ -14,14 +14,17 @@ from rednet.errors import InputError
 from rednet.files import write_atomically
 from rednet.models.weights.checkpoint import OURS, Checkpoint
 
+LENGTH_BYTES = 8
+ALIGNMENT = 8
 LONGEST_HEADER = 100_000_000
-DESCRIPTION = ("model", "preprocessing", "class_names")
+DESCRIPTION = ("model", "is_recognised", "preprocessing", "class_names")
 CARRIED = ("config", "metrics", "versions")
 
 
 def is_safetensors(head: bytes) -> bool:
     """Whether a file that begins like this is one: the length of a header, and JSON."""
-    return head[8:9] == b"{" and int.from_bytes(head[:8], "little") <= LONGEST_HEADER
+    length = int.from_bytes(head[:LENGTH_BYTES], "little")
+    return head[LENGTH_BYTES:].startswith(b"{") and length <= LONGEST_HEADER
 
 
 def read_safetensors(path: Path) -> dict[str, Any]:
@@ -54,21 +57,36 @@ def write_safetensors(checkpoint: Checkpoint, path: str | Path, *, overwrite: bo
         InputError: The file exists or cannot be written.
     """
     path = Path(path)
-    if path.resolve() == checkpoint.path.resolve():
-        raise InputError(f"output={path}: is the checkpoint itself; choose another name")
-    if path.is_dir():
-        raise InputError(f"output={path}: is a folder; give the name of a file")
-    if path.exists() and not overwrite:
-        raise InputError(f"output={path}: exists; overwrite=true replaces it")
-    weights = {  # which may not share their memory
-        name: tensor.detach().clone(memory_format=torch.contiguous_format)
-        for name, tensor in checkpoint.state_dict.items()
-    }
     try:
-        data = safetensors.torch.save(weights, _metadata(checkpoint))
+        _require_free(path, checkpoint, overwrite)
+        weights = {  # which may not share their memory
+            name: tensor.detach().clone(memory_format=torch.contiguous_format)
+            for name, tensor in checkpoint.state_dict.items()
+        }
+        data = _with_metadata(safetensors.torch.save(weights), _metadata(checkpoint))
         write_atomically(path, lambda file: file.write(data))
     except OSError as error:
         raise InputError(f"output={path}: cannot be written: {error.strerror}") from error
+
+
+def _require_free(path: Path, checkpoint: Checkpoint, overwrite: bool) -> None:
+    if path.is_dir():
+        raise InputError(f"output={path}: is a folder; give the name of a file")
+    if not path.exists():
+        return
+    if checkpoint.path.exists() and path.samefile(checkpoint.path):
+        raise InputError(f"output={path}: is the checkpoint itself; choose another name")
+    if not overwrite:
+        raise InputError(f"output={path}: exists; overwrite=true replaces it")
+
+
+def _with_metadata(data: bytes, metadata: Mapping[str, str]) -> bytes:
+    """Adds metadata to a file in the same order each time, as safetensors itself does not."""
+    start = LENGTH_BYTES + int.from_bytes(data[:LENGTH_BYTES], "little")
+    tensors = json.loads(data[LENGTH_BYTES:start])
+    header = json.dumps({"__metadata__": metadata, **tensors}, separators=(",", ":")).encode()
+    header += b" " * (-len(header) % ALIGNMENT)
+    return len(header).to_bytes(LENGTH_BYTES, "little") + header + data[start:]
 
 
 def _metadata(checkpoint: Checkpoint) -> dict[str, str]:

@@ -7,7 +7,6 @@ from collections import Counter
 import pytest
 
 from rednet.analysis.paper.ablations import ablation_table, ablations, stem_table
-from rednet.analysis.paper.accuracy import Accuracy, accuracy_tables, has_row
 from rednet.analysis.paper.comparison import Comparison
 from rednet.analysis.paper.main_table import rednet_table, resnet_table
 from rednet.analysis.paper.networks import Network, resnet
@@ -140,61 +139,6 @@ def test_softmax_costs_nothing_that_is_counted():
     assert table.lines[1][1:] == table.lines[2][1:]
     assert table.lines[3][1:] == table.lines[4][1:]
     assert float(table.lines[3][1]) > float(table.lines[1][1])
-
-
-def accuracy(**changes):
-    known = {"top1": 78.3512, "top5": 94.0, "images": 50_000, "image_size": 224}
-    return Accuracy(**{**known, "checkpoint": "a.pth", **changes})
-
-
-def rows_of(table, label):
-    return [dict(zip(table.columns, line, strict=True)) for line in table.lines if line[0] == label]
-
-
-def test_without_checkpoints_the_published_accuracies_stand_alone():
-    for table in accuracy_tables({}):
-        assert set(column(table, "here")) == {"-"}
-        assert "published accuracies alone" in table.notes[0]
-        assert {item.verdict for item in table.comparisons} <= {"not measured", "not published"}
-
-
-def test_an_accuracy_fills_the_row_of_its_network_only():
-    rednets, resnets, varied = accuracy_tables({Network(50): [accuracy()]})
-    (row,) = rows_of(rednets, "RedNet-50, 3x3 stem")
-    assert (row["images"], row["checkpoint"]) == ("50000", "a.pth")
-    assert column(rednets, "here").count("78.35") == 1
-    assert {*column(resnets, "here"), *column(varied, "here")} == {"-"}
-    verdicts = {
-        (item.quantity, item.source): item.verdict
-        for item in rednets.comparisons
-        if item.row == "RedNet-50, 3x3 stem"
-    }
-    assert verdicts == {
-        ("top-1", "paper"): "reproduced",
-        ("top-1", "model zoo"): "reproduced",
-        ("top-5", "model zoo"): "differs by -0.1300",
-    }
-
-
-def test_a_network_of_several_rows_fills_them_all():
-    _, _, varied = accuracy_tables({Network(50, "conv7"): [accuracy(top1=77.7)]})
-    assert column(varied, "here").count("77.70") == 3
-
-
-def test_several_checkpoints_of_one_network_are_several_rows():
-    found = {resnet(50): [accuracy(), accuracy(checkpoint="b.pth", images=6, image_size=64)]}
-    _, table, _ = accuracy_tables(found)
-    assert [row["checkpoint"] for row in rows_of(table, "ResNet-50")] == ["a.pth", "b.pth"]
-    assert (
-        "Evaluated on 6 images, not on all 50,000 and at 64 pixels, not at 224." in table.notes[-1]
-    )
-
-
-def test_which_networks_have_a_row():
-    assert has_row(Network(152, "involution7"))
-    assert has_row(Network(50, "conv7", kernel_size=9))
-    assert not has_row(Network(26, "conv7", kernel_size=9))
-    assert not has_row(Network(50, involution_stages=(1,)))
 
 
 def test_markdown_is_aligned_and_right_where_it_has_numbers():

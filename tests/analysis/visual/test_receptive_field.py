@@ -6,13 +6,12 @@ import timm
 import torch
 from torch import nn
 
+from rednet.analysis.visual.geometry import Extent, theoretical_extents
 from rednet.analysis.visual.receptive_field import (
-    Extent,
     ReceptiveField,
     has_stages,
     radius_rows,
     receptive_fields,
-    theoretical_extents,
 )
 from rednet.analysis.visual.receptive_field_figure import draw_receptive_fields
 from rednet.errors import InputError

@@ -52,6 +52,7 @@ def test_kernels(make_tiny, make_images, tmp_path):
     with np.load(tmp_path / "kernels-layer4.0.npz") as numbers:
         assert numbers["sums"].shape == (2, 8, 1, 1)  # all groups
         assert numbers["images"].tolist() == ["image0", "image1"]
+        assert numbers["centres"].tolist() == [8]
     with Image.open(tmp_path / "kernels-layer4.0.png") as image:
         assert image.width > image.height  # an image and two groups across, two images down
 

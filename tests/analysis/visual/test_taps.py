@@ -91,8 +91,11 @@ def test_figures(layers, make_tiny, make_images):
     assert len(draw_stages(stages).axes) == 2 * 3 * 5  # each with its scale
     (curves,) = draw_distances(stages).axes
     assert [text.get_text() for text in curves.get_legend().get_texts()] == list(stages)
-    maps = draw_blocks(taps, "mean_absolute").axes
-    assert [axes.get_title() for axes in maps] == list(taps)
+    blocks = draw_blocks(taps, "mean_absolute")
+    assert [axes.get_title() for axes in blocks.axes] == list(taps)
+    largest = [f"{own.mean_absolute.max():.2g}" for own in taps.values()]
+    assert [axes.get_xlabel() for axes in blocks.axes] == largest
+    assert "below each map: its largest absolute value" in blocks.get_supxlabel()
 
 
 def test_weights_that_are_all_zero(fixed, make_images):

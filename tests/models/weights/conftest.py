@@ -175,3 +175,13 @@ def same_weights() -> Callable[[Weights, Weights], None]:
             assert name.endswith("num_batches_tracked") or torch.equal(tensor, theirs[name]), name
 
     return check
+
+
+@pytest.fixture
+def tiny(make_tiny):
+    """Weights of a small network, arbitrary ones everywhere."""
+    weights = dict(make_tiny().state_dict())
+    for name, tensor in weights.items():
+        if "running" in name:
+            weights[name] = torch.rand(tensor.shape) + 0.5
+    return weights

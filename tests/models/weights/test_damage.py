@@ -2,6 +2,7 @@
 
 import pickle
 import random
+import zipfile
 from functools import partial
 
 import numpy as np
@@ -69,16 +70,73 @@ def test_any_byte_may_change(name, whole, tmp_path):
 def test_a_missing_file(tmp_path):
     with pytest.raises(InputError, match=r"none.pt: no such file"):
         read_checkpoint(tmp_path / "none.pt")
-    with pytest.raises(InputError, match="no such file"):
+    with pytest.raises(InputError, match=r"is a folder; give the name of a file$"):
         read_checkpoint(tmp_path)
+    with pytest.raises(InputError, match=r"cannot be read: File name too long$"):
+        read_checkpoint(tmp_path / ("a" * 300))
+    (tmp_path / "loop").symlink_to(tmp_path / "loop")
+    with pytest.raises(InputError, match=r"loop: no such file$"):
+        read_checkpoint(tmp_path / "loop")
 
 
 def test_the_message_names_the_key_of_the_configuration(tmp_path):
     with pytest.raises(InputError, match=r"^resume=none\.pt: no such file$"):
         read_checkpoint("none.pt", key="resume")
     torch.save({"epoch": 3}, tmp_path / "a.pt")
-    with pytest.raises(InputError, match=r"^file=.*a\.pt: holds no state dict$"):
+    with pytest.raises(
+        InputError, match=r"^file=.*a\.pt: holds no state dict; its keys are epoch$"
+    ):
         read_checkpoint(tmp_path / "a.pt", key="file")
+
+
+def test_the_message_names_what_it_found(tmp_path):
+    content = {"model_state_dict": {}, "epoch\n\x1b[31m": 3, 5: 0, "a" * 1000: 0, "e": 0, "f": 0}
+    torch.save(content, tmp_path / "a.pt")
+    with pytest.raises(InputError) as caught:
+        read_checkpoint(tmp_path / "a.pt")
+    _, _, found = str(caught.value).partition("holds no state dict; its keys are ")
+    assert found == f"model_state_dict, epoch\\x0a\\x1b[31m, 5, {'a' * 300}..., and 2 more"
+
+
+ODD = {
+    "sparse": torch.eye(3).to_sparse(),
+    "meta": torch.empty(3, device="meta"),
+    "repeated": torch.ones(1).expand(3, 2),
+}
+
+
+@pytest.mark.parametrize("name", ODD)
+def test_tensors_that_are_no_arrays(name, tmp_path):
+    torch.save({"weight": torch.ones(3), name: ODD[name]}, tmp_path / "a.pt")
+    with pytest.raises(InputError, match=f"no plain arrays of numbers: {name}$"):
+        read_checkpoint(tmp_path / "a.pt")
+
+
+def test_a_small_file_of_giant_tensors(make_tiny, tmp_path):
+    """Recognition counts up to the numbers of channels."""
+    weights = {
+        name: torch.ones(1).expand(2**40, *[1] * (tensor.ndim - 1))
+        for name, tensor in make_tiny().state_dict().items()
+    }
+    torch.save(weights, tmp_path / "a.pt")
+    with pytest.raises(InputError, match="no plain arrays of numbers: "):
+        read_checkpoint(tmp_path / "a.pt")
+    empty = {name: torch.empty(2**40, 0, 1, 1) for name in weights}
+    torch.save(empty, tmp_path / "a.pt")
+    assert read_checkpoint(tmp_path / "a.pt").model is None
+
+
+def test_a_compressed_file(tmp_path):
+    """A few bytes may stand for gigabytes."""
+    torch.save({"weight": torch.zeros(10_000)}, tmp_path / "a.pt")
+    with (
+        zipfile.ZipFile(tmp_path / "a.pt") as stored,
+        zipfile.ZipFile(tmp_path / "b.pt", "w", zipfile.ZIP_DEFLATED) as file,
+    ):
+        for name in stored.namelist():
+            file.writestr(name, stored.read(name))
+    with pytest.raises(InputError, match=r"b\.pt: a compressed zip file, which torch\.save never"):
+        read_checkpoint(tmp_path / "b.pt")
 
 
 TEXTS = [
@@ -116,6 +174,18 @@ def test_bytes_that_changed_on_the_disk(tmp_path):
     path.write_bytes(whole)
     assert torch.load(path, weights_only=True)["state_dict"]["weight"].any()
     with pytest.raises(InputError, match=r"ours\.pt: damaged or cut short"):
+        read_checkpoint(path)
+
+
+def test_a_file_whose_parts_overlap(tmp_path):
+    """Many names for the same bytes would take up as much memory as many files."""
+    path = tmp_path / "a.pt"
+    torch.save({"weight": torch.zeros(10_000)}, path)
+    with zipfile.ZipFile(path, "a") as file:
+        (weight,) = (info for info in file.filelist if info.filename.endswith("data/0"))
+        file.filelist += [weight, weight]
+        file.writestr("a/more", "")
+    with pytest.raises(InputError, match=r"a\.pt: damaged or cut short"):
         read_checkpoint(path)
 
 

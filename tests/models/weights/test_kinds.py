@@ -33,16 +33,6 @@ def test_a_released_network(kind, writers, released_weights, same_weights, tmp_p
     same_weights(dict(restored.state_dict()), released_weights)
 
 
-@pytest.fixture
-def tiny(make_tiny):
-    """Weights of a small network, arbitrary ones everywhere."""
-    weights = dict(make_tiny().state_dict())
-    for name, tensor in weights.items():
-        if "running" in name:
-            weights[name] = torch.rand(tensor.shape) + 0.5
-    return weights
-
-
 @pytest.mark.parametrize("protocol", [2, 3, 4])
 @pytest.mark.parametrize("style", ["table", "bare", "pairs"])
 def test_paddles_pickles(style, protocol, tiny, writers, same_weights, tmp_path):
@@ -149,6 +139,57 @@ def test_a_segmentor_gives_its_backbone(make_tiny, images, tmp_path):
     assert torch.equal(features, model.forward_features(images()))
 
 
+def test_the_twins_of_mmcvs_averaging(tiny, writers, same_weights, tmp_path):
+    """It exchanges averaged and other weights before it saves: the plain names are averaged."""
+    names = [f"backbone.{name}" for name in tiny if name[:3] != "fc."]
+    names += ["head.fc.weight", "head.fc.bias"]
+    path = writers["openmmlab"](tiny, tmp_path / "a.pth")
+    content = torch.load(path)
+    content["state_dict"] |= {f"ema_{name.replace('.', '_')}": torch.ones(1) for name in names}
+    torch.save(content, path)
+    checkpoint = read_checkpoint(path)
+    same_weights(checkpoint.state_dict, tiny)
+    assert (checkpoint.left_out, checkpoint.num_classes) == ((), 7)
+
+
+@pytest.mark.parametrize("part", ["neck.conv.weight", "data_preprocessor.mean"])
+def test_a_classifier_with_more_parts(part, tiny, writers, same_weights, tmp_path):
+    path = writers["openmmlab"](tiny, tmp_path / "a.pth")
+    content = torch.load(path)
+    content["state_dict"][part] = torch.ones(1)
+    torch.save(content, path)
+    checkpoint = read_checkpoint(path)
+    same_weights(checkpoint.state_dict, tiny)
+    assert checkpoint.left_out == (part.partition(".")[0],)
+    content["state_dict"]["head.fc.weight"] = torch.ones(7, 3)
+    torch.save(content, path)
+    assert not read_checkpoint(path).has_head
+
+
+def test_many_parts_are_not_all_named(make_tiny, tmp_path):
+    weights = {f"backbone.{k}": v for k, v in make_tiny(num_classes=0).state_dict().items()}
+    weights |= {f"part{number:03}.weight": torch.ones(1) for number in range(500)}
+    torch.save(weights, tmp_path / "a.pth")
+    with pytest.raises(InputError, match=r"\(part000, .*, part003, and 496 more left out\)"):
+        load_weights(make_tiny(), read_checkpoint(tmp_path / "a.pth"))
+
+
+def test_paddles_bfloat16(tiny, writers, tmp_path):
+    """Paddle stores it as 16-bit integers, since numpy does not have it."""
+    path = writers["paddle"](tiny, tmp_path / "a.pdparams", style="bare")
+    arrays = {
+        name: torch.from_numpy(array).bfloat16().view(torch.uint16).numpy()
+        for name, array in pickle.loads(path.read_bytes()).items()
+    }
+    path.write_bytes(pickle.dumps(arrays, 4))
+    weights = read_checkpoint(path).state_dict
+    assert torch.equal(weights["fc.weight"], tiny["fc.weight"].bfloat16())
+    arrays["fc.bias"] = np.zeros(7, np.int8)
+    path.write_bytes(pickle.dumps(arrays, 4))
+    with pytest.raises(InputError, match=r"fc\.bias holds torch\.int8, which Paddle's weights"):
+        read_checkpoint(path)
+
+
 def test_numbers_of_numpys_in_the_meta_data(tiny, writers, tmp_path):
     meta = {
         "lr": np.float64(0.1),
@@ -168,53 +209,7 @@ def test_averaged_weights_come_first(tiny, writers, tmp_path):
     assert torch.equal(read_checkpoint(path).state_dict["fc.bias"], averaged["fc.bias"])
 
 
-def test_what_timm_notes_of_its_network(tiny, writers, tmp_path):
-    import argparse
-
-    args = argparse.Namespace(model_kwargs={"stem": "small", "pretrained": True})
-    checkpoint = read_checkpoint(writers["timm"](tiny, tmp_path / "a", args=args))
-    assert checkpoint.model["options"] == {
-        "width": 0.25,
-        "layers": [1, 2, 1, 1],
-        "stem": "small",
-    }
-    weights = {"conv1.weight": torch.ones(1)}
-    of_resnet = read_checkpoint(writers["timm"](weights, tmp_path / "b", arch="resnet50"))
-    assert of_resnet.model == {"name": "resnet50", "options": {}}
-    assert of_resnet.state_dict == weights
-    unknown = read_checkpoint(writers["timm"](weights, tmp_path / "c", arch="my_own"))
-    assert unknown.model is None
-
-
-def test_a_checkpoint_of_ours(tiny, tmp_path):
-    content = {
-        "format": "rednet-1",
-        "model": {"name": "rednet26", "options": {"stem": "small", "pretrained": False}},
-        "state_dict": tiny,
-        "state_dict_ema": {name: tensor + 1 for name, tensor in tiny.items()},
-        "preprocessing": {**IMAGENET, "mean": [0.5], "std": [0.2]},
-        "class_names": list("abcdefg"),
-        "train_state": {"epoch": 3},
-    }
-    torch.save(content, tmp_path / "last.pt")
-    checkpoint = read_checkpoint(tmp_path / "last.pt")
-    assert (checkpoint.kind, checkpoint.is_recognised) == ("rednet", False)
-    assert checkpoint.model == {"name": "rednet26", "options": {"stem": "small"}}
-    assert torch.equal(checkpoint.state_dict["fc.bias"], tiny["fc.bias"] + 1)
-    assert checkpoint.preprocessing == {**IMAGENET, "mean": (0.5,), "std": (0.2,)}
-    assert checkpoint.class_names == list("abcdefg")
-    assert checkpoint.content["train_state"] == {"epoch": 3}
-
-
 def test_a_rednets_names_without_its_shapes(tiny, tmp_path):
     torch.save({name: torch.tensor(1.0) for name in tiny}, tmp_path / "numbers.pt")
     checkpoint = read_checkpoint(tmp_path / "numbers.pt")
     assert (checkpoint.model, checkpoint.num_classes) == (None, None)
-
-
-@pytest.mark.parametrize(
-    "more", [{"format": "pt", "model": "resnet50"}, {"model": {"name": "rednet26"}, "config": 3}]
-)
-def test_files_of_other_programs_do_not_name_the_network(more, tmp_path):
-    torch.save({**more, "state_dict": {"weight": torch.ones(1)}}, tmp_path / "other.pt")
-    assert read_checkpoint(tmp_path / "other.pt").model is None

@@ -113,3 +113,51 @@ def test_a_networks_name_and_options(make_tiny, saved):
         merge_options(checkpoint, "resnet50", {})
     odd = saved(make_tiny().state_dict())
     assert merge_options(odd, "rednet38", {"layers": (1, 2, 1, 1)})["width"] == 0.25
+
+
+def test_a_name_with_timms_tag(make_tiny, saved):
+    model = {"name": "rednet26.paper_in1k", "options": {"width": 0.25, "layers": [1, 2, 1, 1]}}
+    checkpoint = saved({"model": model, "state_dict": make_tiny(num_classes=1000).state_dict()})
+    assert merge_options(checkpoint, "rednet26", {}) == model["options"]
+    assert merge_options(checkpoint, "rednet26.paper_in1k", {}) == model["options"]
+    assert merge_options(checkpoint, "rednet38", {"layers": [1, 2, 1, 1]})["width"] == 0.25
+    assert restore_model(checkpoint).num_classes == 1000
+
+
+@pytest.mark.parametrize("name", ["hf-hub:foo/bar", "local-dir:/tmp", "no\nsuch"])
+def test_names_that_timm_does_not_have(name, make_tiny, saved):
+    model = {"name": name, "options": {}}
+    checkpoint = saved({"model": model, "state_dict": make_tiny().state_dict()})
+    with pytest.raises(InputError, match=r"weights\.pt: timm has no network called [^\n]*$"):
+        restore_model(checkpoint)
+
+
+def test_a_giant_network_is_not_built(make_tiny, saved):
+    model = {"name": "rednet26", "options": {"width": 5000.0, "layers": [1, 2, 1, 1]}}
+    checkpoint = saved({"model": model, "state_dict": make_tiny().state_dict()})
+    with pytest.raises(InputError, match=r"not of this network: .* misshapen"):
+        restore_model(checkpoint)
+
+
+@pytest.mark.parametrize("dtype", [torch.complex64, torch.int8, torch.bool])
+def test_numbers_that_are_no_weights(dtype, make_tiny, saved):
+    weights = make_tiny().state_dict()
+    weights["fc.bias"] = torch.ones(7, dtype=dtype)
+    with pytest.raises(InputError, match=rf"1 not of real numbers \(fc.bias {dtype}\)"):
+        load_weights(make_tiny(), saved(weights))
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float64])
+def test_numbers_of_another_precision(dtype, make_tiny, saved):
+    model = make_tiny()
+    weights = {name: tensor.to(dtype) for name, tensor in model.state_dict().items()}
+    other = restore_model(saved(weights))
+    assert other.fc.bias.dtype == torch.float32
+    assert torch.equal(other.fc.weight, model.fc.weight.to(dtype).float())
+
+
+def test_keys_are_printed_without_control_characters(make_tiny, saved):
+    weights = {**make_tiny().state_dict(), "evil\n\x1b[31mkey": torch.ones(1)}
+    with pytest.raises(InputError) as caught:
+        restore_model(saved(weights))
+    assert r"1 unexpected (evil\x0a\x1b[31mkey)" in str(caught.value)

@@ -4,7 +4,7 @@ import pytest
 import timm
 import torch
 
-from rednet.models.weights.recognition import count_classes, recognise
+from rednet.models.weights.recognition import count_classes, list_guesses, recognise
 
 SMALL = {"width": 0.25, "layers": [1, 2, 1, 1]}
 
@@ -124,3 +124,37 @@ def test_contradictions_are_not_guessed_away(spoil, shapes_of):
 @pytest.mark.parametrize("name", ["resnet50", "test_resnet", "test_efficientnet", "seresnet50"])
 def test_other_networks(name, shapes_of):
     assert recognise(shapes_of(name)) is None
+
+
+STEM = "stem involution3 rather than small"
+SOFTMAX = "attention without softmax"
+RELATIVE = {"relative_position": True}
+
+
+@pytest.mark.parametrize(
+    ("options", "guesses"),
+    [
+        ({}, [STEM]),
+        ({"involution_stages": []}, [STEM]),
+        ({"stem": "conv7", "kernel_size": 3}, []),
+        ({"stem": "conv7", "kernel_size": 3, "group_channels": 144, "width": 2.25}, ["several"]),
+        ({"generator": "attention", "generator_options": RELATIVE}, [STEM, SOFTMAX]),
+        (
+            {"generator": "attention", "kernel_size": 3},
+            [STEM, SOFTMAX, "attention's kernel_size 7 and group_channels 16"],
+        ),
+    ],
+    ids=str,
+)
+def test_what_is_taken_for_granted(options, guesses, shapes_of):
+    weights = shapes_of("rednet26", **options)
+    found = list_guesses(weights, recognise(weights)["options"])
+    assert len(found) == len(guesses)
+    assert all(guess in line for guess, line in zip(guesses, found, strict=True))
+
+
+def test_what_is_known_beside_the_tensors_is_no_guess(shapes_of):
+    weights = shapes_of("rednet26", generator="attention")
+    known = {"stem": "small", "generator_options": {"softmax": True}}
+    known |= {"kernel_size": 3, "group_channels": 16}
+    assert list_guesses(weights, {**recognise(weights)["options"], **known}) == []

@@ -118,3 +118,27 @@ def test_what_is_not_known_is_not_written(checkpoint, tmp_path):
         True,
     )
     assert again.preprocessing is None
+
+
+def test_the_same_bytes_each_time(checkpoint, tmp_path):
+    """Of whatever its file holds; safetensors alone writes metadata in a random order."""
+    paths = [tmp_path / str(number) for number in range(8)]
+    for path in paths:
+        write_safetensors(checkpoint, path)
+    assert len({path.read_bytes() for path in paths}) == 1
+
+
+def test_what_was_recognised_stays_so(make_tiny, tmp_path):
+    torch.save(make_tiny().state_dict(), tmp_path / "weights.pt")
+    for source, target in (("weights.pt", "once"), ("once", "twice")):
+        write_safetensors(read_checkpoint(tmp_path / source), tmp_path / target)
+        assert read_checkpoint(tmp_path / target).is_recognised
+
+
+def test_names_that_cannot_be_written(checkpoint, tmp_path):
+    with pytest.raises(InputError, match=r"cannot be written: File name too long$"):
+        write_safetensors(checkpoint, tmp_path / ("a" * 300))
+    loop = tmp_path / "loop"
+    loop.symlink_to(loop)
+    with pytest.raises(InputError, match=r"file: cannot be written: "):
+        write_safetensors(checkpoint, loop / "file")
