@@ -28,7 +28,7 @@ def _convert_weights(config: ConvertWeightsConfig, typed: frozenset[str]) -> Non
     if config.output is None:
         raise InputError("output=FILE.safetensors is needed: what to write")
     if not config.output.endswith(SUFFIX):
-        raise InputError(f"output={config.output}: must end in {SUFFIX}, which others go by")
+        raise InputError(f"output={config.output}: must end in {SUFFIX}, by which others know it")
     from rednet.models.weights import (
         list_guesses,
         read_checkpoint,

@@ -95,7 +95,8 @@ def _find_checkpoints(config: PaperTablesConfig, typed: frozenset[str]) -> list[
         raise InputError(f"data={config.data.name}: the tables have accuracies on ImageNet only")
     folder = Path(config.checkpoints)
     if not folder.is_dir():
-        raise InputError(f"checkpoints={folder}: no such folder")
+        what = "is a file; give its folder" if folder.exists() else "no such folder"
+        raise InputError(f"checkpoints={folder}: {what}")
     paths = [path for path in folder.iterdir() if path.is_file() and path.name[0] != "."]
     if not paths:
         raise InputError(f"checkpoints={folder}: holds no file")

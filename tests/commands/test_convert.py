@@ -114,7 +114,7 @@ def test_mistakes(original, error, work_folder):
         "checkpoint=original.pth: not of this network: "
     )
     assert error(source, "output=a.pth") == (
-        "output=a.pth: must end in .safetensors, which others go by"
+        "output=a.pth: must end in .safetensors, by which others know it"
     )
     shutil.copy("original.pth", "same.safetensors")
     assert error("checkpoint=same.safetensors", "output=same.safetensors", "overwrite=true") == (

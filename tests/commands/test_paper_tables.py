@@ -214,6 +214,7 @@ def test_an_experiment_of_an_ablation_trains(train, imagenet):
             "data.root, trainer.device: without checkpoints=FOLDER nothing is evaluated",
         ),
         (["checkpoints=none"], "checkpoints=none: no such folder"),
+        ([f"checkpoints={__file__}"], f"checkpoints={__file__}: is a file; give its folder"),
         (["checkpoints=empty"], "checkpoints=empty: holds no file"),
         (
             ["checkpoints=empty", "data=fashion_mnist"],

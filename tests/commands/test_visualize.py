@@ -172,7 +172,7 @@ def test_a_layer_that_is_not_there(draw):
 def test_images_that_are_not_there_or_none(draw, pictures):
     assert draw("images=nowhere").error == "images=nowhere: no such file or folder"
     (pictures / "cat" / "0.png").write_bytes(b"no picture")
-    assert draw().error.startswith(f"images: {pictures}/cat/0.png: ")
+    assert draw().error.startswith(f"images: 1 image(s) cannot be read: {pictures}/cat/0.png (")
     assert not Path("figures").exists()
 
 

@@ -11,6 +11,7 @@ from torch import Tensor
 from rednet.data import Preprocessing, UnreadableImage, eval_transform, read_image
 from rednet.data.image_files import IMAGE_SUFFIXES, list_images
 from rednet.errors import InputError
+from rednet.evaluation import describe_unreadable
 
 BATCH = 8
 """Images that go through a network at a time: their kernels are large."""
@@ -75,8 +76,7 @@ def load_images(
     Raises:
         InputError: One cannot be read.
     """
-    transform = eval_transform(preprocessing)
-    inputs = torch.stack([_load(path, transform) for path in paths])
+    inputs = torch.stack(_load(paths, eval_transform(preprocessing)))
     mean, std = (
         torch.tensor(values).view(-1, 1, 1) for values in (preprocessing.mean, preprocessing.std)
     )
@@ -84,8 +84,13 @@ def load_images(
     return Images(tuple(path.stem for path in paths), inputs.to(device), shown)
 
 
-def _load(path: Path, transform: Callable[..., Tensor]) -> Tensor:
-    try:
-        return transform(read_image(path))
-    except UnreadableImage as error:
-        raise InputError(f"images: {error}") from error
+def _load(paths: Sequence[Path], transform: Callable[..., Tensor]) -> list[Tensor]:
+    loaded, unreadable = [], []
+    for path in paths:
+        try:
+            loaded.append(transform(read_image(path)))
+        except UnreadableImage as error:
+            unreadable.append((error.name, error.reason))
+    if unreadable:
+        raise InputError(f"images: {describe_unreadable(unreadable)}")
+    return loaded

@@ -47,9 +47,10 @@ def test_what_is_shown_is_what_the_network_gets(preprocessing, folder):
     np.testing.assert_allclose(images.shown[1], 10 / 255, atol=1e-5)
 
 
-def test_an_unreadable_one_is_named(folder):
-    (folder / "a.png").write_bytes(b"no picture")
-    with pytest.raises(InputError, match=r"images: .*/a\.png: "):
+def test_unreadable_ones_are_named(folder):
+    for name in ("a.png", "z.png"):
+        (folder / name).write_bytes(b"no picture")
+    with pytest.raises(InputError, match=r"images: 2 image.* /\S*/a\.png \(.*/z\.png \("):
         load_images(find_images([str(folder)]), COLOUR, CPU)
 
 
