@@ -17,6 +17,7 @@ from rednet.analysis.paper.published import (
 from rednet.analysis.visual.labels import Label, place_labels
 from rednet.analysis.visual.style import (
     BLUE,
+    GRAY,
     GREEN,
     PAGE_WIDTH,
     PURPLE,
@@ -30,7 +31,10 @@ AXES = {"flops": "complexity, G FLOPs (published)", "parameters": "parameters, M
 """What accuracy can be drawn against."""
 
 REDNET, RELEASED = "RedNet", "RedNet, released weights"
-NOTE = "published figures, ImageNet 224 x 224; accuracies of all but RedNet read off plots"
+NOTE = (
+    "published figures, ImageNet 224 x 224; "
+    "accuracies of all but RedNet and AA-ResNet read off plots"
+)
 LABEL_SIZE = 6
 
 _LOOKS: dict[str, dict[str, Any]] = {
@@ -44,6 +48,7 @@ _LOOKS: dict[str, dict[str, Any]] = {
     "Axial attention, conv stem": {"color": BLUE, "marker": "P", "linestyle": "--"},
     "SAN, patchwise": {"color": SKY, "marker": "v"},
     "SAN, pairwise": {"color": SKY, "marker": "v", "linestyle": "--"},
+    "AA-ResNet": {"color": GRAY, "marker": "X"},
 }
 
 
