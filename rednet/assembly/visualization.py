@@ -69,7 +69,7 @@ def build_subject(config: VisualizationConfig, typed: Collection[str], runtime: 
     images = load_images(paths[: config.max_images], preprocessing, runtime.device)
     if runtime.is_primary:
         cut = f", the first of {len(paths)} (max_images)" if len(paths) > len(images) else ""
-        print(f"{checkpoint.label} and {len(images)} images{cut}", flush=True)
+        print(f"{checkpoint.label}; images: {len(images)}{cut}", flush=True)
     data = replace(config.data, **asdict(preprocessing))
     return Subject(model, images, replace(config, data=data))
 

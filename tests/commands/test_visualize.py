@@ -75,7 +75,7 @@ def test_any_schedule(visualize):
 def test_with_a_network_everything(draw, pictures):
     done = draw()
     assert drawn(done) == PLAIN | OF_NETWORK
-    assert done.out.splitlines()[0] == "checkpoint=weights.pt and 4 images"
+    assert done.out.splitlines()[0] == "checkpoint=weights.pt; images: 4"
     for layer in ("layer1.0", "layer2.0", "layer3.0", "layer4.0"):
         assert Path(f"figures/kernels-{layer}.svg").is_file()
     text = Path("figures/visualization.yaml").read_text()
@@ -89,7 +89,7 @@ def test_the_kernels_of_a_layer(draw, pictures):
     files = f"images=[{pictures}/cat/1.png,{pictures}]"
     done = draw("figures=[kernels]", files, *more, "max_images=4")
     assert drawn(done) == {"kernels"}
-    assert done.out.startswith("checkpoint=weights.pt and 4 images, the first of 5 (max_images)\n")
+    assert done.out.startswith("checkpoint=weights.pt; images: 4, the first of 5 (max_images)\n")
     with np.load("figures/kernels-stem.npz") as numbers:
         assert numbers["images"].tolist() == ["1", "0", "1"]
         assert numbers["sums"].shape == (3, 1, 16, 16)
