@@ -1,13 +1,12 @@
 """Results as files: JSON, CSV and pictures."""
 
-import csv
-import io
 import json
 import math
 from collections.abc import Sequence
 from pathlib import Path
 
 from rednet.analysis.figures import draw_confusion
+from rednet.analysis.records import to_csv
 from rednet.evaluation import Evaluation
 from rednet.files import write_text_atomically
 
@@ -36,11 +35,7 @@ def write_evaluation(
     }
     write_text_atomically(folder / "evaluation.json", json.dumps(scores, indent=2) + "\n")
     rows = result.per_class(class_names)
-    table = io.StringIO(newline="")
-    writer = csv.DictWriter(table, fieldnames=list(rows[0]))
-    writer.writeheader()
-    writer.writerows(rows)
-    write_text_atomically(folder / "per_class.csv", table.getvalue())
+    write_text_atomically(folder / "per_class.csv", to_csv(rows, line_end="\r\n"))
     summary = f"top-1 {result.top1:.2f} %, top-5 {result.top5:.2f} %, loss {result.loss:.4f}"
     title = f"{model}: {summary}, {result.samples} images"
     draw_confusion(result.confusion, class_names, folder / "confusion.png", title)

@@ -12,7 +12,7 @@ from rednet.config import Data, Model, Trainer
 from rednet.data import ImageSource, Preprocessing
 from rednet.errors import InputError
 from rednet.evaluation import Evaluation, evaluate
-from rednet.models.weights import OURS, Checkpoint, load_weights, merge_options
+from rednet.models.weights import OURS, Checkpoint, load_weights, name_network, require_network
 from rednet.runtime import Runtime
 from rednet.training.metrics import Progress
 
@@ -60,7 +60,8 @@ def build_candidate(
     Raises:
         InputError: Network, weights and data do not fit each other.
     """
-    network = _network(model, checkpoint)
+    named = checkpoint if model is None else name_network(checkpoint, model.name, model.options)
+    network = Model(**require_network(named))
     data, seed = _split_as_trained(data, seed, checkpoint, typed)
     source = build_splits(data, seed, train=False).val
     assert source is not None
@@ -91,17 +92,6 @@ def run_evaluation(
     result = evaluate(model, loader, classes, runtime, progress)
     progress.close()
     return result
-
-
-def _network(model: Model | None, checkpoint: Checkpoint) -> Model:
-    """The network to evaluate: the user's word, else the checkpoint's."""
-    if model is not None:
-        return Model(name=model.name, options=merge_options(checkpoint, model.name, model.options))
-    if checkpoint.model is None:
-        raise InputError(
-            f"{checkpoint.label} does not tell which network it is of: name it, e.g. model=rednet50"
-        )
-    return Model(**checkpoint.model)
 
 
 def _split_as_trained(
@@ -135,7 +125,7 @@ def _require_classes(checkpoint: Checkpoint, class_names: Sequence[str]) -> None
     known = checkpoint.class_names
     if known is None or known == list(class_names):
         return
-    what = f"checkpoint={checkpoint.path} knows {len(known)} classes"
+    what = f"{checkpoint.label} knows {len(known)} classes"
     if len(known) != len(class_names):
         raise InputError(f"{what}, the data {len(class_names)}: evaluate it on data with its own")
     pairs = enumerate(zip(known, class_names, strict=True))

@@ -5,7 +5,6 @@ from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 
-import timm
 from torch import nn
 
 from rednet.analysis.visual.images import Images, find_images, load_images
@@ -21,10 +20,10 @@ from rednet.analysis.visual.report import (
 from rednet.assembly.data import build_preprocessing
 from rednet.assembly.model import place_model, try_out
 from rednet.assembly.training import build_schedule
-from rednet.config import FigureName, Model, VisualizationConfig
+from rednet.config import FigureName, VisualizationConfig
 from rednet.data import Preprocessing
 from rednet.errors import InputError
-from rednet.models.weights import Checkpoint, merge_options, read_checkpoint, restore_model
+from rednet.models.weights import Checkpoint, name_network, read_checkpoint, restore_model
 from rednet.runtime import Runtime
 
 Writers = dict[FigureName, Callable[[Path], list[Path]]]
@@ -82,7 +81,7 @@ def _restore(
 ) -> nn.Module:
     """The checkpoint's network, tried on an empty picture where it classifies."""
     if config.model is not None:
-        checkpoint = _name_network(checkpoint, config.model)
+        checkpoint = name_network(checkpoint, config.model.name, config.model.options)
     channels = checkpoint.in_chans or preprocessing.in_chans
     if channels != preprocessing.in_chans:
         raise InputError(
@@ -95,16 +94,6 @@ def _restore(
         classes = getattr(model, "num_classes", 0)
         try_out(model, checkpoint.model["name"], classes, preprocessing, runtime)
     return model
-
-
-def _name_network(checkpoint: Checkpoint, model: Model) -> Checkpoint:
-    """The checkpoint, its network told by the user; its classes are as many as its classifier's."""
-    options = merge_options(checkpoint, model.name, model.options)
-    known = timm.get_pretrained_cfg(model.name)
-    bias = checkpoint.state_dict.get(f"{known.classifier}.bias") if known else None
-    classes = checkpoint.num_classes if bias is None else len(bias)
-    named = {"name": model.name, "options": options}
-    return replace(checkpoint, model=named, num_classes=classes)
 
 
 def network_writers(subject: Subject, figures: Collection[FigureName]) -> Writers:

@@ -1,17 +1,12 @@
 """The command that turns weights of any kind into a safetensors file under our names."""
 
 from collections.abc import Sequence
-from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from rednet import cli
-from rednet.config import ConvertWeightsConfig, Model
+from rednet.config import ConvertWeightsConfig
 from rednet.errors import InputError
-
-if TYPE_CHECKING:
-    from rednet.models.weights import Checkpoint
 
 SUFFIX = ".safetensors"
 HASH_DIGITS = 8
@@ -31,13 +26,16 @@ def _convert_weights(config: ConvertWeightsConfig, typed: frozenset[str]) -> Non
         raise InputError(f"output={config.output}: must end in {SUFFIX}, by which others know it")
     from rednet.models.weights import (
         list_guesses,
+        name_network,
         read_checkpoint,
         restore_model,
         write_safetensors,
     )
     from rednet.models.weights.wording import list_some
 
-    checkpoint = _name_network(read_checkpoint(config.checkpoint), config.model)
+    checkpoint = read_checkpoint(config.checkpoint)
+    if config.model is not None:
+        checkpoint = name_network(checkpoint, config.model.name, config.model.options)
     parameters = sum(parameter.numel() for parameter in restore_model(checkpoint).parameters())
     write_safetensors(checkpoint, config.output, overwrite=config.overwrite)
     origin = " (recognised from its tensors)" if checkpoint.is_recognised else ""
@@ -51,13 +49,3 @@ def _convert_weights(config: ConvertWeightsConfig, typed: frozenset[str]) -> Non
     content = Path(config.output).read_bytes()
     digest = sha256(content).hexdigest()[:HASH_DIGITS]
     print(f"wrote {config.output}: {len(content):,} bytes, sha256 {digest}...")
-
-
-def _name_network(checkpoint: "Checkpoint", model: Model | None) -> "Checkpoint":
-    """The checkpoint with the network that the user names, where it is not known or not wholly."""
-    if model is None:
-        return checkpoint
-    from rednet.models.weights import merge_options
-
-    options = merge_options(checkpoint, model.name, model.options)
-    return replace(checkpoint, model={"name": model.name, "options": options}, is_recognised=False)

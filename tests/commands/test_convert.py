@@ -7,6 +7,7 @@ import pytest
 import safetensors.torch
 import timm
 import torch
+from foreign_names import openmmlab_names
 
 from rednet import commands
 from rednet.models.weights import read_checkpoint
@@ -43,10 +44,7 @@ def error(convert):
 def original(work_folder):
     """Weights as the original has them, in the working folder."""
     model = timm.create_model("rednet26", num_classes=5, **TINY)
-    weights = {
-        f"{'head.' if key.startswith('fc.') else 'backbone.'}{key}": tensor
-        for key, tensor in model.state_dict().items()
-    }
+    weights = openmmlab_names(model.state_dict())
     torch.save({"meta": {"epoch": 130}, "state_dict": weights}, "original.pth")
     return model
 

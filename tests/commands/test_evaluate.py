@@ -8,6 +8,7 @@ import pytest
 import timm
 import torch
 import yaml
+from foreign_names import openmmlab_names
 from PIL import Image
 from safetensors.torch import save_file
 
@@ -101,10 +102,7 @@ def test_a_bare_state_dict_needs_the_networks_name(save, name, evaluate, trained
 def test_the_original_names_of_a_rednet(evaluate, train):
     small = ["data.image_size=12", "data.train_samples=8", "data.batch_size=4"]
     train("experiment=smoke", *small, "data.val_samples=10", "output_dir=run")
-    renamed = {
-        f"{'head.' if key.startswith('fc.') else 'backbone.'}{key}": tensor
-        for key, tensor in weights("run").items()
-    }
+    renamed = openmmlab_names(weights("run"))
     torch.save({"meta": {"epoch": 1}, "state_dict": renamed}, "original.pth")
     options = ["stem=small", "width=0.25", "layers=[1,1,1,1]"]
     network = ["model=rednet26", *(f"model.options.{option}" for option in options)]

@@ -6,12 +6,12 @@ import pickle
 from dataclasses import fields, replace
 from pathlib import Path
 
-import numpy as np
 import pytest
 import timm
 import torch
 import torch.nn.functional as F
 import yaml
+from foreign_names import openmmlab_names, paddle_arrays
 from safetensors.torch import save_file
 
 from rednet.config import EvaluationConfig, validate
@@ -32,23 +32,13 @@ def model():
 
 
 def save_original(weights, path):
-    prefixed = {
-        f"{'head.' if key.startswith('fc.') else 'backbone.'}{key}": tensor
-        for key, tensor in weights.items()
-    }
     meta = {"mmcls_version": "0.9.0", "epoch": 130, "CLASSES": ["tench", "goldfish"]}
-    torch.save({"meta": meta, "state_dict": prefixed, "optimizer": {"state": {}}}, path)
+    content = {"meta": meta, "state_dict": openmmlab_names(weights), "optimizer": {"state": {}}}
+    torch.save(content, path)
 
 
 def save_paddle(weights, path):
-    names = {"running_mean": "_mean", "running_var": "_variance"}
-    arrays = {}
-    for key, tensor in weights.items():
-        layer, _, name = key.rpartition(".")
-        if name != "num_batches_tracked":
-            tensor = tensor.T if key == "fc.weight" else tensor
-            arrays[f"{layer}.{names.get(name, name)}"] = np.ascontiguousarray(tensor)
-    path.write_bytes(pickle.dumps(arrays, protocol=2))
+    path.write_bytes(pickle.dumps(paddle_arrays(weights), protocol=2))
 
 
 def save_timm(weights, path):

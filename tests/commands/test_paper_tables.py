@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import timm
 import torch
+from foreign_names import openmmlab_names
 
 from rednet import commands
 from rednet.cli import INTERRUPTED
@@ -46,11 +47,7 @@ def test_it_prints_what_it_writes(paper_tables, work_folder):
 
 def openmmlab(weights):
     """A checkpoint of weights as OpenMMLab's classifiers have them."""
-    renamed = {
-        f"{'head.' if key.startswith('fc.') else 'backbone.'}{key}": tensor
-        for key, tensor in weights.items()
-    }
-    return {"meta": {}, "state_dict": renamed}
+    return {"meta": {}, "state_dict": openmmlab_names(weights)}
 
 
 @pytest.fixture

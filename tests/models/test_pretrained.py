@@ -5,6 +5,7 @@ import pickle
 import pytest
 import timm
 import torch
+from foreign_names import openmmlab_names, paddle_arrays
 from safetensors.torch import save_file
 from timm.data import resolve_model_data_config
 
@@ -18,10 +19,7 @@ def original_file(make_tiny, tmp_path):
 
     def write(num_classes=1000, **options):
         model = make_tiny(num_classes=num_classes, **options).eval()
-        prefixed = {
-            f"{'head.' if key.startswith('fc.') else 'backbone.'}{key}": tensor
-            for key, tensor in model.state_dict().items()
-        }
+        prefixed = openmmlab_names(model.state_dict())
         path = tmp_path / "rednet26-4948f75f.pth"
         meta = {"mmcls_version": "0.9.0", "epoch": 130, "CLASSES": ["tench", "goldfish"]}
         torch.save({"meta": meta, "state_dict": prefixed, "optimizer": {"state": {}}}, path)
@@ -58,15 +56,7 @@ def write_safetensors(weights, path):
 
 
 def write_paddle(weights, path):
-    names = {"running_mean": "_mean", "running_var": "_variance"}
-    arrays = {}
-    for key, tensor in weights.items():
-        layer, _, name = key.rpartition(".")
-        if name != "num_batches_tracked":
-            arrays[f"{layer}.{names.get(name, name)}"] = (
-                tensor.T if tensor.ndim == 2 else tensor
-            ).numpy()
-    path.write_bytes(pickle.dumps(arrays, 2))
+    path.write_bytes(pickle.dumps(paddle_arrays(weights), 2))
 
 
 def write_ours(weights, path):

@@ -1,10 +1,10 @@
 """Results as text: a table to read, CSV to compare, JSON with everything."""
 
-import csv
-import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
+
+from rednet.analysis.records import to_csv, to_json
 
 Record = dict[str, Any]
 
@@ -81,17 +81,13 @@ def _cell(value: Any) -> str:
 
 def write_csv(records: Sequence[Record], path: Path) -> None:
     """Flat records, numbers rounded to what they are worth."""
-    with path.open("w", newline="") as file:
-        writer = csv.DictWriter(file, list(records[0]), lineterminator="\n")
-        writer.writeheader()
-        writer.writerows({key: _rounded(value) for key, value in row.items()} for row in records)
+    path.write_text(to_csv([_rounded(record) for record in records]))
 
 
 def write_json(content: Record, rows: Sequence[Record], path: Path) -> None:
     """`content` and, under "rows", one line for every row."""
-    head = json.dumps({"format": FORMAT, **content}, indent=1).removesuffix("\n}")
-    lines = ",\n  ".join(json.dumps(_rounded(row)) for row in rows)
-    path.write_text(f'{head},\n "rows": [\n  {lines}\n ]\n}}\n')
+    records = [_rounded(row) for row in rows]
+    path.write_text(to_json({"format": FORMAT, **content}, "rows", records))
 
 
 def _rounded(value: Any) -> Any:

@@ -1,8 +1,5 @@
 """The paper's tables as files: Markdown to read, CSV and JSON with a line for every figure."""
 
-import csv
-import io
-import json
 import re
 from collections.abc import Mapping, Sequence
 from datetime import datetime
@@ -24,6 +21,7 @@ from rednet.analysis.paper.operators import operator_table
 from rednet.analysis.paper.parts import parts_table
 from rednet.analysis.paper.tables import Table
 from rednet.analysis.paper.variants import generator_table, hybrid_table
+from rednet.analysis.records import to_csv, to_json
 from rednet.files import write_text_atomically
 
 FORMAT = 1
@@ -108,7 +106,9 @@ def write_tables(tables: Sequence[Table], folder: Path) -> str:
     origin = describe_origin()
     text = to_markdown(tables, origin)
     records = [_record(table, item) for table in tables for item in table.comparisons]
-    contents = {"md": text, "csv": _to_csv(records, origin), "json": _to_json(records, origin)}
+    table = to_csv([{**record, **origin} for record in records])
+    figures = to_json({"format": FORMAT, **origin}, "figures", list(map(_for_json, records)))
+    contents = {"md": text, "csv": table, "json": figures}
     for ending, content in contents.items():
         write_text_atomically(folder / f"tables.{ending}", content)
     return text
@@ -129,21 +129,6 @@ def _record(table: Table, item: Comparison) -> dict[str, Any]:
         "network": item.network,
         **record_evaluation(item.accuracy),
     }
-
-
-def _to_csv(records: Sequence[Mapping[str, Any]], origin: Mapping[str, str]) -> str:
-    file = io.StringIO()
-    writer = csv.DictWriter(file, [*records[0], *origin], lineterminator="\n")
-    writer.writeheader()
-    writer.writerows({**record, **origin} for record in records)
-    return file.getvalue()
-
-
-def _to_json(records: Sequence[Mapping[str, Any]], origin: Mapping[str, str]) -> str:
-    """Everything, a line for each figure."""
-    head = json.dumps({"format": FORMAT, **origin}, indent=1).removesuffix("\n}")
-    lines = ",\n  ".join(json.dumps(_for_json(record)) for record in records)
-    return f'{head},\n "figures": [\n  {lines}\n ]\n}}\n'
 
 
 def _for_json(record: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,6 +1,5 @@
 """The look of the pictures for a paper, and how they and their numbers become files."""
 
-import csv
 import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -8,6 +7,8 @@ from typing import Any
 
 from matplotlib import rc_context
 from matplotlib.figure import Figure
+
+from rednet.analysis.records import to_csv
 
 COLUMN_WIDTH, PAGE_WIDTH = 3.35, 6.9
 """Inches, of a column and of the text of a two-column page."""
@@ -67,11 +68,7 @@ def save_figure(figure: Figure, folder: Path, name: str) -> list[Path]:
 
 def write_rows(rows: Sequence[Mapping[str, Any]], path: Path) -> Path:
     """Writes the numbers behind a figure as CSV, floats with six digits; returns the path."""
-    with path.open("w", newline="") as file:
-        writer = csv.DictWriter(file, fieldnames=list(rows[0]), lineterminator="\n")
-        writer.writeheader()
-        for row in rows:
-            writer.writerow({key: _short(value) for key, value in row.items()})
+    path.write_text(to_csv([{key: _short(value) for key, value in row.items()} for row in rows]))
     return path
 
 

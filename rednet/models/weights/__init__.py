@@ -2,7 +2,13 @@
 
 from rednet.models.weights.checkpoint import OURS, Checkpoint
 from rednet.models.weights.description import imagenet_preprocessing
-from rednet.models.weights.loading import load_weights, merge_options, restore_model
+from rednet.models.weights.loading import (
+    load_weights,
+    merge_options,
+    name_network,
+    require_network,
+    restore_model,
+)
 from rednet.models.weights.reading import read_checkpoint
 from rednet.models.weights.recognition import list_guesses
 from rednet.models.weights.safetensors_file import write_safetensors
@@ -14,7 +20,9 @@ __all__ = [
     "list_guesses",
     "load_weights",
     "merge_options",
+    "name_network",
     "read_checkpoint",
+    "require_network",
     "restore_model",
     "write_safetensors",
 ]

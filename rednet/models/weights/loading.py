@@ -1,6 +1,7 @@
 """Weights from a checkpoint into a network, and everything that can be wrong with that."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import timm
@@ -145,20 +146,32 @@ def merge_options(checkpoint: Checkpoint, name: str, options: Mapping[str, Any])
     return {**its, **options, "layers": layers}
 
 
+def name_network(checkpoint: Checkpoint, name: str, options: Mapping[str, Any]) -> Checkpoint:
+    """The checkpoint with the network that the user names; see `merge_options`."""
+    network = {"name": name, "options": merge_options(checkpoint, name, options)}
+    return replace(checkpoint, model=network, is_recognised=False)
+
+
+def require_network(checkpoint: Checkpoint) -> dict[str, Any]:
+    """Name and options of a checkpoint's network; InputError where it does not tell them."""
+    if checkpoint.model is None:
+        raise InputError(
+            f"{checkpoint.label} does not tell which network it is of: name it, e.g. model=rednet50"
+        )
+    return checkpoint.model
+
+
 def restore_model(checkpoint: Checkpoint) -> nn.Module:
     """The network of a checkpoint, with its weights and in training mode.
 
     Raises:
         InputError: It does not tell its network, or its weights do not fit that.
     """
-    if checkpoint.model is None:
-        raise InputError(
-            f"{checkpoint.label} does not tell which network it is of: name it, e.g. model=rednet50"
-        )
+    network = require_network(checkpoint)
     with torch.device("meta"):  # whatever a file asks for, it takes no memory yet
-        planned = _build(checkpoint, checkpoint.model)
+        planned = _build(checkpoint, network)
     require_fit(checkpoint.state_dict, planned.state_dict(), checkpoint)
-    model = _build(checkpoint, checkpoint.model)
+    model = _build(checkpoint, network)
     model.load_state_dict(checkpoint.state_dict)
     return model
 

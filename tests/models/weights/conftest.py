@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from foreign_names import openmmlab_names, paddle_arrays
 from torch import Tensor
 
 Weights = dict[str, Tensor]
@@ -28,31 +29,10 @@ MMCV_META = {
 }
 
 
-def original_names(weights: Weights) -> Weights:
-    return {
-        f"{'head.' if name.startswith('fc.') else 'backbone.'}{name}": tensor
-        for name, tensor in weights.items()
-    }
-
-
 def write_original(weights: Weights, path: Path, **more) -> Path:
-    content = {"meta": MMCV_META, "state_dict": original_names(weights), **more}
+    content = {"meta": MMCV_META, "state_dict": openmmlab_names(weights), **more}
     torch.save(content, path)
     return path
-
-
-def paddle_arrays(weights: Weights) -> dict:
-    """Paddle's names, its transposed linear weights, its batch normalisations without counters."""
-    theirs = {"running_mean": "_mean", "running_var": "_variance"}
-    arrays = {}
-    for name, tensor in weights.items():
-        layer, _, parameter = name.rpartition(".")
-        if parameter != "num_batches_tracked":
-            array = tensor.numpy()
-            arrays[f"{layer}.{theirs.get(parameter, parameter)}"] = (
-                array.T.copy() if array.ndim == 2 else array
-            )
-    return arrays
 
 
 def write_paddle(weights: Weights, path: Path, protocol: int = 4, style: str = "table") -> Path:
