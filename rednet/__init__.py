@@ -47,7 +47,7 @@ def __getattr__(name: str) -> Any:
 
 
 def _register_models(timm: Any) -> None:
-    import_module("rednet.models")
+    import_module("rednet.registry")
 
 
 register_post_import_hook(_register_models, "timm")

@@ -1,8 +1,12 @@
 """Measures ceilings, operator and networks: python scripts/benchmark.py [operator|network|...]."""
 
 import sys
+from pathlib import Path
 
-from rednet.analysis.benchmark.cli import main
+# The laboratory is not installed: it is found beside this folder.
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from benchmarks.cli import main
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -1,8 +1,12 @@
 """Reports what the CUDA kernels' machine code consists of: python scripts/kernel_report.py."""
 
 import sys
+from pathlib import Path
 
-from rednet.analysis.kernels.cli import main
+# The laboratory is not installed: it is found beside this folder.
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from benchmarks.kernels.cli import main
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -5,3 +5,29 @@ import os
 # Before torch is imported: the networks here are too small for a second thread, which only gets in
 # the way of tests that run beside. Programs that a test starts inherit it.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+from collections.abc import Callable  # noqa: E402
+
+import pytest  # noqa: E402
+import timm  # noqa: E402
+import torch  # noqa: E402
+from torch import nn  # noqa: E402
+
+from rednet import RedNet  # noqa: E402
+
+TINY = {"width": 0.25, "layers": (1, 2, 1, 1), "num_classes": 7}
+
+
+@pytest.fixture
+def make_tiny() -> Callable[..., RedNet]:
+    """Returns a function that makes the same small network every time, no block a bare shortcut."""
+
+    def make(**options):
+        torch.manual_seed(0)
+        model = timm.create_model("rednet26", **{**TINY, **options})
+        for name, module in model.named_modules():
+            if name.endswith("bn3") and getattr(module, "weight", None) is not None:
+                nn.init.uniform_(module.weight, 0.5, 1.5)
+        return model
+
+    return make

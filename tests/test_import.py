@@ -20,7 +20,7 @@ def python(code: str) -> str:
 
 
 def test_importing_is_light():
-    heavy = ["torch", "timm", "torchvision", "hydra", "matplotlib", "rednet.models", "rednet.ops"]
+    heavy = ["torch", "timm", "torchvision", "hydra", "matplotlib", "rednet.registry", "rednet.ops"]
     loaded = python(f"import sys, rednet; print([m for m in {heavy} if m in sys.modules])")
     assert loaded.strip() == "[]"
 

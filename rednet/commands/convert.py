@@ -24,14 +24,14 @@ def _convert_weights(config: ConvertWeightsConfig, typed: frozenset[str]) -> Non
         raise InputError("output=FILE.safetensors is needed: what to write")
     if not config.output.endswith(SUFFIX):
         raise InputError(f"output={config.output}: must end in {SUFFIX}, by which others know it")
-    from rednet.models.weights import (
+    from rednet.weights import (
         list_guesses,
         name_network,
         read_checkpoint,
         restore_model,
         write_safetensors,
     )
-    from rednet.models.weights.wording import list_some
+    from rednet.weights.wording import list_some
 
     checkpoint = read_checkpoint(config.checkpoint)
     if config.model is not None:

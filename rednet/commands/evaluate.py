@@ -33,11 +33,11 @@ def evaluate(argv: Sequence[str] | None = None) -> int:
 def _evaluate(config: EvaluationConfig, typed: frozenset[str]) -> None:
     if config.checkpoint is None:
         raise InputError("checkpoint=FILE is needed: the weights to evaluate")
-    from rednet.analysis.reports import write_evaluation
-    from rednet.assembly.evaluation import build_candidate, run_evaluation
-    from rednet.assembly.folders import run_folder
-    from rednet.assembly.runtime import build_runtime
-    from rednet.models.weights import read_checkpoint
+    from rednet.build.evaluation import build_candidate, run_evaluation
+    from rednet.build.folders import run_folder
+    from rednet.build.runtime import build_runtime
+    from rednet.reports import write_evaluation
+    from rednet.weights import read_checkpoint
 
     checkpoint = read_checkpoint(config.checkpoint)
     candidate = build_candidate(checkpoint, config.model, config.data, config.seed, typed)

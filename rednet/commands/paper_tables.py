@@ -12,12 +12,12 @@ from rednet.config import Model, PaperTablesConfig, Trainer
 from rednet.errors import InputError
 
 if TYPE_CHECKING:
-    from rednet.analysis.paper.accuracy import Accuracies
-    from rednet.analysis.paper.evaluated import Accuracy
-    from rednet.analysis.paper.networks import Network
     from rednet.evaluation import Evaluation
-    from rednet.models.weights import Checkpoint
+    from rednet.paper.accuracy import Accuracies
+    from rednet.paper.evaluated import Accuracy
+    from rednet.paper.networks import Network
     from rednet.runtime import Runtime
+    from rednet.weights import Checkpoint
 
 FILES = "tables.md, tables.csv and tables.json"
 
@@ -30,9 +30,9 @@ def paper_tables(argv: Sequence[str] | None = None) -> int:
 
 def _paper_tables(config: PaperTablesConfig, typed: frozenset[str]) -> None:
     paths = _find_checkpoints(config, typed)
-    from rednet.assembly.data import build_splits
-    from rednet.assembly.folders import run_folder
-    from rednet.assembly.runtime import build_runtime
+    from rednet.build.data import build_splits
+    from rednet.build.folders import run_folder
+    from rednet.build.runtime import build_runtime
 
     if paths:
         build_splits(config.data, seed=0, train=False)  # a mistake there is no single file's
@@ -74,7 +74,7 @@ def _require_unused(folder: Path) -> None:
 
 def _write(accuracies: "Accuracies", folder: Path, runtime: "Runtime") -> str:
     """Writes the tables as far as they are known; returns their Markdown."""
-    from rednet.analysis.paper.report import build_tables, write_tables
+    from rednet.paper.report import build_tables, write_tables
 
     return write_tables(build_tables(accuracies), folder) if runtime.is_primary else ""
 
@@ -108,11 +108,11 @@ def _evaluate(
     path: Path, config: PaperTablesConfig, typed: frozenset[str], runtime: "Runtime"
 ) -> tuple["Network", "Accuracy", "Evaluation"]:
     """Evaluates one file; InputError where it is no checkpoint of a network in the tables."""
-    from rednet.analysis.paper.accuracy import has_row
-    from rednet.analysis.paper.evaluated import Accuracy
-    from rednet.analysis.paper.networks import recognise
-    from rednet.assembly.evaluation import build_candidate, run_evaluation
-    from rednet.models.weights import read_checkpoint
+    from rednet.build.evaluation import build_candidate, run_evaluation
+    from rednet.paper.accuracy import has_row
+    from rednet.paper.evaluated import Accuracy
+    from rednet.paper.networks import recognise
+    from rednet.weights import read_checkpoint
 
     checkpoint = read_checkpoint(path, key="checkpoints")
     named = _named_resnet(checkpoint)
@@ -144,7 +144,7 @@ def _precision(trainer: Trainer, runtime: "Runtime") -> str:
 
 def _strip(checkpoint: "Checkpoint") -> "Checkpoint":
     """The checkpoint of a ResNet without OpenMMLab's prefixes, with which its names are timm's."""
-    from rednet.models.weights.naming import strip_prefixes
+    from rednet.weights.naming import strip_prefixes
 
     weights, left_out = strip_prefixes(checkpoint.state_dict)
     return replace(checkpoint, state_dict=weights, left_out=left_out)

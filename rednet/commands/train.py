@@ -11,8 +11,8 @@ from rednet.errors import InputError
 
 if TYPE_CHECKING:
     from rednet.evaluation import Evaluation
-    from rednet.models.weights import Checkpoint
     from rednet.training.trainer import Trainer
+    from rednet.weights import Checkpoint
 
 
 def train(argv: Sequence[str] | None = None) -> int:
@@ -21,9 +21,9 @@ def train(argv: Sequence[str] | None = None) -> int:
 
 
 def _train(config: Config, typed: frozenset[str]) -> None:
-    from rednet.assembly.folders import find_resumption, run_folder
-    from rednet.assembly.runtime import build_runtime
-    from rednet.assembly.training import build_trainer
+    from rednet.build.folders import find_resumption, run_folder
+    from rednet.build.runtime import build_runtime
+    from rednet.build.training import build_trainer
 
     label = f"{config.model.name if config.model else 'run'}-{config.data.name}"
     with (
@@ -97,7 +97,7 @@ def _introduce(trainer: "Trainer", config: Config) -> None:
 
 
 def _conclude(trainer: "Trainer", evaluation: "Evaluation | None") -> None:
-    from rednet.analysis.figures import draw_curves
+    from rednet.plots import draw_curves
     from rednet.training.metrics import read_metrics
 
     if evaluation is None:

@@ -40,9 +40,9 @@ def visualize(argv: Sequence[str] | None = None) -> int:
 
 def _visualize(config: VisualizationConfig, typed: frozenset[str]) -> None:
     figures = choose_figures(config, typed)
-    from rednet.assembly.folders import run_folder
-    from rednet.assembly.runtime import build_runtime
-    from rednet.assembly.visualization import build_subject, network_writers, plain_writers
+    from rednet.build.folders import run_folder
+    from rednet.build.runtime import build_runtime
+    from rednet.build.visualization import build_subject, network_writers, plain_writers
 
     with build_runtime(config.trainer) as runtime:
         writers = plain_writers(config, figures)

@@ -4,11 +4,11 @@ Modules are called as in the original's `cls/mmcls/models/backbones/rednet.py`, 
 released weights fit.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from timm.layers import DropPath
+from timm.layers import DropPath, make_divisible
 from torch import Tensor, nn
 
 from rednet.layers import (
@@ -20,11 +20,14 @@ from rednet.layers import (
     make_norm,
     norm_act,
 )
-from rednet.models.plan import StagePlan
-
-EXPANSION = 4
-STEM_KERNEL_SIZES = {"involution3": 3, "involution7": 7, "small": 3}
-STEMS = (*STEM_KERNEL_SIZES, "conv7")
+from rednet.models.variants import (
+    EXPANSION,
+    STAGE_STRIDES,
+    STAGE_WIDTHS,
+    STEM_KERNEL_SIZES,
+    STEMS,
+    WIDTH_DIVISOR,
+)
 
 SpatialLayer = Callable[[int, int, int], nn.Module]
 """Makes from (channels, stride, dilation) the middle layer of a bottleneck."""
@@ -119,6 +122,69 @@ class Bottleneck(nn.Module):
         """Lets the block start as its shortcut alone, where its last normalisation has weights."""
         if getattr(self.bn3, "weight", None) is not None:
             nn.init.zeros_(self.bn3.weight)
+
+
+@dataclass(frozen=True)
+class StagePlan:
+    """One stage.
+
+    Attributes:
+        width: Channels inside its blocks.
+        stride: Of its first block.
+        dilations: Of its first block and of the others.
+        reduction: How many times smaller than the image its output is, along a side.
+        drop_paths: Drop-path rate of each block.
+    """
+
+    width: int
+    stride: int
+    dilations: tuple[int, int]
+    reduction: int
+    drop_paths: list[float]
+
+
+def scale(channels: int, width: float) -> int:
+    """`channels` times `width`, as a multiple of 16, at least 16."""
+    return make_divisible(channels * width, WIDTH_DIVISOR)
+
+
+def plan_stages(
+    layers: Sequence[int],
+    width: float,
+    stem_reduction: int,
+    output_stride: int,
+    drop_path_rate: float,
+) -> list[StagePlan]:
+    """Plans the stages; where one would stride beyond `output_stride` it dilates instead.
+
+    Args:
+        layers: Blocks of each stage.
+        width: Multiplier of all widths.
+        stem_reduction: How many times smaller than the image the first stage's input is.
+        output_stride: The largest reduction there may be.
+        drop_path_rate: Of the last block, rising linearly from 0 over all blocks.
+    """
+    drop_paths = _rising(drop_path_rate, layers)
+    reduction, dilation = stem_reduction, 1
+    plans = []
+    for channels, stride, rates in zip(STAGE_WIDTHS, STAGE_STRIDES, drop_paths, strict=True):
+        first_dilation = dilation
+        if reduction * stride > output_stride:
+            dilation, stride = dilation * stride, 1
+        reduction *= stride
+        dilations = (first_dilation, dilation)
+        plans.append(StagePlan(scale(channels, width), stride, dilations, reduction, rates))
+    return plans
+
+
+def _rising(last: float, layers: Sequence[int]) -> list[list[float]]:
+    """Numbers from 0 to `last`, one per block, by stage."""
+    step = last / max(1, sum(layers) - 1)
+    starts = [sum(layers[:stage]) for stage in range(len(layers))]
+    return [
+        [step * (start + block) for block in range(count)]
+        for start, count in zip(starts, layers, strict=True)
+    ]
 
 
 def make_stage(

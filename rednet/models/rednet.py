@@ -1,6 +1,6 @@
 """RedNet, ResNet with involution (Li et al., CVPR 2021, https://arxiv.org/abs/2103.06255).
 
-The network keeps timm's contract for a model; `rednet.models.registry` gives it to timm by name.
+The network keeps timm's contract for a model; `rednet.registry` gives it to timm by name.
 """
 
 from collections.abc import Iterator, Sequence
@@ -14,25 +14,18 @@ from torch import Tensor, nn
 
 from rednet.layers import Involution2d, LayerType, checkpoint_module, init_conv
 from rednet.models.blocks import (
-    EXPANSION,
     Bottleneck,
     SpatialLayer,
+    StagePlan,
     Style,
     conv3x3,
     make_stage,
     make_stem,
-)
-from rednet.models.plan import (
-    STAGES,
-    StagePlan,
-    check_options,
-    check_pooling,
-    check_rates,
     plan_stages,
     scale,
 )
-
-STEM_WIDTHS = (32, 64)
+from rednet.models.options import check_options, check_pooling, check_rates
+from rednet.models.variants import EXPANSION, STAGES, STEM_WIDTHS
 
 
 class RedNet(nn.Module):

@@ -1,6 +1,6 @@
 """Batch normalisation with a shortcut and a ReLU in the same pass, on the CPU, in channels_last.
 
-`kernels/batch_norm.cpp` computes it; the first derivative too. Derivatives of higher order are
+`kernels/cpu/batch_norm.cpp` computes it; the first derivative too. Derivatives of higher order are
 plain PyTorch. `rednet.layers.norm` decides where it is used.
 """
 
@@ -19,7 +19,7 @@ from rednet.ops import compiler
 from rednet.ops.backends import select
 from rednet.ops.native import check_status
 
-SOURCE = Path(__file__).parents[1] / "kernels" / "batch_norm.cpp"
+SOURCE = Path(__file__).parents[1] / "kernels" / "cpu" / "batch_norm.cpp"
 FLAGS = ("-fno-math-errno",)
 
 _DTYPES = {torch.float32: 0, torch.bfloat16: 1}

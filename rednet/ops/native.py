@@ -1,7 +1,7 @@
 """The native backend: C++ for the CPU, compiled at first use, called without copies.
 
 The kernels take tensors of any strides; what they are given is described in
-`kernels/involution.cpp`.
+`kernels/cpu/involution.cpp`.
 """
 
 import ctypes
@@ -20,7 +20,7 @@ from rednet.ops.defect import Defect
 from rednet.ops.window import Window
 from rednet.ops.window import empty_result as _empty
 
-SOURCE = Path(__file__).parents[1] / "kernels" / "involution.cpp"
+SOURCE = Path(__file__).parents[1] / "kernels" / "cpu" / "involution.cpp"
 FLAGS: tuple[str, ...] = ()
 
 _DTYPES = {torch.float32: 0, torch.bfloat16: 1, torch.float64: 2}

@@ -11,7 +11,7 @@ import timm
 import torch
 
 from rednet.__main__ import main
-from rednet.assembly.folders import run_folder
+from rednet.build.folders import run_folder
 from rednet.errors import InputError
 from rednet.runtime import Runtime
 

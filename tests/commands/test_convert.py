@@ -10,7 +10,7 @@ import torch
 from foreign_names import openmmlab_names
 
 from rednet import commands
-from rednet.models.weights import read_checkpoint
+from rednet.weights import read_checkpoint
 
 TINY = {"width": 0.25, "layers": [1, 1, 1, 1]}
 

@@ -1,28 +1,7 @@
 from collections.abc import Callable
 
 import pytest
-import timm
 import torch
-from torch import nn
-
-from rednet import RedNet
-
-TINY = {"width": 0.25, "layers": (1, 2, 1, 1), "num_classes": 7}
-
-
-@pytest.fixture
-def make_tiny() -> Callable[..., RedNet]:
-    """Returns a function that makes the same small network every time, no block a bare shortcut."""
-
-    def make(**options):
-        torch.manual_seed(0)
-        model = timm.create_model("rednet26", **{**TINY, **options})
-        for name, module in model.named_modules():
-            if name.endswith("bn3") and getattr(module, "weight", None) is not None:
-                nn.init.uniform_(module.weight, 0.5, 1.5)
-        return model
-
-    return make
 
 
 @pytest.fixture

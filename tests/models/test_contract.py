@@ -9,7 +9,7 @@ import torch
 from timm.optim import create_optimizer_v2, param_groups_layer_decay
 from torch import nn
 
-from rednet.models.registry import default_cfgs
+from rednet.registry import default_cfgs
 
 DEPTHS = (26, 38, 50, 101, 152)
 

@@ -10,7 +10,7 @@ from safetensors.torch import save_file
 from timm.data import resolve_model_data_config
 
 from rednet.errors import InputError
-from rednet.models import checkpoint_filter_fn
+from rednet.registry import checkpoint_filter_fn
 
 
 @pytest.fixture

@@ -118,7 +118,7 @@ def test_a_forced_backend_that_cannot_run_says_why(fakes, monkeypatch):
 
 def test_a_wrong_variable_does_not_hinder_the_import(monkeypatch):
     monkeypatch.setenv("REDNET_BACKEND", "nonsense")
-    code = "import rednet.ops, rednet.models"
+    code = "import rednet.ops, rednet.registry"
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
@@ -136,7 +136,7 @@ def test_the_import_needs_no_cupy():
     code = """
 import sys
 sys.modules["cupy"] = None
-import rednet, rednet.ops, rednet.models
+import rednet, rednet.ops, rednet.registry
 """
     subprocess.run([sys.executable, "-c", code], check=True)
 
@@ -146,7 +146,7 @@ def test_the_import_leaves_cupy_alone():
 import sys
 import torch, timm
 before = "cupy" in sys.modules
-import rednet, rednet.ops, rednet.models
+import rednet, rednet.ops, rednet.registry
 rednet.involution2d(torch.ones(1, 2, 3, 3), torch.ones(1, 9, 3, 3), 3, 1, 1)
 assert before or "cupy" not in sys.modules
 """

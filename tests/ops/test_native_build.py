@@ -347,7 +347,7 @@ def test_the_import_compiles_nothing(tmp_path):
     code = """
 import warnings
 with warnings.catch_warnings(action="error", category=RuntimeWarning):
-    import rednet, rednet.ops, rednet.layers, rednet.models
+    import rednet, rednet.ops, rednet.layers, rednet.registry
 """
     assert python(code, CXX=str(cxx), REDNET_CACHE=str(tmp_path / "cache")) == []
     assert sorted(path.name for path in tmp_path.iterdir()) == [cxx.name]

@@ -101,7 +101,7 @@ def test_an_error_of_a_kernel_is_raised(monkeypatch):
 
 def test_the_source_is_part_of_the_package():
     assert native.SOURCE.is_file()
-    assert native.SOURCE.parts[-3:] == ("rednet", "kernels", "involution.cpp")
+    assert native.SOURCE.parts[-4:] == ("rednet", "kernels", "cpu", "involution.cpp")
 
 
 @needs_compiler

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from rednet.assembly.training import build_trainer
+from rednet.build.training import build_trainer
 from rednet.config import compose
 from rednet.runtime import Runtime
 from rednet.training.trainer import Trainer

@@ -12,7 +12,7 @@ from pathlib import Path
 import torch
 from torchvision.ops.misc import FrozenBatchNorm2d
 
-from rednet.assembly.training import build_trainer
+from rednet.build.training import build_trainer
 from rednet.config import compose
 from rednet.runtime import start_runtime
 from rednet.training.step import NonFiniteError

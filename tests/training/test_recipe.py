@@ -12,7 +12,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from rednet.assembly.training import build_schedule, build_trainer, scaled_lr
+from rednet.build.training import build_schedule, build_trainer, scaled_lr
 from rednet.config import compose
 from rednet.data import TrainSampler
 from rednet.runtime import Runtime

@@ -5,9 +5,9 @@ import pytest
 import torch
 
 from rednet.errors import InputError
-from rednet.models.weights import read_checkpoint
 from rednet.training.metrics import read_metrics
 from rednet.training.step import NonFiniteError
+from rednet.weights import read_checkpoint
 
 KEYS = [
     "epoch",

@@ -18,7 +18,7 @@ DIRECT_THREADS = 256
 NARROW_BYTES = 2**31
 """Offsets inside an image are computed in 32 bits below this."""
 
-# Kernels by their numbers in kernels/involution.cu.
+# Kernels by their numbers in kernels/cuda/involution.cu.
 OPERATORS = ("involution2d", "involution2d_grad_input", "involution2d_grad_weight")
 # How a tensor lies in memory: enum Order of kernels/cuda/problem.cuh.
 ALIGNED, PACKED, BY_CHANNEL, BY_COLUMN = range(4)

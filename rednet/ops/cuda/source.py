@@ -4,19 +4,19 @@ import re
 from functools import cache
 from pathlib import Path
 
-FOLDER = Path(__file__).parents[2] / "kernels"
+FOLDER = Path(__file__).parents[2] / "kernels" / "cuda"
 ENTRY = "involution.cu"
-DEVICE = "cuda/device.cuh"
+DEVICE = "device.cuh"
 
 _INCLUDE = re.compile(r'\s*#\s*include\s+"(.+)"')
 
 
 @cache
 def source(device: str | None = None) -> str:
-    """The text of `kernels/involution.cu` with the files that it includes in place.
+    """The text of `kernels/cuda/involution.cu` with the files that it includes in place.
 
     Args:
-        device: What stands in for `cuda/device.cuh`, which holds all that only a GPU can run.
+        device: What stands in for `device.cuh`, which holds all that only a GPU can run.
     """
     return _joined(ENTRY, {} if device is None else {DEVICE: device})
 

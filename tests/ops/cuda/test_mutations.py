@@ -10,9 +10,9 @@ from rednet.ops.cuda.plan import plan_grad_input, plan_grad_weight, plan_involut
 from rednet.ops.cuda.source import FOLDER, source
 
 FILES = {
-    "cuda/forward.cuh": plan_involution2d,
-    "cuda/grad_input.cuh": plan_grad_input,
-    "cuda/grad_weight.cuh": plan_grad_weight,
+    "forward.cuh": plan_involution2d,
+    "grad_input.cuh": plan_grad_input,
+    "grad_weight.cuh": plan_grad_weight,
 }
 BARRIERS = [
     (name, number)
@@ -21,32 +21,32 @@ BARRIERS = [
 ]
 # What is changed in which file, and into what.
 FAULTS = {
-    "a wait is missing": ("cuda/forward.cuh", "    wait_for_copies();\n", ""),
-    "it waits for too few": ("cuda/grad_input.cuh", "wait_for_copies_but<1>()", "commit_copies()"),
+    "a wait is missing": ("forward.cuh", "    wait_for_copies();\n", ""),
+    "it waits for too few": ("grad_input.cuh", "wait_for_copies_but<1>()", "commit_copies()"),
     "the last of a strip is not written": (
-        *("cuda/forward.cuh", "if (output.has(y, x + i))"),
+        *("forward.cuh", "if (output.has(y, x + i))"),
         "if (i + 1 < STRIP && output.has(y, x + i))",
     ),
     "a tap is not written": (
-        *("cuda/grad_weight.cuh", "for (int tap = 0; tap < K; ++tap)"),
+        *("grad_weight.cuh", "for (int tap = 0; tap < K; ++tap)"),
         "for (int tap = 1; tap < K; ++tap)",
     ),
-    "the ends of a kernel are not written": ("cuda/taps.cuh", "      send_ends(plane,", "//"),
+    "the ends of a kernel are not written": ("taps.cuh", "      send_ends(plane,", "//"),
     "a slot begins elsewhere": (
-        *("cuda/taps.cuh", "ORDER == ALIGNED ? kernel : ahead + kernel - shifted"),
+        *("taps.cuh", "ORDER == ALIGNED ? kernel : ahead + kernel - shifted"),
         "kernel",
     ),
-    "no padding": ("cuda/forward.cuh", "block.left * S - problem.padding", "block.left * S"),
-    "the wrong group": ("cuda/forward.cuh", "block.group * K * K", "0 * K * K"),
+    "no padding": ("forward.cuh", "block.left * S - problem.padding", "block.left * S"),
+    "the wrong group": ("forward.cuh", "block.group * K * K", "0 * K * K"),
 }
 OUT_OF_BOUNDS = {
     "reads below the image": (
-        *("cuda/pixels.cuh", "inside && plane.has_row(lines.y[line])"),
+        *("pixels.cuh", "inside && plane.has_row(lines.y[line])"),
         "inside",
     ),
-    "writes beyond the image": ("cuda/forward.cuh", "if (output.has(y, x + i))", ""),
+    "writes beyond the image": ("forward.cuh", "if (output.has(y, x + i))", ""),
     "a tile too small": (
-        *("cuda/pixels.cuh", "SIZE = HEIGHT * (WIDTH | 1) * CHANNELS"),
+        *("pixels.cuh", "SIZE = HEIGHT * (WIDTH | 1) * CHANNELS"),
         "SIZE = (HEIGHT - 1) * (WIDTH | 1) * CHANNELS",
     ),
 }
@@ -122,10 +122,10 @@ def test_a_fault_that_values_show(emulator, fault):
 @pytest.mark.usefixtures("sanitizers")
 @pytest.mark.parametrize("fault", [None, *OUT_OF_BOUNDS])
 def test_an_access_out_of_bounds(emulator, tmp_path, fault):
-    name, old, new = OUT_OF_BOUNDS.get(fault, ("cuda/forward.cuh", "", ""))
+    name, old, new = OUT_OF_BOUNDS.get(fault, ("forward.cuh", "", ""))
     path = tmp_path / "source.cu"
     path.write_text(mutated(source(emulator.DEVICE), name, old, new), encoding="utf-8")
-    done = emulator.run_sanitized(SANITIZED, __file__, "cuda/forward.cuh", str(path))
+    done = emulator.run_sanitized(SANITIZED, __file__, "forward.cuh", str(path))
     if fault is None:
         assert done.stdout.strip() == "nothing found", done.stderr
     else:

@@ -1,0 +1,122 @@
+"""The command line of the benchmark: python scripts/benchmark.py [ceilings|operator|network]."""
+
+import argparse
+from collections.abc import Sequence
+from datetime import datetime
+from pathlib import Path
+
+from benchmarks.commandline import Parser, run_command
+
+PROGRAM = "python scripts/benchmark.py"
+PARTS = {
+    "all": "the three others, at their defaults",
+    "ceilings": "multiply-adds and copied bytes a second of this machine",
+    "operator": "the involutions of RedNet-50: every backend against unfold and the ceilings",
+    "network": "RedNet against timm's ResNet and against a free involution",
+}
+LAYERS = (
+    *("stem", "stage1", "stage2-first", "stage2"),
+    *("stage3-first", "stage3", "stage4-first", "stage4"),
+)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs the benchmark; returns the exit code: 0, 2 for wrong input, 130 after an interrupt."""
+    return run_command(_run, argv)
+
+
+def _run(argv: Sequence[str]) -> None:
+    options = parse(argv)
+    from benchmarks.parts import run
+
+    run(options)
+
+
+def parse(argv: Sequence[str]) -> argparse.Namespace:
+    """The options; `command` among them is what to type for the same measurement elsewhere."""
+    argv = list(argv)
+    if not argv or (argv[0] not in PARTS and argv[0] not in ("-h", "--help")):
+        argv = ["all", *argv] if not argv or argv[0].startswith("-") else argv
+    options = _parser().parse_args(argv)
+    options.command = " ".join([PROGRAM, *_without_output(argv)])
+    if options.output is None:
+        options.output = Path("runs", f"benchmark-{datetime.now():%Y%m%d-%H%M%S}")
+    return options
+
+
+def _without_output(argv: Sequence[str]) -> list[str]:
+    """The folder is of this machine and of no interest elsewhere."""
+    kept, skip = [], False
+    for word in argv:
+        if not skip and not word.startswith("--output"):
+            kept.append(word)
+        skip = word == "--output"
+    return kept
+
+
+def _parser() -> Parser:
+    parser = Parser(prog=PROGRAM, description=__doc__, allow_abbrev=False)
+    parts = parser.add_subparsers(dest="part", required=True, metavar="|".join(PARTS))
+    made = {
+        name: parts.add_parser(name, help=text, description=text, allow_abbrev=False)
+        for name, text in PARTS.items()
+    }
+    for one in made.values():
+        _add_common(one)
+    for name in ("all", "operator", "network"):
+        _add_sizes(made[name], PRECISIONS[name])
+    _add_operator(made["operator"])
+    _add_network(made["network"])
+    made["all"].set_defaults(
+        layer=list(LAYERS), backend=None, depth=[50], mode=["inference", "training"], compile="no"
+    )
+    return parser
+
+
+PRECISIONS = {
+    "all": ("fp32", "bf16"),
+    "operator": ("fp32", "bf16", "fp16", "fp64"),
+    "network": ("fp32", "bf16", "fp16"),
+}
+
+
+def _add_common(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--output", type=Path, help="folder of the results (runs/benchmark-TIME)")
+    parser.add_argument("--turns", type=_at_least(1), default=9, help="of each contender (9)")
+    parser.add_argument("--threads", type=_at_least(1), help="torch's threads (torch's choice)")
+    parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
+
+
+def _add_sizes(parser: argparse.ArgumentParser, precisions: Sequence[str]) -> None:
+    parser.add_argument("--batch", type=_at_least(1), nargs="+", default=[16], help="images (16)")
+    parser.add_argument("--image-size", type=_at_least(64), default=224, help="pixels (224)")
+    parser.add_argument(
+        "--precision", nargs="+", choices=precisions, default=["fp32", "bf16"], help="(fp32 bf16)"
+    )
+
+
+def _add_operator(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--layer", nargs="+", choices=LAYERS, default=list(LAYERS), help="(all)")
+    parser.add_argument("--backend", nargs="+", help="(all that can run)")
+
+
+def _add_network(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--depth", nargs="+", type=int, choices=(26, 38, 50, 101, 152), default=[50], help="(50)"
+    )
+    modes = ("inference", "training")
+    parser.add_argument("--mode", nargs="+", choices=modes, default=list(modes), help="(both)")
+    parser.add_argument(
+        "--compile", choices=("no", "yes", "both"), default="no", help="torch.compile (no)"
+    )
+    parser.add_argument("--backend", help="that RedNet has to use (the first that can run)")
+
+
+def _at_least(least: int) -> "argparse._ActionType":
+    def whole_number(text: str) -> int:
+        number = int(text)
+        if number < least:
+            raise argparse.ArgumentTypeError(f"must be at least {least}, got {number}")
+        return number
+
+    return whole_number

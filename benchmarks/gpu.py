@@ -1,0 +1,151 @@
+"""What the benchmark of the operator does on a GPU beside: roofline, convolution, CUDA graphs.
+
+The shorter kernels take less time than Python needs to launch them: a turn is the replay of a CUDA
+graph of many calls, so that the GPU is timed and not Python. Tensors that fit the GPU's cache stay
+there from call to call, for the contenders as for the copy that they are measured against.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from benchmarks.ceilings import Multiplier, make_copier
+from benchmarks.gpus import GPUS
+from benchmarks.layers import OPERATORS, draw
+from benchmarks.turns import Ratio, Spread, Work, take_turns
+
+if TYPE_CHECKING:
+    from benchmarks.operator import Case
+
+CONVOLUTION, PEAK_COPY = "conv3x3", "peak copy"
+PEAK_BYTES = 2**30
+"""What the copy moves that tells the bandwidth: more than any cache holds."""
+MOST_CALLS = 20
+"""Calls in a graph, fewer where they take longer than `GRAPH_SECONDS`."""
+GRAPH_SECONDS = 0.005
+
+
+def applies(device: torch.device) -> bool:
+    """Whether this is what is measured."""
+    return device.type == "cuda"
+
+
+def make_convolution(case: "Case") -> dict[str, Work]:
+    """The two passes of a 3x3 convolution, which an involution of as many channels replaces."""
+    channels = case.layer.channels
+    layout = torch.channels_last
+    input, _, grad = draw(case.layer, case.batch, case.dtype, case.device, layout)
+    kernel = torch.randn(channels, channels, 3, 3, generator=torch.Generator().manual_seed(0))
+    kernel = (kernel / channels).to(case.device, case.dtype, memory_format=layout)
+    apply = partial(F.conv2d, stride=case.layer.stride, padding=1)
+
+    def forward() -> Tensor:
+        return apply(input, kernel)
+
+    def forward_backward() -> Sequence[Tensor]:
+        leaves = input.detach().requires_grad_(), kernel.detach().requires_grad_()
+        return torch.autograd.grad(apply(*leaves), leaves, grad)
+
+    return dict(zip(OPERATORS, (forward, forward_backward), strict=True))
+
+
+def make_peak_copy(device: torch.device) -> Work:
+    """A copy that tells the bandwidth of device memory."""
+    return make_copier(PEAK_BYTES, device)
+
+
+def take_turns_in_graphs(
+    contenders: Mapping[str, Work],
+    turns: int,
+    device: torch.device,
+    on_turn: Work = lambda: None,
+) -> dict[str, list[float]]:
+    """As `take_turns`, without the time that Python takes for a launch."""
+    with torch.cuda.device(device):
+        pool = torch.cuda.graph_pool_handle()
+        calls = {name: calls_in_graph(work) for name, work in contenders.items()}
+        graphs = {name: in_graph(work, calls[name], pool) for name, work in contenders.items()}
+        times = take_turns(graphs, turns, device, on_turn)
+    return {name: [seconds / calls[name] for seconds in own] for name, own in times.items()}
+
+
+def calls_in_graph(work: Work) -> int:
+    """How many calls make a graph; the first ones, which compile and choose algorithms, are done.
+
+    They are in a stream of their own, as torch asks for before a capture.
+    """
+    start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
+    stream = torch.cuda.Stream()
+    stream.wait_stream(torch.cuda.current_stream())
+    with torch.cuda.stream(stream):
+        for _ in range(3):
+            work()
+        start.record()
+        work()
+        end.record()
+    torch.cuda.current_stream().wait_stream(stream)
+    end.synchronize()
+    seconds = start.elapsed_time(end) / 1000
+    return min(MOST_CALLS, math.ceil(GRAPH_SECONDS / max(1e-7, seconds)))
+
+
+def in_graph(work: Work, calls: int, pool: Any) -> Work:
+    """So many calls as one; their memory is of a pool that all graphs share, one at a time."""
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph, pool=pool):
+        for _ in range(calls):
+            work()
+    return graph.replay
+
+
+def describe_gpu(
+    case: "Case", kind: str, multiplier: Multiplier, times: Mapping[str, list[float]]
+) -> dict[str, Any]:
+    """The figures of the GPU in one pass.
+
+    The roofline is the longer of two times: that of moving every tensor once, as fast as a large
+    copy does, and that of the multiply-adds.
+    """
+    bandwidth = PEAK_BYTES / Spread.of(times[PEAK_COPY]).median
+    arithmetic = multiplier.operations / Spread.of(times["fma"]).median
+    moving = case.bytes_moved / bandwidth
+    computing = case.layer.operations(case.batch) / arithmetic
+    return {
+        "peak_copy_gbs": bandwidth / 1e9,
+        "datasheet_gbs": datasheet_gbs(case.device),
+        "roofline_ms": 1000 * OPERATORS[kind] * max(moving, computing),
+        "roofline_binds": "memory" if moving >= computing else "fma",
+        "convolution_ms": asdict(Spread.of([1000 * time for time in times[CONVOLUTION]])),
+    }
+
+
+def compare(
+    own: Sequence[float], figures: Mapping[str, Any], convolution: Sequence[float], bytes_moved: int
+) -> dict[str, float | None]:
+    """A contender against the roofline, against the datasheet's bandwidth, and the convolution.
+
+    Args:
+        own: Its seconds, turn by turn.
+        figures: What `describe_gpu` found.
+        convolution: Seconds of the convolution.
+        bytes_moved: What the pass has to read and write.
+    """
+    milliseconds = 1000 * Spread.of(own).median
+    sheet = figures["datasheet_gbs"]
+    return {
+        "roofline_share": figures["roofline_ms"] / milliseconds,
+        "datasheet_share": None if sheet is None else bytes_moved / 1e6 / milliseconds / sheet,
+        "speedup_over_conv3x3": Ratio.of(convolution, own).median,
+    }
+
+
+def datasheet_gbs(device: torch.device) -> float | None:
+    """Bandwidth of device memory as NVIDIA states it; None for a GPU that is not in the table."""
+    bandwidths = {gpu.device_name: gpu.bandwidth / 1e9 for gpu in GPUS}
+    return bandwidths.get(torch.cuda.get_device_name(device))

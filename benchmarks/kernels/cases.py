@@ -1,0 +1,53 @@
+"""The kernels that are looked at: those of RedNet-50 at 224 pixels, and one of the slow way.
+
+The launch layer plans them as it would for the network; nothing is launched.
+"""
+
+from dataclasses import dataclass
+from itertools import product
+
+import torch
+
+from benchmarks.layers import Layer, layers_of
+from rednet.ops.cuda.choice import OPERATORS
+from rednet.ops.cuda.plan import Launch, plan_grad_input, plan_grad_weight, plan_involution2d
+
+DTYPES = {
+    "float32": torch.float32,
+    "float16": torch.float16,
+    "bfloat16": torch.bfloat16,
+    "float64": torch.float64,
+}
+LAYOUTS = {"channels_last": torch.channels_last, "contiguous": torch.contiguous_format}
+ODD = Layer("odd", channels=10, size=57, kernel_size=33, stride=2, group_channels=5)
+"""A window too large for a tile."""
+LAYERS = {**layers_of(224), ODD.name: ODD}
+
+
+@dataclass(frozen=True)
+class Case:
+    """An operator on one image, by the names that it has in the tables."""
+
+    layer: str
+    operator: str
+    dtype: str
+    layout: str
+
+    @property
+    def launch(self) -> Launch:
+        """What the launch layer would launch."""
+        layer, dtype, layout = LAYERS[self.layer], DTYPES[self.dtype], LAYOUTS[self.layout]
+        input, weight, output = (
+            torch.empty(1, *shape, dtype=dtype).to(memory_format=layout)
+            for shape in (layer.input_shape, layer.weight_shape, layer.output_shape)
+        )
+        if self.operator == "involution2d":
+            return plan_involution2d(input, weight, output, layer.window)
+        if self.operator == "involution2d_grad_input":
+            return plan_grad_input(output, weight, input, layer.window)
+        return plan_grad_weight(output, input, weight, layer.window)
+
+
+def all_cases() -> list[Case]:
+    """In the order of the tables."""
+    return [Case(*names) for names in product(LAYERS, OPERATORS, DTYPES, LAYOUTS)]

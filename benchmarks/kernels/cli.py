@@ -1,0 +1,50 @@
+"""The command line of the report: python scripts/kernel_report.py [--output FOLDER]."""
+
+import argparse
+from collections.abc import Sequence
+from datetime import datetime
+from pathlib import Path
+
+from benchmarks.commandline import Parser, run_command
+from benchmarks.kernels.toolchain import ARCHITECTURES
+
+PROGRAM = "python scripts/kernel_report.py"
+DESCRIPTION = (
+    "Compiles the CUDA kernels, without a GPU, and writes down what their machine code consists "
+    "of: registers, spills, loads and instructions a multiply-add, occupancy, and the roofline."
+)
+DTYPES = ("float32", "float16", "bfloat16", "float64")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Writes the report; returns the exit code: 0, 2 for wrong input, 130 after an interrupt."""
+    return run_command(_run, argv)
+
+
+def _run(argv: Sequence[str]) -> None:
+    options = parse(argv)
+    from benchmarks.kernels.report import run
+
+    run(options)
+
+
+def parse(argv: Sequence[str]) -> argparse.Namespace:
+    """The options."""
+    parser = Parser(prog=PROGRAM, description=DESCRIPTION, allow_abbrev=False)
+    parser.add_argument("--output", type=Path, help="folder of the results (runs/kernels-TIME)")
+    parser.add_argument(
+        "--arch",
+        type=int,
+        nargs="+",
+        choices=ARCHITECTURES,
+        default=list(ARCHITECTURES),
+        help="compute capabilities without their point (all)",
+    )
+    parser.add_argument("--dtype", nargs="+", choices=DTYPES, default=list(DTYPES), help="(all)")
+    parser.add_argument(
+        "--processes", type=int, choices=range(1, 65), default=2, metavar="N", help="at once (2)"
+    )
+    options = parser.parse_args(list(argv))
+    if options.output is None:
+        options.output = Path("runs", f"kernels-{datetime.now():%Y%m%d-%H%M%S}")
+    return options

@@ -1,0 +1,201 @@
+"""The operator by layer: every backend against unfold, and against the ceilings of the machine."""
+
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext
+from dataclasses import asdict, dataclass
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from benchmarks import gpu
+from benchmarks.ceilings import Multiplier, make_copier, make_multiplier
+from benchmarks.layers import OPERATORS, Layer, draw, unfold_involution2d
+from benchmarks.memory import in_own_process, peak_growth, return_freed_memory
+from benchmarks.turns import Ratio, Spread, Work, take_turns
+from rednet.errors import InputError
+from rednet.ops import BACKENDS, backend, involution2d
+
+UNFOLD, BACKWARD = "unfold", "forward+backward"
+Row = dict[str, Any]
+Times = dict[str, list[float]]
+DTYPES = {
+    "fp32": torch.float32,
+    "bf16": torch.bfloat16,
+    "fp16": torch.float16,
+    "fp64": torch.float64,
+}
+
+
+@dataclass(frozen=True)
+class Case:
+    """A layer in one precision.
+
+    Attributes:
+        layer: Which.
+        precision: A key of `DTYPES`.
+        batch: Images.
+        device: Where.
+        threads: Of torch.
+    """
+
+    layer: Layer
+    precision: str
+    batch: int
+    device: torch.device
+    threads: int
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """That of the precision."""
+        return DTYPES[self.precision]
+
+    @property
+    def bytes_moved(self) -> int:
+        """What one operator has to read and write."""
+        return self.layer.elements(self.batch) * self.dtype.itemsize
+
+
+def find_backends(names: Sequence[str] | None, case: Case) -> tuple[list[str], dict[str, str]]:
+    """Backends to measure, and those left out with the reason.
+
+    Raises:
+        InputError: One that was asked for by name does not exist or cannot run.
+    """
+    reasons = {one.name: one.why_not(case.device, case.dtype) for one in BACKENDS}
+    for name in names or ():
+        if name not in reasons:
+            raise InputError(f"--backend {name}: there is no such backend: {', '.join(reasons)}")
+        if reasons[name] is not None:
+            raise InputError(f"--backend {name} cannot run {case.precision}: {reasons[name]}")
+    able = [name for name in reasons if reasons[name] is None and name in (names or reasons)]
+    left_out = {name: reason for name, reason in reasons.items() if reason is not None}
+    return able, left_out
+
+
+def make_passes(name: str, case: Case) -> dict[str, Work]:
+    """The two passes of a contender: unfold in its own layout, backends in channels_last."""
+    is_unfold = name == UNFOLD
+    layout = torch.contiguous_format if is_unfold else torch.channels_last
+    input, weight, grad = draw(case.layer, case.batch, case.dtype, case.device, layout)
+    function: Callable[..., Tensor] = unfold_involution2d if is_unfold else involution2d
+    apply = partial(function, **asdict(case.layer.window))
+    context = nullcontext if is_unfold else partial(backend, name)
+
+    def forward() -> Tensor:
+        with context():
+            return apply(input, weight)
+
+    def forward_backward() -> Sequence[Tensor]:
+        leaves = input.detach().requires_grad_(), weight.detach().requires_grad_()
+        with context():
+            return torch.autograd.grad(apply(*leaves), leaves, grad)
+
+    return dict(zip(OPERATORS, (forward, forward_backward), strict=True))
+
+
+def find_peaks(case: Case, names: Sequence[str]) -> dict[str, int | None]:
+    """Peak memory in bytes of forward+backward beyond its arguments; for a process of its own."""
+    torch.set_num_threads(case.threads)
+    return_freed_memory()
+    peaks = {}
+    for name in names:
+        work = list(make_passes(name, case).values())[-1]
+        work()
+        peaks[name] = peak_growth(work, case.device)
+    return peaks
+
+
+def measure_case(
+    case: Case, names: Sequence[str], turns: int, on_turn: Work = lambda: None
+) -> list[Row]:
+    """Rows, one for each pass: times, rates, speed-ups over unfold and shares of the ceilings.
+
+    The ceilings take part in the turns: a copy of as many bytes as the operator has to move, and
+    multiply-adds. So do, on a GPU, a convolution and a large copy.
+    """
+    contenders = (UNFOLD, *names)
+    peaks = in_own_process(find_peaks, case, contenders) or {}
+    passes = {name: make_passes(name, case) for name in contenders}
+    multiplier = make_multiplier(case.device, case.dtype)
+    ceilings = {"copy": make_copier(case.bytes_moved, case.device), "fma": multiplier.run}
+    on_gpu = gpu.applies(case.device)
+    if on_gpu:
+        passes[gpu.CONVOLUTION] = gpu.make_convolution(case)
+        ceilings[gpu.PEAK_COPY] = gpu.make_peak_copy(case.device)
+    measure = gpu.take_turns_in_graphs if on_gpu else take_turns
+    rows = []
+    for kind in OPERATORS:
+        work = {name: own[kind] for name, own in passes.items()}
+        times = measure({**ceilings, **work}, turns, case.device, on_turn)
+        found, least = _find_ceilings(case, multiplier, times)
+        results = {name: _describe(case, times, name, kind, least) for name in contenders}
+        if kind == BACKWARD:
+            for name in contenders:
+                results[name]["peak_mib"] = _in_mib(peaks.get(name))
+        row = _describe_case(case, kind) | {"ceilings": found, "contenders": results}
+        if on_gpu:
+            _add_gpu(row, case, multiplier, times)
+        rows.append(row)
+    return rows
+
+
+def _add_gpu(row: Row, case: Case, multiplier: Multiplier, times: Times) -> None:
+    """Adds what is known on a GPU only, to the row and to each of its contenders."""
+    row["gpu"] = gpu.describe_gpu(case, row["pass"], multiplier, times)
+    for name, own in row["contenders"].items():
+        own["gpu"] = gpu.compare(times[name], row["gpu"], times[gpu.CONVOLUTION], row["bytes"])
+
+
+def _find_ceilings(
+    case: Case, multiplier: Multiplier, times: Times
+) -> tuple[dict[str, Any], list[float]]:
+    """What the machine could do, and the least seconds for one operator, turn by turn."""
+    scale = case.layer.operations(case.batch) / multiplier.operations
+    least = {"copy": times["copy"], "fma": [scale * time for time in times["fma"]]}
+    medians = {name: Spread.of(values).median for name, values in least.items()}
+    binds = max(medians, key=lambda name: medians[name])
+    found = {
+        "copy_gbs": case.bytes_moved / medians["copy"] / 1e9,
+        "fma_gflops": case.layer.operations(case.batch) / medians["fma"] / 1e9,
+        "fma_method": multiplier.method,
+        "binds": binds,
+    }
+    return found, least[binds]
+
+
+def _describe_case(case: Case, kind: str) -> Row:
+    layer, operators = case.layer, OPERATORS[kind]
+    return {
+        "layer": layer.name,
+        "channels": layer.channels,
+        "size": layer.size,
+        "out_size": layer.out_size,
+        "kernel_size": layer.kernel_size,
+        "stride": layer.stride,
+        "precision": case.precision,
+        "batch": case.batch,
+        "pass": kind,
+        "operations": operators * layer.operations(case.batch),
+        "bytes": operators * case.bytes_moved,
+    }
+
+
+def _describe(case: Case, times: Times, name: str, kind: str, least: list[float]) -> Row:
+    """The figures of one contender in one pass; `least` is what the ceiling allows an operator."""
+    own, operators = times[name], OPERATORS[kind]
+    seconds = Spread.of(own).median
+    return {
+        "ms": asdict(Spread.of([1000 * time for time in own])),
+        "turns_ms": [float(f"{1000 * time:.4g}") for time in own],
+        "speedup": asdict(Ratio.of(times[UNFOLD], own)),
+        "gflops": operators * case.layer.operations(case.batch) / seconds / 1e9,
+        "gbs": operators * case.bytes_moved / seconds / 1e9,
+        "share": asdict(Ratio.of([operators * time for time in least], own)),
+        "peak_mib": None,
+    }
+
+
+def _in_mib(size: int | None) -> float | None:
+    return None if size is None else size / 2**20

@@ -1,0 +1,147 @@
+"""The parts of the benchmark: what the options ask for, measured one after the other."""
+
+from argparse import Namespace
+from collections.abc import Iterator, Sequence
+from datetime import datetime
+from itertools import product
+
+import torch
+
+from benchmarks.ceilings import check_device, measure_ceilings
+from benchmarks.layers import OPERATORS, layers_of
+from benchmarks.machine import describe_machine
+from benchmarks.network import NO_COUNTERPART, Setting, measure_setting
+from benchmarks.operator import Case, find_backends, measure_case
+from benchmarks.results import Results, Row
+from rednet.errors import InputError
+from rednet.runtime import keep_freed_memory, set_numerics
+
+
+def run(options: Namespace) -> None:
+    """Runs the parts that were asked for.
+
+    Raises:
+        InputError: Something was asked for that this machine or timm does not have.
+    """
+    device = check_device(options.device)
+    if options.threads:
+        torch.set_num_threads(options.threads)
+    parts = PARTS if options.part == "all" else {options.part: PARTS[options.part]}
+    for part in parts.values():
+        part(options, device)
+
+
+def _start(part: str, options: Namespace, device: torch.device, settings: int) -> Results:
+    try:
+        options.output.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"--output {options.output}: {error.strerror}") from error
+    header = {
+        "part": part,
+        "date": f"{datetime.now().astimezone():%Y-%m-%d %H:%M %z}",
+        "command": options.command,
+        "turns": options.turns,
+        "machine": describe_machine(device),
+    }
+    return Results(part, options.output, header, settings * options.turns)
+
+
+def _ceilings(options: Namespace, device: torch.device) -> None:
+    set_numerics(deterministic=False, tf32=False)
+    with _start("ceilings", options, device, 1) as results:
+        results.add(measure_ceilings(device, options.turns, results.on_turn))
+
+
+def _operator(options: Namespace, device: torch.device) -> None:
+    set_numerics(deterministic=False, tf32=False)
+    layers = layers_of(options.image_size)
+    cases = [
+        Case(layers[name], precision, batch, device, torch.get_num_threads())
+        for precision, batch, name in product(options.precision, options.batch, options.layer)
+    ]
+    found = {case.precision: find_backends(options.backend, case) for case in cases}
+    with _start("operator", options, device, len(OPERATORS) * len(cases)) as results:
+        for precision, (_, left_out) in found.items():
+            for name, reason in left_out.items():
+                results.say(f"left out in {precision}: {name}: {reason.splitlines()[0]}")
+        for case in cases:
+            rows = measure_case(case, found[case.precision][0], options.turns, results.on_turn)
+            results.add(rows)
+            for row in rows:
+                results.say(_operator_line(row))
+
+
+def _operator_line(row: Row) -> str:
+    figures = [
+        f"{name} {own['ms']['median']:.4g} ms ({own['speedup']['median']:.3g}x, "
+        f"{100 * own['share']['median']:.0f} % of {row['ceilings']['binds']}{_on_gpu(own)})"
+        for name, own in row["contenders"].items()
+    ]
+    return f"{row['layer']} {row['precision']} {row['pass']}: {', '.join(figures)}"
+
+
+def _on_gpu(own: Row) -> str:
+    if "gpu" not in own:
+        return ""
+    share, speedup = own["gpu"]["roofline_share"], own["gpu"]["speedup_over_conv3x3"]
+    return f", {100 * share:.0f} % of the roofline, {speedup:.3g}x conv3x3"
+
+
+def _network(options: Namespace, device: torch.device) -> None:
+    keep_freed_memory()
+    set_numerics(deterministic=False, tf32=True)
+    settings = list(_settings(options, device))
+    left_out = [NO_COUNTERPART[depth] for depth in options.depth if depth in NO_COUNTERPART]
+    if not settings:
+        raise InputError(f"--depth: nothing is left to measure: {'; '.join(left_out)}")
+    _check_backend(settings)
+    with _start("network", options, device, len(settings)) as results:
+        for reason in left_out:
+            results.say(f"left out: {reason}")
+        for setting in settings:
+            row = measure_setting(setting, options.turns, results.on_turn)
+            results.add([row])
+            results.say(_network_line(row))
+
+
+def _settings(options: Namespace, device: torch.device) -> Iterator[Setting]:
+    compiled = {"no": (False,), "yes": (True,), "both": (False, True)}[options.compile]
+    depths = [depth for depth in options.depth if depth not in NO_COUNTERPART]
+    choices = product(depths, options.mode, options.precision, compiled, options.batch)
+    for depth, mode, precision, is_compiled, batch in choices:
+        yield Setting(
+            depth=depth,
+            precision=precision,
+            mode=mode,
+            compiled=is_compiled,
+            batch=batch,
+            image_size=options.image_size,
+            device=device,
+            threads=torch.get_num_threads(),
+            backend=options.backend,
+        )
+
+
+def _check_backend(settings: Sequence[Setting]) -> None:
+    """Every setting must be able to run before the first one does."""
+    for setting in settings:
+        try:
+            setting.used_backend  # noqa: B018
+        except (ValueError, RuntimeError) as error:
+            raise InputError(f"--backend {setting.backend}: {error}") from error
+
+
+def _network_line(row: Row) -> str:
+    times = ", ".join(
+        f"{name} {own['ms_per_image']['median']:.4g}" for name, own in row["contenders"].items()
+    )
+    ratios = ", ".join(f"{name} {ratio['median']:.3f}" for name, ratio in row["ratios"].items())
+    memory = row["memory_over_resnet"]
+    setting = " ".join(str(row[key]) for key in ("depth", "mode", "precision", "execution"))
+    return (
+        f"{setting} batch {row['batch']}: ms per image {times}; {ratios}"
+        f"{'' if memory is None else f', memory {memory:.3f}'}"
+    )
+
+
+PARTS = {"ceilings": _ceilings, "operator": _operator, "network": _network}

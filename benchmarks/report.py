@@ -1,0 +1,98 @@
+"""Results as text: a table to read, CSV to compare, JSON with everything."""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from rednet.records import to_csv, to_json
+
+Record = dict[str, Any]
+
+FORMAT = 1
+SIGNIFICANT = 5
+NOTHING = "-"
+MEASURED = ("resnet", "rednet")
+"""Contenders whose memory is measured."""
+
+
+def operator_records(rows: Iterable[Mapping[str, Any]]) -> Iterator[Record]:
+    """A flat record for every layer, precision, batch, pass and contender."""
+    case = ("layer", "precision", "batch", "pass")
+    for row in rows:
+        for name, own in row["contenders"].items():
+            yield {
+                **{key: row[key] for key in case},
+                "contender": name,
+                **_spread("ms", own["ms"]),
+                "speedup": own["speedup"]["of_medians"],
+                **_spread("turns_speedup", own["speedup"]),
+                "gflops": own["gflops"],
+                "gbs": own["gbs"],
+                "share": own["share"]["of_medians"],
+                **_spread("turns_share", own["share"]),
+                "binds": row["ceilings"]["binds"],
+                "peak_mib": own["peak_mib"],
+                **own.get("gpu", {}),
+            }
+
+
+def network_records(rows: Iterable[Mapping[str, Any]]) -> Iterator[Record]:
+    """A flat record for every setting."""
+    case = ("depth", "mode", "precision", "execution", "batch", "image_size", "backend")
+    for row in rows:
+        record = {key: row[key] for key in case}
+        for name, own in row["contenders"].items():
+            record |= {f"{name}_ms_per_image": own["ms_per_image"]["median"]}
+        for name, ratio in row["ratios"].items():
+            record |= {name: ratio["of_medians"], **_spread(f"turns_{name}", ratio)}
+        record |= {f"{name}_peak_mib": row["contenders"][name]["peak_mib"] for name in MEASURED}
+        yield {**record, "memory_over_resnet": row["memory_over_resnet"]}
+
+
+def _spread(name: str, values: Mapping[str, float]) -> Record:
+    return {
+        f"{name}_median": values["median"],
+        f"{name}_lower": values["lower"],
+        f"{name}_upper": values["upper"],
+    }
+
+
+def to_table(records: Sequence[Record], columns: Mapping[str, str]) -> str:
+    """The columns of flat records that have a heading, aligned."""
+    cells = [
+        list(columns.values()),
+        *([_cell(record[name]) for name in columns] for record in records),
+    ]
+    widths = [max(len(row[index]) for row in cells) for index in range(len(columns))]
+    lines = ("  ".join(_aligned(row, widths)).rstrip() for row in cells)
+    return "\n".join(lines)
+
+
+def _aligned(row: Sequence[str], widths: Sequence[int]) -> Iterator[str]:
+    for cell, width in zip(row, widths, strict=True):
+        yield cell.rjust(width) if cell == NOTHING or cell[0].isdigit() else cell.ljust(width)
+
+
+def _cell(value: Any) -> str:
+    if value is None:
+        return NOTHING
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def write_csv(records: Sequence[Record], path: Path) -> None:
+    """Flat records, numbers rounded to what they are worth."""
+    path.write_text(to_csv([_rounded(record) for record in records]))
+
+
+def write_json(content: Record, rows: Sequence[Record], path: Path) -> None:
+    """`content` and, under "rows", one line for every row."""
+    records = [_rounded(row) for row in rows]
+    path.write_text(to_json({"format": FORMAT, **content}, "rows", records))
+
+
+def _rounded(value: Any) -> Any:
+    if isinstance(value, float):
+        return float(f"{value:.{SIGNIFICANT}g}")
+    if isinstance(value, dict):
+        return {key: _rounded(item) for key, item in value.items()}
+    return [_rounded(item) for item in value] if isinstance(value, list) else value

@@ -1,0 +1,132 @@
+"""What a part of the benchmark has found, saved while it is found."""
+
+import sys
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from tqdm import tqdm
+
+from benchmarks import pictures, report
+
+Row = dict[str, Any]
+
+COLUMNS = {
+    "ceilings": {
+        "ceiling": "ceiling",
+        "method": "method",
+        "median": "median",
+        "lower": "q1",
+        "upper": "q3",
+        "best": "best",
+        "unit": "unit",
+    },
+    "operator": {
+        "layer": "layer",
+        "precision": "precision",
+        "batch": "batch",
+        "pass": "pass",
+        "contender": "contender",
+        "ms_median": "ms",
+        "turns_speedup_median": "x unfold",
+        "turns_speedup_lower": "q1",
+        "turns_speedup_upper": "q3",
+        "gflops": "GFLOP/s",
+        "gbs": "GB/s",
+        "turns_share_median": "share",
+        "binds": "of",
+        "peak_mib": "peak MiB",
+    },
+    "network": {
+        "depth": "depth",
+        "mode": "mode",
+        "precision": "precision",
+        "execution": "execution",
+        "batch": "batch",
+        "resnet_ms_per_image": "resnet ms",
+        "rednet_ms_per_image": "rednet ms",
+        "bound_ms_per_image": "bound ms",
+        "turns_rednet_over_resnet_median": "red/res",
+        "turns_rednet_over_resnet_lower": "q1",
+        "turns_rednet_over_resnet_upper": "q3",
+        "turns_rednet_over_bound_median": "red/bound",
+        "turns_rednet_over_bound_lower": "q1",
+        "turns_rednet_over_bound_upper": "q3",
+        "turns_bound_over_resnet_median": "bound/res",
+        "memory_over_resnet": "memory",
+    },
+}
+GPU_COLUMNS = {
+    "roofline_share": "roofline",
+    "datasheet_share": "datasheet",
+    "speedup_over_conv3x3": "x conv3x3",
+}
+RECORDS: dict[str, Callable[[list[Row]], Iterable[report.Record]]] = {
+    "ceilings": iter,
+    "operator": report.operator_records,
+    "network": report.network_records,
+}
+PICTURES: dict[str, Callable[[Sequence[Row], Path], None]] = {
+    "ceilings": pictures.draw_ceilings,
+    "operator": pictures.draw_operator,
+    "network": pictures.draw_network,
+}
+
+
+@dataclass
+class Results:
+    """What a part of the benchmark has found; saved as it comes.
+
+    Attributes:
+        part: "ceilings", "operator" or "network".
+        folder: Where the files go.
+        header: What the file says beside the rows.
+        rounds: How many rounds of turns there will be.
+    """
+
+    part: str
+    folder: Path
+    header: dict[str, Any]
+    rounds: int
+    rows: list[Row] = field(default_factory=list)
+
+    def __enter__(self) -> "Results":
+        self.bar = tqdm(total=self.rounds, unit=" turns", desc=self.part, disable=None, leave=False)
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.bar.close()
+        if self.rows:
+            self._conclude()
+
+    def on_turn(self) -> None:
+        """Notes that every contender had its turn."""
+        self.bar.update()
+
+    def say(self, line: str) -> None:
+        """Writes a line without disturbing the bar."""
+        self.bar.write(line, file=sys.stdout)
+        sys.stdout.flush()
+
+    def add(self, rows: Sequence[Row]) -> None:
+        """Saves what is known so far."""
+        self.rows += rows
+        report.write_json(self.header, self.rows, self.folder / f"{self.part}.json")
+
+    def _conclude(self) -> None:
+        """Tells everything to a person."""
+        records = list(RECORDS[self.part](self.rows))
+        report.write_csv(records, self.folder / f"{self.part}.csv")
+        PICTURES[self.part](self.rows, self.folder / f"{self.part}.png")
+        columns = COLUMNS[self.part] | {
+            name: heading for name, heading in GPU_COLUMNS.items() if name in records[0]
+        }
+        print(report.to_table(records, columns))
+        print(f"{self.part}.json, .csv and .png are in {self.folder}", flush=True)

@@ -1,1 +1,0 @@
-"""Analysis: figures of what was measured."""

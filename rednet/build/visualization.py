@@ -1,0 +1,134 @@
+"""The configured figures: the network and the images that they are of, and what draws each."""
+
+from collections.abc import Callable, Collection
+from dataclasses import asdict, dataclass, replace
+from functools import partial
+from pathlib import Path
+
+from torch import nn
+
+from rednet.figures.images import Images, find_images, load_images
+from rednet.figures.layers import choose_layers, involutions
+from rednet.figures.receptive_field import has_stages
+from rednet.figures.report import (
+    write_envelopes,
+    write_kernels,
+    write_receptive_field,
+    write_schedule,
+    write_taps,
+)
+from rednet.build.data import build_preprocessing
+from rednet.build.model import place_model, try_out
+from rednet.build.training import build_schedule
+from rednet.config import FigureName, VisualizationConfig
+from rednet.data import Preprocessing
+from rednet.errors import InputError
+from rednet.weights import Checkpoint, name_network, read_checkpoint, restore_model
+from rednet.runtime import Runtime
+
+Writers = dict[FigureName, Callable[[Path], list[Path]]]
+"""What writes each figure into a folder and returns the files."""
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A network in evaluation mode, images for it, and the configuration as it is used."""
+
+    model: nn.Module
+    images: Images
+    config: VisualizationConfig
+
+
+def plain_writers(config: VisualizationConfig, figures: Collection[FigureName]) -> Writers:
+    """Those of the figures that need no network."""
+    schedule = build_schedule(config.schedule, config.lr, config.updates_per_epoch)
+    writers: Writers = {
+        "envelopes": write_envelopes,
+        "schedule": partial(write_schedule, schedule),
+    }
+    return {figure: write for figure, write in writers.items() if figure in figures}
+
+
+def build_subject(config: VisualizationConfig, typed: Collection[str], runtime: Runtime) -> Subject:
+    """Reads the checkpoint and the images.
+
+    Args:
+        config: All of it; what the checkpoint says about preparation goes before it,
+        typed: except for the keys that the user typed.
+        runtime: Where the network is to run.
+
+    Raises:
+        InputError: One of them cannot be read, or they do not fit each other.
+    """
+    assert config.checkpoint is not None and config.images is not None
+    checkpoint = read_checkpoint(config.checkpoint)
+    preprocessing = build_preprocessing(config.data, checkpoint.preprocessing, typed)
+    paths = find_images(config.images)
+    model = _restore(checkpoint, config, preprocessing, runtime)
+    images = load_images(paths[: config.max_images], preprocessing, runtime.device)
+    if runtime.is_primary:
+        cut = f", the first of {len(paths)} (max_images)" if len(paths) > len(images) else ""
+        print(f"{checkpoint.label}; images: {len(images)}{cut}", flush=True)
+    data = replace(config.data, **asdict(preprocessing))
+    return Subject(model, images, replace(config, data=data))
+
+
+def _restore(
+    checkpoint: Checkpoint,
+    config: VisualizationConfig,
+    preprocessing: Preprocessing,
+    runtime: Runtime,
+) -> nn.Module:
+    """The checkpoint's network, tried on an empty picture where it classifies."""
+    if config.model is not None:
+        checkpoint = name_network(checkpoint, config.model.name, config.model.options)
+    channels = checkpoint.in_chans or preprocessing.in_chans
+    if channels != preprocessing.in_chans:
+        raise InputError(
+            f"{checkpoint.label}: takes images of {channels} channels, but data.mean and data.std "
+            f"are of {preprocessing.in_chans}: give {channels} numbers each"
+        )
+    model = restore_model(replace(checkpoint, in_chans=channels))
+    model = place_model(model, config.trainer, runtime).eval()
+    if checkpoint.has_head and checkpoint.model is not None:
+        classes = getattr(model, "num_classes", 0)
+        try_out(model, checkpoint.model["name"], classes, preprocessing, runtime)
+    return model
+
+
+def network_writers(subject: Subject, figures: Collection[FigureName]) -> Writers:
+    """Those of the figures that are of a network.
+
+    One that the network has nothing for is left out, and a line says so.
+
+    Raises:
+        InputError: Such a one was asked for, or a layer that has no involution.
+    """
+    model, images, config = subject.model, subject.images, subject.config
+    writers: Writers = {}
+    if "kernels" in figures and _suits("kernels", bool(involutions(model)), config):
+        writers["kernels"] = partial(
+            write_kernels,
+            model,
+            images.first(config.max_rows),
+            layers=choose_layers(model, config.layers),
+            groups=config.groups,
+            opacity=config.overlay,
+            smooth=config.smooth,
+        )
+    if "taps" in figures and _suits("taps", bool(involutions(model)), config):
+        writers["taps"] = partial(write_taps, model, images)
+    if "receptive_field" in figures and _suits("receptive_field", has_stages(model), config):
+        writers["receptive_field"] = partial(write_receptive_field, model, images)
+    return writers
+
+
+def _suits(figure: FigureName, has_subject: bool, config: VisualizationConfig) -> bool:
+    if has_subject:
+        return True
+    what = "stages that it tells of" if figure == "receptive_field" else "involution"
+    reason = f"{figure}: the network has no {what}"
+    if config.figures is not None:
+        raise InputError(reason)
+    print(f"{reason}: left out", flush=True)
+    return False

@@ -1,0 +1,38 @@
+"""Checks of RedNet's options."""
+
+from collections.abc import Sequence
+
+from rednet.models.variants import STAGES
+
+POOLINGS = tuple(
+    prefix + kind for prefix in ("", "fast") for kind in ("", "avg", "max", "avgmax", "catavgmax")
+)
+
+
+def check_options(
+    layers: Sequence[int], output_stride: int, width: float, involution_stages: Sequence[int]
+) -> None:
+    """Raises ValueError for a network that cannot be."""
+    if len(layers) != len(STAGES) or min(layers) < 1:
+        raise ValueError(f"layers must be four numbers of at least 1, got {list(layers)}")
+    if output_stride not in (8, 16, 32):
+        raise ValueError(f"output_stride must be 8, 16 or 32, got {output_stride}")
+    if width <= 0:
+        raise ValueError(f"width must be positive, got {width}")
+    if not set(involution_stages) <= set(STAGES):
+        raise ValueError(f"involution_stages must be among 1 to 4, got {list(involution_stages)}")
+
+
+def check_rates(**rates: float) -> None:
+    """Raises ValueError unless all are probabilities below 1."""
+    for name, rate in rates.items():
+        if not 0 <= rate < 1:
+            raise ValueError(f"{name} must be at least 0 and below 1, got {rate}")
+
+
+def check_pooling(pool_type: str, num_classes: int) -> None:
+    """Raises ValueError for a pooling that timm lacks, or that leaves a classifier no vector."""
+    if pool_type not in POOLINGS:
+        raise ValueError(f"global_pool must be one of {POOLINGS}, got {pool_type!r}")
+    if not pool_type and num_classes > 0:
+        raise ValueError(f"{num_classes} classes need a global_pool; '' goes with num_classes=0")

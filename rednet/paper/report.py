@@ -1,0 +1,138 @@
+"""The paper's tables as files: Markdown to read, CSV and JSON with a line for every figure."""
+
+import re
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from decimal import Decimal
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import timm
+import torch
+
+from rednet.files import write_text_atomically
+from rednet.paper import complexity
+from rednet.paper.ablations import ablation_table, stem_table
+from rednet.paper.accuracy import Accuracies, accuracy_tables
+from rednet.paper.comparison import Comparison
+from rednet.paper.evaluated import record_evaluation
+from rednet.paper.main_table import rednet_table, resnet_table
+from rednet.paper.operators import operator_table
+from rednet.paper.parts import parts_table
+from rednet.paper.tables import Table
+from rednet.paper.variants import generator_table, hybrid_table
+from rednet.records import to_csv, to_json
+
+FORMAT = 1
+HEAD = """# The tables of the involution paper: published and here
+
+Li et al., Involution: Inverting the Inherence of Convolution for Visual Recognition, CVPR 2021,
+arXiv 2103.06255. Written by `python scripts/paper_tables.py` on {date} with rednet {rednet}, torch
+{torch}, timm {timm}. Images are 224 x 224.
+
+"here" is counted or measured by this package. "difference" is here minus the last published column
+before it. A figure is reproduced if, rounded to as many digits, it is the published one.
+An accuracy is "not comparable" unless all 50,000 images were evaluated as published.
+"""
+CONVENTIONS = """## Conventions
+
+"MACs" are plain multiply-adds (`macs` in rednet.paper.complexity). "FLOPs" are counted as in the
+publications (`published`), where a multiply-add is one. For each call of a function on one image:
+
+{functions}
+
+Everything else: sums, products by a scalar, softmax, other activations and normalisations. W1 s W0
+and W are the kernel's generators, C channels, K kernel size, G groups, r reduction.
+"""
+SOURCES = """## Sources of the published figures
+
+- paper: the parameters, FLOPs and top-1 of Table 1 as paperswithcode has them; the ablations as
+  slides and articles quote its Table 6; ResNets' parameters and FLOPs, from which the reductions in
+  percent in the authors' README come out.
+- model zoo: README of the authors' repository d-li14/involution, commit 21c3158. It says that some
+  of its networks were trained again and may differ slightly from the paper's.
+- plot: read off the plots of accuracy against complexity in the same repository, to about 0.02.
+"""
+
+
+def build_tables(accuracies: Accuracies) -> list[Table]:
+    """All tables.
+
+    Args:
+        accuracies: What checkpoints of the networks reach, as far as known.
+    """
+    return [
+        *(rednet_table(stem) for stem in ("involution7", "involution3")),
+        resnet_table(),
+        *(ablation_table(name) for name in ("kernel size", "group channels", "generator")),
+        stem_table(),
+        *accuracy_tables(accuracies),
+        operator_table(),
+        parts_table(),
+        hybrid_table(),
+        generator_table(),
+    ]
+
+
+def describe_origin() -> dict[str, str]:
+    """Date and versions."""
+    return {
+        "date": f"{datetime.now():%Y-%m-%d}",
+        "rednet": version("rednet"),
+        "torch": str(torch.__version__),
+        "timm": timm.__version__,
+    }
+
+
+def to_markdown(tables: Sequence[Table], origin: Mapping[str, str]) -> str:
+    """All tables, with what is to be known to read them."""
+    functions = re.search(r"^\|.*\|$", complexity.__doc__ or "", re.MULTILINE | re.DOTALL)
+    parts = [HEAD.format(**origin), *(table.to_markdown() for table in tables)]
+    parts.append(CONVENTIONS.format(functions=functions and functions[0]))
+    return "\n".join([*parts, SOURCES])
+
+
+def write_tables(tables: Sequence[Table], folder: Path) -> str:
+    """Writes tables.md, tables.csv and tables.json.
+
+    Args:
+        tables: What to write.
+        folder: Where to.
+
+    Returns:
+        The Markdown.
+    """
+    origin = describe_origin()
+    text = to_markdown(tables, origin)
+    records = [_record(table, item) for table in tables for item in table.comparisons]
+    table = to_csv([{**record, **origin} for record in records])
+    figures = to_json({"format": FORMAT, **origin}, "figures", list(map(_for_json, records)))
+    contents = {"md": text, "csv": table, "json": figures}
+    for ending, content in contents.items():
+        write_text_atomically(folder / f"tables.{ending}", content)
+    return text
+
+
+def _record(table: Table, item: Comparison) -> dict[str, Any]:
+    return {
+        "table": table.key,
+        "row": item.row,
+        "quantity": item.quantity,
+        "unit": item.unit,
+        "source": item.source,
+        "published": item.published,
+        "ours": item.ours,
+        "difference": item.difference,
+        "verdict": item.verdict,
+        "reason": item.reason,
+        "network": item.network,
+        **record_evaluation(item.accuracy),
+    }
+
+
+def _for_json(record: Mapping[str, Any]) -> dict[str, Any]:
+    """Our figures as numbers; what was printed stays text, so that its digits are known."""
+    return {
+        key: float(value) if isinstance(value, Decimal) else value for key, value in record.items()
+    }

@@ -1,0 +1,45 @@
+"""Results as files: JSON, CSV and pictures."""
+
+import json
+import math
+from collections.abc import Sequence
+from pathlib import Path
+
+from rednet.evaluation import Evaluation
+from rednet.files import write_text_atomically
+from rednet.plots import draw_confusion
+from rednet.records import to_csv
+
+
+def write_evaluation(
+    result: Evaluation, class_names: Sequence[str], folder: Path, model: str
+) -> list[str]:
+    """Writes evaluation.json, per_class.csv and confusion.png.
+
+    Args:
+        result: Of the evaluation.
+        class_names: In the order of the classes.
+        folder: Where the files go.
+        model: Name of the network.
+
+    Returns:
+        Lines that tell the result to a person.
+    """
+    scores = {
+        "model": model,
+        "samples": result.samples,
+        "top1": result.top1,
+        "top5": result.top5,
+        "loss": result.loss if math.isfinite(result.loss) else None,  # JSON knows no nan
+        "unreadable": [list(image) for image in result.unreadable],
+    }
+    write_text_atomically(folder / "evaluation.json", json.dumps(scores, indent=2) + "\n")
+    rows = result.per_class(class_names)
+    write_text_atomically(folder / "per_class.csv", to_csv(rows, line_end="\r\n"))
+    summary = f"top-1 {result.top1:.2f} %, top-5 {result.top5:.2f} %, loss {result.loss:.4f}"
+    title = f"{model}: {summary}, {result.samples} images"
+    draw_confusion(result.confusion, class_names, folder / "confusion.png", title)
+    lines = [f"{model}  {summary}  ({result.samples} images)"]
+    if result.unreadable:
+        lines.append(f"{len(result.unreadable)} images could not be read; evaluation.json has them")
+    return [*lines, f"per-class table and confusion matrix are in {folder}"]

@@ -1,0 +1,90 @@
+"""Pretrained RedNets as timm makes them, from any file of weights."""
+
+import logging
+from collections.abc import Callable, Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from timm.models import adapt_input_conv, resolve_pretrained_cfg
+from torch import Tensor
+
+from rednet.errors import InputError
+from rednet.models.rednet import RedNet
+from rednet.weights.checkpoint import Checkpoint
+from rednet.weights.description import imagenet_preprocessing
+from rednet.weights.loading import explain_no_head, merge_options, require_fit
+from rednet.weights.reading import read_checkpoint
+
+_logger = logging.getLogger(__name__)
+FIRST_CONV = "stem.0.conv.weight"
+HEAD = ("fc.weight", "fc.bias")
+
+
+def use_file(
+    file: str | Path, variant: str, arguments: Mapping[str, Any]
+) -> tuple[Callable[..., RedNet], dict[str, Any]]:
+    """What timm needs to create a RedNet with the weights of a file.
+
+    Options that the file settles are those of the network, unless they are given. As everywhere in
+    timm, a classifier for another number of classes than `pretrained_cfg` says starts anew, and the
+    first convolution is adapted to another number of channels.
+
+    Args:
+        file: Of any kind that `read_checkpoint` knows.
+        variant: The network's name in timm.
+        arguments: Given ones, of the network and of timm's `build_model_with_cfg`.
+
+    Returns:
+        A function that makes the network with its weights, and the arguments for timm.
+
+    Raises:
+        InputError: The file cannot be read, or is of another network.
+    """
+    _logger.info(f"Loading pretrained weights from file ({file})")
+    checkpoint = read_checkpoint(file, key="file")
+    arguments = merge_options(checkpoint, variant, arguments)
+    overlay = {**_pretrained_cfg(checkpoint), **(arguments.get("pretrained_cfg_overlay") or {})}
+    arguments["pretrained_cfg_overlay"] = overlay
+    if arguments.get("features_only"):
+        arguments["num_classes"] = 0
+    cfg = resolve_pretrained_cfg(variant, arguments.get("pretrained_cfg"), overlay)
+    return partial(_make_pretrained, checkpoint, cfg.num_classes), arguments
+
+
+def _pretrained_cfg(checkpoint: Checkpoint) -> dict[str, Any]:
+    """What a checkpoint says about its classes and pictures, by timm's names."""
+    cfg = dict(checkpoint.preprocessing or {})
+    size = cfg.pop("image_size", imagenet_preprocessing()["image_size"])
+    if cfg.get("interpolation") == "opencv":
+        cfg["interpolation"] = "bilinear"  # timm resizes by Pillow alone
+    if checkpoint.num_classes:
+        cfg["num_classes"] = checkpoint.num_classes
+    if checkpoint.in_chans is not None:
+        cfg["input_size"] = (checkpoint.in_chans, size, size)
+    return cfg
+
+
+def _make_pretrained(checkpoint: Checkpoint, pretrained_classes: int, **options: Any) -> RedNet:
+    model = RedNet(**options)
+    own, weights = model.state_dict(), dict(checkpoint.state_dict)
+    weights = _adapt_input(weights, model.in_chans)
+    if model.num_classes != pretrained_classes:
+        weights = {name: tensor for name, tensor in weights.items() if name not in HEAD}
+        weights |= {name: own[name] for name in HEAD if name in own}
+    elif not checkpoint.has_head:
+        raise InputError(
+            f"{checkpoint.label}: {explain_no_head(checkpoint)}: give features_only=True, "
+            f"num_classes=0, or a number of classes other than {pretrained_classes} for a new one"
+        )
+    require_fit(weights, own, checkpoint)
+    model.load_state_dict(weights)
+    return model
+
+
+def _adapt_input(weights: dict[str, Tensor], in_chans: int) -> dict[str, Tensor]:
+    """The first convolution's weight for another number of channels, as timm does it."""
+    weight = weights.get(FIRST_CONV)
+    if weight is None or weight.shape[1] == in_chans:
+        return weights
+    return {**weights, FIRST_CONV: adapt_input_conv(in_chans, weight, weight.shape[1])}

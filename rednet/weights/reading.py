@@ -1,0 +1,114 @@
+"""Any file of weights as a `Checkpoint`."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from timm.models import clean_state_dict
+from torch import Tensor
+
+from rednet.errors import InputError
+from rednet.weights.checkpoint import OURS, Checkpoint
+from rednet.weights.description import check_description, describe_data, find_model
+from rednet.weights.files import one_line_errors, read_content
+from rednet.weights.naming import from_paddle, is_rednet, strip_prefixes
+from rednet.weights.wording import list_some
+
+WEIGHTS = ("state_dict_ema", "model_ema", "state_dict", "model")
+
+
+def read_checkpoint(path: str | Path, key: str = "checkpoint") -> Checkpoint:
+    """Reads weights of any kind, recognising it by what the file holds and running no code from it.
+
+    Ours, the original's (OpenMMLab), PaddleClas's and ppim's, timm's, bare state dicts, and
+    safetensors: see `Checkpoint.kind`.
+
+    Args:
+        path: The file.
+        key: Of the configuration that names it, for error messages.
+
+    Raises:
+        InputError: The file is missing, damaged, not safe to load, or holds no weights.
+    """
+    path = Path(path)
+    with one_line_errors(f"{key}={path}"):
+        return _understand(path, key, *read_content(path))
+
+
+def _understand(path: Path, key: str, file_format: str, content: Any) -> Checkpoint:
+    found = _find_weights(file_format, content)
+    if found is None:
+        keys = f"; its keys are {list_some(content)}" if isinstance(content, dict) else ""
+        raise InputError(f"holds no state dict{keys}")
+    if found is content or file_format == "pickle":
+        content = {"state_dict": found}
+    weights: dict[str, Tensor] = clean_state_dict(found)
+    _require_plain(weights)
+    kind = _find_kind(file_format, content, weights)
+    if kind in OURS:
+        check_description(content)
+    stripped, left_out = strip_prefixes(weights)
+    if not is_rednet(stripped):
+        stripped, left_out = weights, ()
+    model, is_recognised = find_model(kind, content, stripped)
+    return Checkpoint(
+        path=path,
+        kind=kind,
+        content=content,
+        state_dict=stripped,
+        model=model,
+        is_recognised=is_recognised,
+        left_out=left_out,
+        key=key,
+        **describe_data(kind, content, stripped),
+    )
+
+
+def _find_weights(file_format: str, content: Any) -> dict[str, Tensor] | None:
+    if not isinstance(content, dict):
+        return None
+    if file_format == "pickle":
+        return from_paddle(content)
+    if _is_state_dict(content):
+        return content
+    found = next((content[name] for name in WEIGHTS if content.get(name) is not None), None)
+    return found if _is_state_dict(found) else None
+
+
+def _is_state_dict(value: Any) -> bool:
+    is_filled = isinstance(value, dict) and bool(value)
+    return is_filled and all(
+        isinstance(name, str) and isinstance(tensor, Tensor) for name, tensor in value.items()
+    )
+
+
+def _require_plain(weights: Mapping[str, Tensor]) -> None:
+    odd = [name for name, tensor in weights.items() if not _is_plain(tensor)]
+    if odd:
+        raise InputError(f"holds tensors that are no plain arrays of numbers: {list_some(odd)}")
+
+
+def _is_plain(tensor: Tensor) -> bool:
+    """Whether a tensor is dense and all its elements are in the file, none of them repeated."""
+    return (
+        tensor.layout == torch.strided
+        and tensor.device.type == "cpu"
+        and not tensor.is_nested
+        and not tensor.is_quantized
+        and tensor.numel() * tensor.element_size() <= tensor.untyped_storage().nbytes()
+    )
+
+
+def _find_kind(file_format: str, content: Mapping[str, Any], weights: Mapping[str, Any]) -> str:
+    if file_format == "safetensors":
+        return "rednet-safetensors" if "format" in content else "safetensors"
+    if file_format == "pickle":
+        return "paddle"
+    model = content.get("model")
+    if isinstance(model, dict) and model.keys() == {"name", "options"}:
+        return "rednet"
+    if isinstance(content.get("arch"), str):
+        return "timm"
+    has_prefix = any(name.startswith("backbone.") for name in weights)
+    return "openmmlab" if has_prefix or "meta" in content else "state-dict"

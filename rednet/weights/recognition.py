@@ -1,0 +1,194 @@
+"""Which RedNet tensors are of, by their names and shapes.
+
+They do not tell the stem "small" from "involution3", a generator's `softmax`, activations, dilation
+or what goes without parameters; without `relative_position` they do not tell the window and the
+groups of attention either. All that is left at its default. Several windows may have as many
+parameters, each with other groups: of these the one nearest to the paper's is taken, the smallest
+groups where none is. `list_guesses` names what was taken for granted.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from torch import Tensor
+
+from rednet.layers.involution import count_groups
+from rednet.models.variants import LAYERS, STAGE_WIDTHS, STAGES, STEM_WIDTHS
+from rednet.weights.solving import (
+    GROUP_CHANNELS,
+    KERNEL_SIZE,
+    REDUCTION,
+    Widths,
+    fitting_windows,
+    odd_root,
+    solve_reduction,
+    solve_width,
+    solve_window,
+)
+
+Shapes = Mapping[str, tuple[int, ...]]
+
+DEFAULTS: dict[str, Any] = {
+    "stem": "involution3",
+    "width": 1.0,
+    "involution_stages": list(STAGES),
+    "kernel_size": KERNEL_SIZE,
+    "group_channels": GROUP_CHANNELS,
+    "reduction": REDUCTION,
+    "generator": "bottleneck",
+}
+STEM_GROUP_CHANNELS = 16
+
+
+def recognise(weights: Mapping[str, Tensor]) -> dict[str, Any] | None:
+    """Name and options of the RedNet that tensors are of, options at their defaults left out.
+
+    A network of other depths than the named ones is a "rednet50" with the option `layers`.
+
+    Args:
+        weights: Under our names, with or without classifier.
+
+    Returns:
+        The keys "name" and "options", or None where the shapes contradict each other.
+    """
+    shapes = _shapes(weights)
+    if any(0 in shape for shape in shapes.values()):
+        return None
+    try:
+        layers = [_count_blocks(shapes, stage) for stage in STAGES]
+        stem, stem_widths = _read_stem(shapes)
+        stage_widths = zip(STAGE_WIDTHS, (_stage_width(shapes, s) for s in STAGES), strict=True)
+        options = {
+            "stem": stem,
+            "width": solve_width([*stem_widths, *stage_widths]),
+            **_read_involutions(shapes),
+        }
+    except (LookupError, ValueError):
+        return None
+    names = [name for name, named_layers in LAYERS.items() if list(named_layers) == layers]
+    if not names:
+        options["layers"] = layers
+    changed = {name: value for name, value in options.items() if value != DEFAULTS.get(name)}
+    return {"name": names[0] if names else "rednet50", "options": changed}
+
+
+def list_guesses(weights: Mapping[str, Tensor], options: Mapping[str, Any]) -> list[str]:
+    """What the tensors of a recognised RedNet leave open, in words.
+
+    Args:
+        weights: Under our names.
+        options: As recognised, and those that are known beside.
+    """
+    shapes = _shapes(weights)
+    guesses = [] if "stem" in options else ["stem involution3 rather than small"]
+    stages = _involution_stages(shapes)
+    if not stages:
+        return guesses
+    parts = _Parts(shapes, stages)
+    names = ("kernel_size", "group_channels")
+    window = " and ".join(f"{name} {options.get(name, DEFAULTS[name])}" for name in names)
+    is_attention = parts.has("conv1.query")
+    if is_attention and "softmax" not in options.get("generator_options", {}):
+        guesses.append("attention without softmax")
+    layer = "conv2.position" if is_attention else "conv2.conv"
+    if parts.has(layer) and _is_ambiguous(parts.channels, parts.outputs(layer)):
+        guesses.append(f"{window}, of several that fit")
+    elif not parts.has(layer) and not all(name in options for name in names):
+        guesses.append(f"attention's {window}")
+    return guesses
+
+
+def _is_ambiguous(channels: Sequence[int], outputs: Sequence[int]) -> bool:
+    windows = fitting_windows(channels, outputs)
+    is_paper = (KERNEL_SIZE, GROUP_CHANNELS) in windows
+    return len({kernel_size for kernel_size, _ in windows}) > 1 and not is_paper
+
+
+def _shapes(weights: Mapping[str, Tensor]) -> Shapes:
+    return {name: tuple(tensor.shape) for name, tensor in weights.items()}
+
+
+def count_classes(weights: Mapping[str, Tensor]) -> int:
+    """Outputs of a RedNet's classifier, 0 if it has none."""
+    return weights["fc.bias"].numel() if "fc.bias" in weights else 0
+
+
+def _count_blocks(shapes: Shapes, stage: int) -> int:
+    prefix = f"layer{stage}."
+    blocks = {name.split(".")[1] for name in shapes if name.startswith(prefix)}
+    if blocks != {str(block) for block in range(len(blocks))}:
+        raise ValueError(f"{prefix}* are not counted from 0")
+    return len(blocks)
+
+
+def _read_stem(shapes: Shapes) -> tuple[str, list[Widths]]:
+    """The stem's name and widths."""
+    inner, outer = STEM_WIDTHS
+    first = shapes["stem.0.conv.weight"]
+    if "stem.1.conv2.conv.weight" not in shapes:
+        return {7: "conv7"}[first[2]], [(outer, first[0])]
+    groups = count_groups(first[0], STEM_GROUP_CHANNELS)
+    kernel_size = odd_root(shapes["stem.1.conv2.conv.weight"][0], groups)
+    name = {3: "involution3", 7: "involution7"}[kernel_size]
+    return name, [(inner, first[0]), (outer, shapes["stem.4.conv.weight"][0])]
+
+
+def _stage_width(shapes: Shapes, stage: int) -> int:
+    return shapes[f"layer{stage}.0.conv1.weight"][0]
+
+
+def _read_involutions(shapes: Shapes) -> dict[str, Any]:
+    """Where the involutions are, their generator and its numbers."""
+    stages = _involution_stages(shapes)
+    if not stages:
+        return {"involution_stages": stages}
+    parts = _Parts(shapes, stages)
+    if parts.has("conv1.query"):
+        options = _read_attention(parts)
+    else:
+        kernel_size, group_channels = solve_window(parts.channels, parts.outputs("conv2.conv"))
+        options = {"kernel_size": kernel_size, "group_channels": group_channels}
+        if parts.has("conv1.conv"):
+            options["reduction"] = solve_reduction(parts.channels, parts.outputs("conv1.conv"))
+        else:
+            options["generator"] = "linear"
+    return {"involution_stages": stages, **options}
+
+
+def _involution_stages(shapes: Shapes) -> list[int]:
+    return [stage for stage in STAGES if f"layer{stage}.0.conv2.weight" not in shapes]
+
+
+def _read_attention(parts: "_Parts") -> dict[str, Any]:
+    options: dict[str, Any] = {"generator": "attention"}
+    channels = parts.channels
+    if parts.has("conv2.position"):
+        options["generator_options"] = {"relative_position": True}
+        window = solve_window(channels, parts.outputs("conv2.position"))
+        options["kernel_size"], options["group_channels"] = window
+    group_channels = options.get("group_channels", DEFAULTS["group_channels"])
+    groups = [count_groups(width, group_channels) for width in channels]
+    heads = [out // count for out, count in zip(parts.outputs("conv1.query"), groups, strict=True)]
+    per_group = [width // count for width, count in zip(channels, groups, strict=True)]
+    return {**options, "reduction": solve_reduction(per_group, heads)}
+
+
+@dataclass(frozen=True)
+class _Parts:
+    """Layers of the involutions, one of the same name in the first block of each stage."""
+
+    shapes: Shapes
+    stages: Sequence[int]
+
+    def has(self, layer: str) -> bool:
+        return f"layer{self.stages[0]}.0.conv2.{layer}.weight" in self.shapes
+
+    @property
+    def channels(self) -> list[int]:
+        """How many channels the involutions have, by stage."""
+        return [_stage_width(self.shapes, stage) for stage in self.stages]
+
+    def outputs(self, layer: str) -> list[int]:
+        """How many channels the layer gives, by stage."""
+        return [self.shapes[f"layer{stage}.0.conv2.{layer}.weight"][0] for stage in self.stages]

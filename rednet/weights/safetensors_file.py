@@ -1,0 +1,105 @@
+"""Safetensors files, with what a checkpoint says about its network in their header."""
+
+import json
+from collections.abc import Mapping
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import safetensors.torch
+import torch
+from safetensors import safe_open
+
+from rednet.errors import InputError
+from rednet.files import write_atomically
+from rednet.weights.checkpoint import OURS, Checkpoint
+
+LENGTH_BYTES = 8
+ALIGNMENT = 8
+LONGEST_HEADER = 100_000_000
+DESCRIPTION = ("model", "is_recognised", "preprocessing", "class_names")
+CARRIED = ("config", "metrics", "versions")
+
+
+def is_safetensors(head: bytes) -> bool:
+    """Whether a file that begins like this is one: the length of a header, and JSON."""
+    length = int.from_bytes(head[:LENGTH_BYTES], "little")
+    return head[LENGTH_BYTES:].startswith(b"{") and length <= LONGEST_HEADER
+
+
+def read_safetensors(path: Path) -> dict[str, Any]:
+    """The tensors under "state_dict", beside them what `write_safetensors` wrote of the network.
+
+    Of a file of other programs, their text about it under "metadata".
+    """
+    with safe_open(path, framework="pt") as file:
+        metadata = file.metadata() or {}
+        weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    if "rednet" not in metadata:
+        return {"state_dict": weights, "metadata": metadata}
+    kept = (*DESCRIPTION, *CARRIED)
+    description = {name: json.loads(metadata[name]) for name in kept if name in metadata}
+    return {"format": "rednet-safetensors", "state_dict": weights, **description}
+
+
+def write_safetensors(checkpoint: Checkpoint, path: str | Path, *, overwrite: bool = False) -> None:
+    """Writes a checkpoint's weights, under our names, with all that is known of their network.
+
+    `safetensors.torch.load_file` and timm read the weights, `read_checkpoint` the rest too. The
+    file is there whole or not at all.
+
+    Args:
+        checkpoint: What to write: averaged weights where it has some.
+        path: The new file.
+        overwrite: Whether an existing file is replaced; the checkpoint's own never is.
+
+    Raises:
+        InputError: The file exists or cannot be written.
+    """
+    path = Path(path)
+    try:
+        _require_free(path, checkpoint, overwrite)
+        weights = {  # which may not share their memory
+            name: tensor.detach().clone(memory_format=torch.contiguous_format)
+            for name, tensor in checkpoint.state_dict.items()
+        }
+        data = _with_metadata(safetensors.torch.save(weights), _metadata(checkpoint))
+        write_atomically(path, lambda file: file.write(data))
+    except OSError as error:
+        raise InputError(f"output={path}: cannot be written: {error.strerror}") from error
+
+
+def _require_free(path: Path, checkpoint: Checkpoint, overwrite: bool) -> None:
+    if path.is_dir():
+        raise InputError(f"output={path}: is a folder; give the name of a file")
+    if not path.exists():
+        return
+    if checkpoint.path.exists() and path.samefile(checkpoint.path):
+        raise InputError(f"output={path}: is the checkpoint itself; choose another name")
+    if not overwrite:
+        raise InputError(f"output={path}: exists; overwrite=true replaces it")
+
+
+def _with_metadata(data: bytes, metadata: Mapping[str, str]) -> bytes:
+    """Adds metadata to a file in the same order each time, as safetensors itself does not."""
+    start = LENGTH_BYTES + int.from_bytes(data[:LENGTH_BYTES], "little")
+    tensors = json.loads(data[LENGTH_BYTES:start])
+    header = json.dumps({"__metadata__": metadata, **tensors}, separators=(",", ":")).encode()
+    header += b" " * (-len(header) % ALIGNMENT)
+    return len(header).to_bytes(LENGTH_BYTES, "little") + header + data[start:]
+
+
+def _metadata(checkpoint: Checkpoint) -> dict[str, str]:
+    description = {name: getattr(checkpoint, name) for name in DESCRIPTION}
+    if checkpoint.kind in OURS:
+        description |= {name: checkpoint.content.get(name) for name in CARRIED}
+    return {
+        "format": "pt",
+        "rednet": version("rednet"),
+        "source": checkpoint.kind,
+        **_as_json(description),
+    }
+
+
+def _as_json(values: Mapping[str, Any]) -> dict[str, str]:
+    return {name: json.dumps(value) for name, value in values.items() if value is not None}

@@ -1,0 +1,61 @@
+"""Pictures for the figures: found, read, prepared."""
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from rednet.data import Preprocessing
+from rednet.errors import InputError
+from rednet.figures.images import BATCH, find_images, load_images
+
+COLOUR = Preprocessing(16, 1.0, "bilinear", (0.5, 0.4, 0.3), (0.2, 0.3, 0.4))
+GRAY = Preprocessing(16, 1.0, "bilinear", (0.3,), (0.2,))
+CPU = torch.device("cpu")
+
+
+@pytest.fixture
+def folder(tmp_path):
+    for name, value in (("b/1.png", 10), ("a.png", 250), ("b/.hidden.png", 0)):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        Image.fromarray(np.full((20, 24, 3), value, np.uint8)).save(tmp_path / name)
+    (tmp_path / "notes.txt").write_text("no picture")
+    return tmp_path
+
+
+def test_a_file_a_folder_and_both(folder):
+    found = [folder / "a.png", folder / "b" / "1.png"]
+    assert find_images([str(folder)]) == found
+    assert find_images([str(found[1]), str(folder)]) == [found[1], *found]
+
+
+def test_what_is_not_there(folder):
+    with pytest.raises(InputError, match=r"images=.*/c\.png: no such file or folder"):
+        find_images([str(folder / "c.png")])
+    (folder / "empty").mkdir()
+    with pytest.raises(InputError, match=r"empty: has no images \(\.bmp, "):
+        find_images([str(folder / "empty")])
+
+
+@pytest.mark.parametrize("preprocessing", [COLOUR, GRAY], ids=["colour", "gray"])
+def test_what_is_shown_is_what_the_network_gets(preprocessing, folder):
+    images = load_images(find_images([str(folder)]), preprocessing, CPU)
+    assert images.names == ("a", "1")
+    assert images.inputs.shape == (2, preprocessing.in_chans, 16, 16)
+    assert images.shown.shape == (2, 16, 16, 3)
+    np.testing.assert_allclose(images.shown[0], 250 / 255, atol=1e-5)
+    np.testing.assert_allclose(images.shown[1], 10 / 255, atol=1e-5)
+
+
+def test_unreadable_ones_are_named(folder):
+    for name in ("a.png", "z.png"):
+        (folder / name).write_bytes(b"no picture")
+    with pytest.raises(InputError, match=r"images: 2 image.* /\S*/a\.png \(.*/z\.png \("):
+        load_images(find_images([str(folder)]), COLOUR, CPU)
+
+
+def test_batches_and_the_first_few(make_images):
+    images = make_images(BATCH + 2, 4)
+    assert [len(batch) for batch in images.batches()] == [BATCH, 2]
+    assert len(images.first(3)) == len(images.first(3).shown) == 3
+    assert len(images.first(100)) == BATCH + 2

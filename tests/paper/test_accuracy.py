@@ -1,0 +1,155 @@
+"""The tables of accuracies: whose they are, and which may be compared with the published ones."""
+
+import csv
+import json
+
+import pytest
+
+from rednet.data import Preprocessing
+from rednet.paper.accuracy import accuracy_tables, has_row
+from rednet.paper.evaluated import Accuracy
+from rednet.paper.networks import Network, resnet
+from rednet.paper.report import write_tables
+from rednet.weights import imagenet_preprocessing
+
+
+def column(table, heading):
+    index = list(table.columns).index(heading)
+    return [line[index] for line in table.lines]
+
+
+def accuracy(preparation=(), **changes):
+    """A complete evaluation as published, but for what is told."""
+    known = {"top1": 78.3512, "top5": 94.0, "images": 50_000, "precision": "fp32"}
+    preprocessing = Preprocessing(**{**imagenet_preprocessing(), **dict(preparation)})
+    return Accuracy(**{**known, "checkpoint": "a.pth", "preprocessing": preprocessing, **changes})
+
+
+def rows_of(table, label):
+    return [dict(zip(table.columns, line, strict=True)) for line in table.lines if line[0] == label]
+
+
+def test_without_checkpoints_the_published_accuracies_stand_alone():
+    for table in accuracy_tables({}):
+        assert set(column(table, "here")) == {"-"}
+        assert "published accuracies alone" in table.notes[0]
+        assert {item.verdict for item in table.comparisons} <= {"not measured", "not published"}
+
+
+def test_an_accuracy_fills_the_row_of_its_network_only():
+    rednets, resnets, varied = accuracy_tables({Network(50): [accuracy()]})
+    (row,) = rows_of(rednets, "RedNet-50, 3x3 stem")
+    told = {name: row[name] for name in ("images", "interpolation", "precision", "checkpoint")}
+    assert list(told.values()) == ["50000", "bilinear", "fp32", "a.pth"]
+    assert column(rednets, "here").count("78.35") == 1
+    assert {*column(resnets, "here"), *column(varied, "here")} == {"-"}
+    verdicts = {
+        (item.quantity, item.source): item.verdict
+        for item in rednets.comparisons
+        if item.row == "RedNet-50, 3x3 stem"
+    }
+    assert verdicts == {
+        ("top-1", "paper"): "reproduced",
+        ("top-1", "model zoo"): "reproduced",
+        ("top-5", "model zoo"): "differs by -0.1300",
+    }
+
+
+def test_a_network_of_several_rows_fills_them_all():
+    _, _, varied = accuracy_tables({Network(50, "conv7"): [accuracy(top1=77.7)]})
+    assert column(varied, "here").count("77.70") == 3
+
+
+def test_several_checkpoints_of_one_network_are_several_rows():
+    partial = accuracy({"image_size": 64}, checkpoint="b.pth", images=6)
+    _, table, _ = accuracy_tables({resnet(50): [accuracy(), partial]})
+    assert [row["checkpoint"] for row in rows_of(table, "ResNet-50")] == ["a.pth", "b.pth"]
+    remark = "Not evaluated as published: images 6, not 50000; image_size 64, not 224."
+    assert remark in table.notes[-1]
+
+
+@pytest.mark.parametrize(
+    ("evaluated", "differences"),
+    [
+        (accuracy(), ""),
+        (accuracy({"interpolation": "opencv"}, precision="tf32"), ""),
+        (accuracy(images=49_999), "images 49999, not 50000"),
+        (accuracy({"crop_pct": 0.95}), "crop_pct 0.95, not 0.875"),
+        (
+            accuracy({"interpolation": "bicubic"}),
+            "interpolation bicubic, not bilinear or opencv",
+        ),
+        (
+            accuracy({"std": (0.5, 0.5, 0.5)}),
+            "std (0.5, 0.5, 0.5), not (0.229, 0.224, 0.225)",
+        ),
+        (accuracy(precision="bf16"), "precision bf16, not fp32 or tf32"),
+    ],
+)
+def test_what_is_not_as_published_is_said(evaluated, differences):
+    remark = f"Not evaluated as published: {differences}."
+    assert evaluated.remark == (remark if differences else "")
+
+
+def test_only_complete_evaluations_are_compared():
+    """However good they look."""
+    partial = accuracy(top1=78.35, top5=94.13, images=100)
+    table, _, _ = accuracy_tables({Network(50): [partial]})
+    verdicts = {item.verdict for item in table.comparisons if item.ours is not None}
+    assert verdicts == {"not comparable"}
+    (row,) = rows_of(table, "RedNet-50, 3x3 stem")
+    assert set(column(table, "reproduced")) == {"-", "not comparable [1]"}
+    assert row["difference"] == "+0.00"
+    assert not any("Reproduced to the last" in note for note in table.notes)
+
+
+def test_a_figure_counts_once_and_any_complete_evaluation_reproduces_it():
+    files = [accuracy(top1=70, checkpoint=name) for name in ("b.pth", "c.pth")]
+    found = {Network(50): [*files, accuracy()], Network(50, "conv7"): [accuracy(top1=77.7)]}
+    rednets, _, varied = accuracy_tables(found)
+    assert (
+        rednets.notes[0] == "Reproduced to the last printed digit: paper 1 of 1, model zoo 1 of 2."
+    )
+    assert varied.notes[0] == "Reproduced to the last printed digit: paper 1 of 1."
+
+
+def test_the_7x7_stem_has_no_published_accuracy():
+    network = Network(38, "involution7")
+    bare, _, _ = accuracy_tables({})
+    assert not any("7x7" in line[0] for line in bare.lines)
+    table, _, _ = accuracy_tables({network: [accuracy(top1=77.48)]})
+    (row,) = [line for line in table.lines if "7x7" in line[0]]
+    assert row[:6] == ["RedNet-38, 7x7 stem", "-", "-", "77.48", "-", "-"]
+    assert not any("Reproduced" in note for note in table.notes)
+
+
+def test_a_network_known_by_its_files_name_is_so_marked():
+    _, table, _ = accuracy_tables({resnet(50): [accuracy(top1=76.8, is_named_by_file=True)]})
+    (row,) = rows_of(table, "ResNet-50")
+    assert row["checkpoint"] == "a.pth"
+    assert column(table, "reproduced").count("yes [1]") == 1
+    assert table.notes[-1].startswith("[1] The network is taken from the file's name")
+
+
+def test_records_tell_whose_figure_it_is(tmp_path):
+    files = [accuracy(), accuracy({"interpolation": "opencv"}, checkpoint="b.pth")]
+    tables = list(accuracy_tables({Network(50): files}))
+    write_tables(tables, tmp_path)
+    with (tmp_path / "tables.csv").open(newline="") as file:
+        rows = [row for row in csv.DictReader(file) if row["row"] == "RedNet-50, 3x3 stem"]
+    names = ("checkpoint", "images", "image_size", "crop_pct", "interpolation", "precision")
+    settings = {tuple(row[name] for name in names) for row in rows}
+    assert settings == {
+        ("a.pth", "50000", "224", "0.875", "bilinear", "fp32"),
+        ("b.pth", "50000", "224", "0.875", "opencv", "fp32"),
+    }
+    figures = json.loads((tmp_path / "tables.json").read_text())["figures"]
+    assert {figure["checkpoint"] for figure in figures} == {"a.pth", "b.pth", None}
+    assert {figure["images"] for figure in figures} == {50_000, None}
+
+
+def test_which_networks_have_a_row():
+    assert has_row(Network(152, "involution7"))
+    assert has_row(Network(50, "conv7", kernel_size=9))
+    assert not has_row(Network(26, "conv7", kernel_size=9))
+    assert not has_row(Network(50, involution_stages=(1,)))

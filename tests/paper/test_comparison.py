@@ -1,0 +1,61 @@
+"""When a figure counts as reproduced, and what is said otherwise."""
+
+from decimal import Decimal
+
+import pytest
+
+from rednet.paper.comparison import Comparison, billions, millions, number, signed
+
+
+def compare(published, ours):
+    ours = None if ours is None else Decimal(ours)
+    return Comparison("RedNet-50", "FLOPs", "paper", published, ours)
+
+
+@pytest.mark.parametrize(
+    ("published", "ours", "verdict"),
+    [
+        ("2.71", "2.713184", "reproduced"),
+        ("2.71", "2.705", "reproduced"),
+        ("2.71", "2.715", "differs by +0.0050"),
+        ("2.71", "2.7049", "differs by -0.0051"),
+        ("2.7", "2.65", "reproduced"),
+        ("25.6", "25.6537", "differs by +0.0537"),
+        ("1040", "1040", "reproduced"),
+        (None, "2.7", "not published"),
+        ("2.7", None, "not measured"),
+    ],
+)
+def test_verdicts(published, ours, verdict):
+    item = compare(published, ours)
+    assert item.verdict == verdict
+    assert item.is_reproduced == (verdict == "reproduced")
+
+
+def test_a_difference_needs_both():
+    assert compare("2.7", "2.713184").difference == Decimal("0.013184")
+    assert compare(None, "2.7").difference is None
+    assert compare("2.7", None).difference is None
+
+
+def test_counts_keep_all_their_digits():
+    assert str(millions(15_541_526)) == "15.541526"
+    assert str(billions(2_713_184_096)) == "2.713184096"
+
+
+def test_figures_for_a_table():
+    assert (number(Decimal("2.71318")), number(None), number(Decimal(3), 1)) == (
+        "2.7132",
+        "-",
+        "3.0",
+    )
+    assert (signed(Decimal("0.1")), signed(Decimal("-0.1")), signed(None)) == (
+        "+0.1000",
+        "-0.1000",
+        "-",
+    )
+
+
+def test_units():
+    assert Comparison("a", "top-1", "", None, None).unit == "%"
+    assert Comparison("a", "weights", "formula", "3", None).unit == ""

@@ -1,0 +1,52 @@
+"""The experiments of the ablations: the paper's recipe with the networks of the tables."""
+
+import dataclasses
+
+import pytest
+import timm
+import torch
+
+from rednet.config import CONFIGS, compose
+from rednet.paper.ablations import ablations
+from rednet.paper.networks import recognise
+
+ROWS = {row.experiment: row for row in ablations()}
+
+
+def test_every_file_is_a_row_of_a_table():
+    files = {f"ablation/{path.stem}" for path in (CONFIGS / "experiment/ablation").iterdir()}
+    assert files == ROWS.keys()
+
+
+@pytest.mark.parametrize("name", ROWS)
+def test_the_recipe_is_the_papers(name):
+    ours, paper = (compose("train", [f"experiment={choice}"]) for choice in (name, "paper"))
+    assert dataclasses.replace(ours, model=paper.model) == paper
+
+
+@pytest.mark.parametrize("name", ROWS)
+def test_the_network_is_the_tables(name):
+    model = compose("train", [f"experiment={name}"]).model
+    assert recognise(model.name, model.options) == ROWS[name].network
+    with torch.device("meta"):
+        built = timm.create_model(model.name, **model.options)
+    count = sum(weight.numel() for weight in built.parameters())
+    assert count == ROWS[name].network.measure().parameters
+
+
+@pytest.mark.parametrize("name", ROWS)
+def test_the_file_says_what_was_published_and_how_to_run_it(name):
+    lines = (CONFIGS / "experiment" / f"{name}.yaml").read_text().splitlines()
+    figures = ROWS[name].figures
+    assert lines[0] == "# @package _global_"
+    assert lines[1].startswith(f"# python train.py experiment={name} ")
+    published = (
+        f"top-1 {figures.top1} %, {figures.parameters} M parameters, {figures.flops} G FLOPs"
+    )
+    assert f"# Published: {published}." in lines
+
+
+def test_the_command_line_has_the_last_word():
+    config = compose("train", ["experiment=ablation/kernel3", "model=rednet26", "schedule=step"])
+    assert (config.model.name, config.schedule.name) == ("rednet26", "step")
+    assert config.model.options == {"stem": "conv7", "kernel_size": 3}

@@ -1,0 +1,67 @@
+"""Pictures of results: that they are drawn, legible and free of surprises."""
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from rednet.plots import draw_confusion, draw_curves
+
+
+def line(epoch, **values):
+    names = ("train_loss", "val_loss", "val_top1", "val_top5")
+    return {"epoch": epoch, "lr": 0.1 / epoch, **dict.fromkeys(names, 1.0 / epoch), **values}
+
+
+METRICS = {
+    "a run": [line(epoch) for epoch in range(1, 13)],
+    "one epoch": [line(1)],
+    "nothing yet": [],
+    "gaps": [line(1, val_loss=None, val_top1=None), line(2), line(3, train_loss=None)],
+    "never evaluated": [line(1, val_loss=None, val_top1=None)],
+}
+
+
+@pytest.mark.parametrize("metrics", METRICS.values(), ids=METRICS)
+def test_curves(metrics, tmp_path):
+    draw_curves(metrics, tmp_path / "curves.png")
+    with Image.open(tmp_path / "curves.png") as image:
+        assert (image.width, image.height) == (1440, 432)
+
+
+def confusion_of(classes, count=30):
+    generator = torch.Generator().manual_seed(classes)
+    mistakes = torch.rand(classes, classes, generator=generator) < 2 / classes
+    return mistakes.long() + count * torch.eye(classes, dtype=torch.int64)
+
+
+@pytest.mark.parametrize("classes", [1, 2, 10, 21, 61, 250])
+def test_confusion(classes, tmp_path):
+    names = [f"class {index}" for index in range(classes)]
+    draw_confusion(confusion_of(classes), names, tmp_path / "confusion.png", "title")
+    with Image.open(tmp_path / "confusion.png") as image:
+        assert min(image.size) > max(500, 3 * classes)
+        assert image.width < 1.3 * image.height
+
+
+def test_only_what_happened_is_coloured(tmp_path):
+    for name, count in (("few", 1), ("many", 1_000_000)):
+        path = tmp_path / f"{name}.png"
+        draw_confusion(count * torch.eye(40, dtype=torch.int64), ["c"] * 40, path, "title")
+        with Image.open(path) as image:
+            pixels = np.asarray(image.convert("HSV"))
+        assert 0.01 < (pixels[..., 1] > 100).mean() < 0.08  # the diagonal and the scale beside
+
+
+@pytest.mark.slow
+def test_every_class_of_imagenet_has_its_pixels(tmp_path):
+    names = [f"n{index:08d}" for index in range(1000)]
+    draw_confusion(confusion_of(1000), names, tmp_path / "confusion.png", "title")
+    with Image.open(tmp_path / "confusion.png") as image:
+        assert 2500 < min(image.size) < 4000
+
+
+def test_any_name_of_a_class_is_only_text(tmp_path):
+    names = ["$x_{$", r"a $\nothing$ b", "\u4e2d\u6587", "T-shirt/top", "_"]
+    draw_confusion(confusion_of(5), names, tmp_path / "confusion.png", "title")
+    assert (tmp_path / "confusion.png").is_file()

@@ -1,0 +1,150 @@
+"""What files say of their network, pictures and classes; and nonsense in its place."""
+
+import argparse
+
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from rednet.errors import InputError
+from rednet.weights import read_checkpoint, write_safetensors
+
+IMAGENET = {
+    "image_size": 224,
+    "crop_pct": 0.875,
+    "interpolation": "bilinear",
+    "mean": (0.485, 0.456, 0.406),
+    "std": (0.229, 0.224, 0.225),
+}
+
+
+def test_what_timm_notes_of_its_network(tiny, writers, tmp_path):
+    args = argparse.Namespace(model_kwargs={"stem": "small", "pretrained": True})
+    checkpoint = read_checkpoint(writers["timm"](tiny, tmp_path / "a", args=args))
+    assert checkpoint.model["options"] == {
+        "width": 0.25,
+        "layers": [1, 2, 1, 1],
+        "stem": "small",
+    }
+    weights = {"conv1.weight": torch.ones(1)}
+    of_resnet = read_checkpoint(writers["timm"](weights, tmp_path / "b", arch="resnet50"))
+    assert of_resnet.model == {"name": "resnet50", "options": {}}
+    assert of_resnet.state_dict == weights
+    unknown = read_checkpoint(writers["timm"](weights, tmp_path / "c", arch="my_own"))
+    assert unknown.model is None
+
+
+def write_released(writers, weights, path, **args):
+    return writers["timm"](weights, path, args=argparse.Namespace(**args))
+
+
+@pytest.mark.parametrize(
+    ("args", "changed"),
+    [
+        ({"img_size": None, "mean": None, "interpolation": "", "crop_pct": None}, {}),
+        ({"img_size": 160, "crop_pct": 0.95}, {"image_size": 160, "crop_pct": 0.95}),
+        ({"input_size": [3, 96, 96]}, {"image_size": 96}),
+        ({"interpolation": "bicubic", "mean": [0.5]}, {"interpolation": "bicubic", "mean": 0.5}),
+        ({"std": [0.1, 0.2, 0.3]}, {"std": (0.1, 0.2, 0.3)}),
+    ],
+)
+def test_how_timm_prepared_pictures(args, changed, writers, released_weights, tmp_path):
+    checkpoint = read_checkpoint(write_released(writers, released_weights, tmp_path / "a", **args))
+    if changed.get("mean"):
+        changed = {**changed, "mean": (0.5, 0.5, 0.5)}
+    assert checkpoint.preprocessing == {**IMAGENET, **changed}
+
+
+def test_pictures_that_are_not_square(writers, released_weights, tmp_path):
+    path = write_released(writers, released_weights, tmp_path / "a", input_size=(3, 96, 160))
+    assert read_checkpoint(path).preprocessing is None
+
+
+@pytest.mark.parametrize("options", [{5: 3}, {"stem": {1, 2}}, {"stem": torch.ones(1)}, "text"])
+def test_timms_options_that_are_none(options, tiny, writers, tmp_path):
+    path = write_released(writers, tiny, tmp_path / "a", model_kwargs=options)
+    assert read_checkpoint(path).model["options"].keys() == {"width", "layers"}
+
+
+def test_a_checkpoint_of_ours(tiny, tmp_path):
+    content = {
+        "format": "rednet-1",
+        "model": {"name": "rednet26", "options": {"stem": "small", "pretrained": False}},
+        "state_dict": tiny,
+        "state_dict_ema": {name: tensor + 1 for name, tensor in tiny.items()},
+        "preprocessing": {**IMAGENET, "mean": [0.5], "std": [0.2]},
+        "class_names": list("abcdefg"),
+        "train_state": {"epoch": 3},
+    }
+    torch.save(content, tmp_path / "last.pt")
+    checkpoint = read_checkpoint(tmp_path / "last.pt")
+    assert (checkpoint.kind, checkpoint.is_recognised) == ("rednet", False)
+    assert checkpoint.model == {"name": "rednet26", "options": {"stem": "small"}}
+    assert torch.equal(checkpoint.state_dict["fc.bias"], tiny["fc.bias"] + 1)
+    assert checkpoint.preprocessing == {**IMAGENET, "mean": (0.5,), "std": (0.2,)}
+    assert checkpoint.class_names == list("abcdefg")
+    assert checkpoint.content["train_state"] == {"epoch": 3}
+
+
+NONSENSE = [
+    {"model": {"name": 5, "options": {}}},
+    {"model": {"name": "rednet26", "options": 5}},
+    {"model": {"name": "rednet26", "options": {5: 3}}},
+    {"model": {"name": "rednet26", "options": {"stem": torch.ones(1)}}},
+    {"class_names": 5},
+    {"class_names": "abcdefg"},
+    {"class_names": [1, 2]},
+    {"preprocessing": 5},
+    {"preprocessing": {}},
+    {"preprocessing": {**IMAGENET, "mean": 1, "std": 2}},
+    {"preprocessing": {**IMAGENET, "mean": [1.0]}},
+    {"preprocessing": {**IMAGENET, "image_size": "large"}},
+    {"preprocessing": {**IMAGENET, "more": 1}},
+    {"config": 5},
+    {"config": {}},
+    {"metrics": {1, 2}},
+    {"metrics": {"val_top1": torch.ones(1)}},
+    {"versions": torch.ones(1)},
+]
+
+
+@pytest.mark.parametrize("nonsense", NONSENSE, ids=str)
+def test_nonsense_in_a_checkpoint_of_ours(nonsense, tiny, tmp_path):
+    model = {"name": "rednet26", "options": {"width": 0.25, "layers": [1, 2, 1, 1]}}
+    content = {"format": "rednet-1", "model": model, "state_dict": tiny}
+    torch.save(content, tmp_path / "ours.pt")
+    write_safetensors(read_checkpoint(tmp_path / "ours.pt"), tmp_path / "out")
+    torch.save({**content, **nonsense}, tmp_path / "ours.pt")
+    with pytest.raises(
+        InputError, match=r"ours\.pt: damaged or cut short, or no checkpoint at all$"
+    ):
+        read_checkpoint(tmp_path / "ours.pt")
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("model", "5"),
+        ("model", "{}"),
+        ("model", '{"name": "rednet26"}'),
+        ("model", '{"name": "rednet26", "options": 5}'),
+        ("model", "[" * 100_000),
+        ("is_recognised", "3"),
+        ("class_names", "5"),
+        ("config", "{}"),
+    ],
+)
+def test_nonsense_in_a_header_of_ours(name, text, tmp_path):
+    save_file({"weight": torch.ones(1)}, tmp_path / "a", {"rednet": "1", name: text})
+    with pytest.raises(InputError, match=r"a: damaged or cut short, or no checkpoint at all$"):
+        read_checkpoint(tmp_path / "a")
+    save_file({"weight": torch.ones(1)}, tmp_path / "a", {"rednet": "1", name: "null"})
+    assert read_checkpoint(tmp_path / "a").model is None
+
+
+@pytest.mark.parametrize(
+    "more", [{"format": "pt", "model": "resnet50"}, {"model": {"name": "rednet26"}, "config": 3}]
+)
+def test_files_of_other_programs_do_not_name_the_network(more, tmp_path):
+    torch.save({**more, "state_dict": {"weight": torch.ones(1)}}, tmp_path / "other.pt")
+    assert read_checkpoint(tmp_path / "other.pt").model is None
