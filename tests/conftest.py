@@ -6,14 +6,14 @@ import os
 # the way of tests that run beside. Programs that a test starts inherit it.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
-from collections.abc import Callable  # noqa: E402
+from collections.abc import Callable
 
-import pytest  # noqa: E402
-import timm  # noqa: E402
-import torch  # noqa: E402
-from torch import nn  # noqa: E402
+import pytest
+import timm
+import torch
+from torch import nn
 
-from rednet import RedNet  # noqa: E402
+from rednet import RedNet
 
 TINY = {"width": 0.25, "layers": (1, 2, 1, 1), "num_classes": 7}
 
