@@ -70,7 +70,7 @@ class _Jobs:
 
     command: Command
     schema: type
-    typed: frozenset[str] = frozenset()
+    explicit_keys: frozenset[str] = frozenset()
     code: int = DONE
     bug: Exception | None = None
 
@@ -78,7 +78,7 @@ class _Jobs:
         try:
             _announce()
             plain = cast(dict[str, Any], OmegaConf.to_container(composed, resolve=True))
-            self.command(validate(plain, self.schema), self.typed)
+            self.command(validate(plain, self.schema), self.explicit_keys)
         except InputError as error:
             self.code = _report(error)
         except Exception as error:
@@ -91,7 +91,7 @@ def _run(name: str, command: Command, argv: list[str], unused: Collection[str]) 
     jobs = _Jobs(command, SCHEMAS[name])
     if not (arguments.hydra_help or arguments.shell_completion or arguments.experimental_rerun):
         request = _checked(arguments, name, unused)
-        jobs.typed = request.typed
+        jobs.explicit_keys = request.explicit_keys
         arguments.overrides = request.overrides
         arguments.config_dir = None  # among the overrides now, as hydra.searchpath
     with _multirun_folder(arguments) as overrides, _process(_flags(arguments) + overrides):
@@ -135,13 +135,15 @@ def _choose_folders(arguments: Namespace, config_name: str) -> None:
 
 def _without_effect(request: Request, unused: Collection[str]) -> Iterator[str]:
     """No setting is silently ignored: what the user typed must do something."""
-    for key in sorted(request.typed):
+    for key in sorted(request.explicit_keys):
         if any(f"{key}.".startswith(f"{name}.") for name in unused):
             yield f"{key}: this command does not use it"
     for schedule in (config.get("schedule") or {} for config in request.configs):
         for name in ("milestones", "gamma"):
-            is_typed = f"schedule.{name}" in request.typed and schedule.get(name) is not None
-            if is_typed and schedule.get("name") != "step":
+            is_explicit = (
+                f"schedule.{name}" in request.explicit_keys and schedule.get(name) is not None
+            )
+            if is_explicit and schedule.get("name") != "step":
                 yield f"schedule.{name}: only schedule=step uses it"
 
 
@@ -152,8 +154,8 @@ def _is_multirun(arguments: Namespace) -> bool:
 @contextmanager
 def _multirun_folder(arguments: Namespace) -> Iterator[list[str]]:
     """The overrides, with a folder that goes away for the multirun.yaml that Hydra must write."""
-    is_typed = any(text.startswith("hydra.sweep.dir=") for text in arguments.overrides)
-    is_needed = _is_multirun(arguments) and not is_typed
+    is_explicit = any(text.startswith("hydra.sweep.dir=") for text in arguments.overrides)
+    is_needed = _is_multirun(arguments) and not is_explicit
     with tempfile.TemporaryDirectory() if is_needed else nullcontext() as folder:
         extra = [f"hydra.sweep.dir='{folder}'"] if folder else []
         yield [*arguments.overrides, *extra]

@@ -15,7 +15,7 @@ PROGRAM = """
 import sys
 from rednet.cli import run
 
-def command(config, typed):
+def command(config, explicit_keys):
     print(config.model.name, config.optimizer.lr)
     if config.seed == 1:
         raise RuntimeError("a bug")
@@ -33,8 +33,8 @@ class Recorder:
     def __init__(self) -> None:
         self.calls: list[tuple[Config, frozenset[str]]] = []
 
-    def __call__(self, config: Config, typed: frozenset[str]) -> None:
-        self.calls.append((config, typed))
+    def __call__(self, config: Config, explicit_keys: frozenset[str]) -> None:
+        self.calls.append((config, explicit_keys))
 
     @property
     def config(self) -> Config:
@@ -42,7 +42,7 @@ class Recorder:
         return call[0]
 
     @property
-    def typed(self) -> frozenset[str]:
+    def explicit_keys(self) -> frozenset[str]:
         (call,) = self.calls
         return call[1]
 
@@ -63,12 +63,12 @@ def test_the_command_gets_the_configuration_and_what_was_typed(command: Recorder
     assert run("train", command, argv) == 0
     assert command.config.model.options == {"width": 0.5}
     assert (command.config.optimizer.lr, command.config.data.root) == (0.5, "a b")
-    assert command.typed == {"model", "optimizer.lr", "model.options.width", "data.root"}
+    assert command.explicit_keys == {"model", "optimizer.lr", "model.options.width", "data.root"}
 
 
 def test_nothing_typed(command: Recorder) -> None:
     assert run("evaluate", command, []) == 0
-    assert command.typed == frozenset()
+    assert command.explicit_keys == frozenset()
     assert command.config.model is None
 
 
@@ -200,15 +200,15 @@ def test_multirun_runs_each_job_in_turn(
     assert run("train", command, ["model=rednet26,rednet38", "-m", "seed=choice(1,2)"]) == 0
     jobs = [(config.model.name, config.seed) for config, _ in command.calls]
     assert jobs == [("rednet26", 1), ("rednet26", 2), ("rednet38", 1), ("rednet38", 2)]
-    assert all(typed == {"model", "seed"} for _, typed in command.calls)
+    assert all(explicit_keys == {"model", "seed"} for _, explicit_keys in command.calls)
     assert "job 3: model=rednet38 seed=2" in capsys.readouterr().out
 
 
 def test_multirun_goes_on_after_a_job_that_cannot_work(
     command: Recorder, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    def picky(config: Config, typed: frozenset[str]) -> None:
-        command(config, typed)
+    def picky(config: Config, explicit_keys: frozenset[str]) -> None:
+        command(config, explicit_keys)
         if config.seed == 1:
             raise InputError("not this one")
 
@@ -221,10 +221,10 @@ def test_multirun_goes_on_after_a_job_that_cannot_work(
 def test_bugs_pass_and_interrupts_end_with_130(
     command: Recorder, capsys: pytest.CaptureFixture[str], arguments: list[str]
 ) -> None:
-    def bug(config: Config, typed: frozenset[str]) -> None:
+    def bug(config: Config, explicit_keys: frozenset[str]) -> None:
         raise ValueError("a bug")
 
-    def interrupt(config: Config, typed: frozenset[str]) -> None:
+    def interrupt(config: Config, explicit_keys: frozenset[str]) -> None:
         raise KeyboardInterrupt
 
     with pytest.raises(ValueError, match="a bug"):

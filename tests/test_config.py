@@ -113,7 +113,7 @@ def test_paper_recipe(model: str) -> None:
         "momentum": 0.9,
         "weight_decay": 1e-4,
         "decay_all": True,
-        "reference_batch": 2048,
+        "lr_base_size": 2048,
     }
     schedule = config.schedule
     assert (schedule.name, schedule.epochs, schedule.step_on) == ("cosine", 130, "epoch")
@@ -227,13 +227,22 @@ WRONG = [
     (
         "optimizer.zzz",
         1,
-        "the keys of optimizer are decay_all, lr, momentum, name, reference_batch",
+        "the keys of optimizer are decay_all, lr, lr_base_size, momentum, name",
     ),
     ("zzz.zzz", 1, "unknown key 'zzz.zzz': the keys are augment, checkpoint, data, experiment"),
 ]
 
 
-@pytest.mark.parametrize(("key", "value", "line"), WRONG)
+RENAMED = [
+    ("trainer.accumulate", 2, "unknown key 'trainer.accumulate': it was renamed to 'trainer.grad_"),
+    ("trainer.checkpoint_activations", True, "it was renamed to 'trainer.grad_checkpointing'"),
+    ("trainer.max_updates", 2, "it was renamed to 'trainer.max_steps'"),
+    ("optimizer.reference_batch", 256, "it was renamed to 'optimizer.lr_base_size'"),
+    ("schedule.step_on", "update", 'got "update", which was renamed to step'),
+]
+
+
+@pytest.mark.parametrize(("key", "value", "line"), WRONG + RENAMED)
 def test_wrong_values_and_keys(default: dict[str, Any], key: str, value: Any, line: str) -> None:
     problems = find_problems(changed(default, key, value))
     assert len(problems) == 1

@@ -75,18 +75,18 @@ def _subset(source: ImageSource | None, samples: int | None, key: str) -> ImageS
 
 
 def build_preprocessing(
-    data: Data, known: Mapping[str, Any] | None = None, typed: Collection[str] = ()
+    data: Data, known: Mapping[str, Any] | None = None, explicit_keys: Collection[str] = ()
 ) -> Preprocessing:
     """How evaluation prepares pictures.
 
     Args:
         data: The configuration's say.
         known: A checkpoint's, which goes before it,
-        typed: except for the keys that the user typed.
+        explicit_keys: except for the keys that the user typed.
     """
     values = {name: getattr(data, name) for name in PREPROCESSING_KEYS}
     for name in PREPROCESSING_KEYS:
-        if known and f"data.{name}" not in typed:
+        if known and f"data.{name}" not in explicit_keys:
             values[name] = known[name]
     return Preprocessing(**values)
 
@@ -102,7 +102,7 @@ def build_train_data(
     sampler = TrainSampler(
         len(source),
         config.data.batch_size,
-        accumulate=config.trainer.accumulate,
+        grad_accum_steps=config.trainer.grad_accum_steps,
         rank=runtime.rank,
         world_size=runtime.world_size,
         seed=config.seed,

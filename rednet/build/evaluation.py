@@ -7,7 +7,7 @@ import yaml
 from torch import nn
 
 from rednet.build.data import build_preprocessing, build_splits, build_val_loader
-from rednet.build.model import build_model, place_model, try_out
+from rednet.build.model import build_model, place_model, check_forward
 from rednet.config import Data, Model, Trainer
 from rednet.data import ImageSource, Preprocessing
 from rednet.errors import InputError
@@ -18,7 +18,7 @@ from rednet.training.metrics import Progress
 
 
 @dataclass(frozen=True)
-class Candidate:
+class EvaluationSetup:
     """A network with its weights, before pictures that it can classify.
 
     Attributes:
@@ -45,9 +45,9 @@ class Candidate:
         )
 
 
-def build_candidate(
-    checkpoint: Checkpoint, model: Model | None, data: Data, seed: int, typed: Collection[str]
-) -> Candidate:
+def build_evaluation(
+    checkpoint: Checkpoint, model: Model | None, data: Data, seed: int, explicit_keys: Collection[str]
+) -> EvaluationSetup:
     """Builds a checkpoint's network and opens the data for it.
 
     Args:
@@ -55,37 +55,37 @@ def build_candidate(
         model: The user's word about the network, or None.
         data: The pictures; what the checkpoint says about preparation and split goes before it,
         seed: of the split too,
-        typed: except for the keys that the user typed.
+        explicit_keys: except for the keys that the user typed.
 
     Raises:
         InputError: Network, weights and data do not fit each other.
     """
     named = checkpoint if model is None else name_network(checkpoint, model.name, model.options)
     network = Model(**require_network(named))
-    data, seed = _split_as_trained(data, seed, checkpoint, typed)
+    data, seed = _split_as_trained(data, seed, checkpoint, explicit_keys)
     source = build_splits(data, seed, train=False).val
     assert source is not None
     _require_classes(checkpoint, source.class_names)
-    preprocessing = build_preprocessing(data, checkpoint.preprocessing, typed)
+    preprocessing = build_preprocessing(data, checkpoint.preprocessing, explicit_keys)
     built = build_model(network, len(source.class_names), preprocessing.in_chans)
     load_weights(built, checkpoint)
     data = replace(data, **asdict(preprocessing))
-    return Candidate(network, built, source, data, preprocessing)
+    return EvaluationSetup(network, built, source, data, preprocessing)
 
 
 def run_evaluation(
-    candidate: Candidate, trainer: Trainer, runtime: Runtime, label: str = "evaluation"
+    setup: EvaluationSetup, trainer: Trainer, runtime: Runtime, label: str = "evaluation"
 ) -> Evaluation:
-    """Evaluates a candidate on all its pictures, with a line of progress.
+    """Evaluates a setup on all its pictures, with a line of progress.
 
     Raises:
         InputError: It does not classify such pictures, or none can be read.
     """
-    source, preprocessing = candidate.source, candidate.preprocessing
+    source, preprocessing = setup.source, setup.preprocessing
     classes = len(source.class_names)
-    model = place_model(candidate.model, trainer, runtime)
-    try_out(model, candidate.network.name, classes, preprocessing, runtime)
-    loader = build_val_loader(source, preprocessing, candidate.data, runtime)
+    model = place_model(setup.model, trainer, runtime)
+    check_forward(model, setup.network.name, classes, preprocessing, runtime)
+    loader = build_val_loader(source, preprocessing, setup.data, runtime)
     progress = Progress(
         len(source), label=label, every=trainer.log_every, enabled=runtime.is_primary
     )
@@ -95,15 +95,15 @@ def run_evaluation(
 
 
 def _split_as_trained(
-    data: Data, seed: int, checkpoint: Checkpoint, typed: Collection[str]
+    data: Data, seed: int, checkpoint: Checkpoint, explicit_keys: Collection[str]
 ) -> tuple[Data, int]:
     """Cuts a folder of classes in two as the training did, or it would be tested on its own."""
     if checkpoint.kind not in OURS or checkpoint.content.get("config") is None:
         return data, seed
     trained_seed, trained_fraction = _read_split(checkpoint)
-    if "data.val_fraction" not in typed:
+    if "data.val_fraction" not in explicit_keys:
         data = replace(data, val_fraction=trained_fraction)
-    return data, seed if "seed" in typed else trained_seed
+    return data, seed if "seed" in explicit_keys else trained_seed
 
 
 def _read_split(checkpoint: Checkpoint) -> tuple[int, float]:

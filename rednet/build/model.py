@@ -47,8 +47,8 @@ def place_model(model: nn.Module, trainer: Trainer, runtime: Runtime) -> nn.Modu
     Raises:
         InputError: The network or the device cannot do what is asked for.
     """
-    if trainer.checkpoint_activations:
-        _checkpoint_activations(model)
+    if trainer.grad_checkpointing:
+        _enable_grad_checkpointing(model)
     if trainer.sync_bn:
         if runtime.device.type != "cuda":
             raise InputError("trainer.sync_bn=true: torch synchronises statistics on GPUs only")
@@ -59,7 +59,7 @@ def place_model(model: nn.Module, trainer: Trainer, runtime: Runtime) -> nn.Modu
 
 
 @torch.no_grad()
-def try_out(
+def check_forward(
     model: nn.Module,
     name: str,
     num_classes: int,
@@ -84,7 +84,7 @@ def try_out(
         raise InputError(f"model {name} with these options gives no logits of classes")
 
 
-def try_lone_image(model: nn.Module, preprocessing: Preprocessing, runtime: Runtime) -> None:
+def check_single_image_batch(model: nn.Module, preprocessing: Preprocessing, runtime: Runtime) -> None:
     """Trains a copy of the network on a batch of one picture, which some batches may come down to.
 
     Raises:
@@ -105,12 +105,12 @@ def _empty_picture(preprocessing: Preprocessing, runtime: Runtime) -> torch.Tens
     return runtime.place_images(torch.zeros(1, preprocessing.in_chans, size, size))
 
 
-def _checkpoint_activations(model: Any) -> None:
+def _enable_grad_checkpointing(model: Any) -> None:
     try:
         model.set_grad_checkpointing(True)
     except (AttributeError, AssertionError) as error:
         raise InputError(
-            f"trainer.checkpoint_activations=true: {type(model).__name__} knows no such thing"
+            f"trainer.grad_checkpointing=true: {type(model).__name__} knows no such thing"
         ) from error
 
 

@@ -20,8 +20,8 @@ from rednet.build.model import (
     nearest,
     parallel_model,
     place_model,
-    try_lone_image,
-    try_out,
+    check_single_image_batch,
+    check_forward,
 )
 from rednet.config import Config, Optimizer, to_yaml
 from rednet.config import Schedule as ScheduleConfig
@@ -59,13 +59,13 @@ def build_trainer(config: Config, runtime: Runtime, folder: Path) -> Trainer:
     model = build_model(config.model, len(names), preprocessing.in_chans)
     _start_from(config.checkpoint, model)
     model = place_model(model, config.trainer, runtime)
-    try_out(model, config.model.name, len(names), preprocessing, runtime)
+    check_forward(model, config.model.name, len(names), preprocessing, runtime)
     if sampler.smallest_part() == 1:
-        try_lone_image(model, preprocessing, runtime)
+        check_single_image_batch(model, preprocessing, runtime)
     return Trainer(
         model=model,
         step=_build_step(config, model, lr, runtime),
-        schedule=build_schedule(config.schedule, lr, sampler.updates_per_epoch),
+        schedule=build_schedule(config.schedule, lr, sampler.steps_per_epoch),
         sampler=sampler,
         loader=loader,
         val_loader=build_val_loader(splits.val, preprocessing, config.data, runtime),
@@ -81,9 +81,9 @@ def build_trainer(config: Config, runtime: Runtime, folder: Path) -> Trainer:
 
 def scaled_lr(optimizer: Optimizer, global_batch: int) -> float:
     """The learning rate for this global batch."""
-    if optimizer.reference_batch is None:
+    if optimizer.lr_base_size is None:
         return optimizer.lr
-    return optimizer.lr * global_batch / optimizer.reference_batch
+    return optimizer.lr * global_batch / optimizer.lr_base_size
 
 
 def build_optimizer(optimizer: Optimizer, model: nn.Module, lr: float) -> torch.optim.Optimizer:
@@ -113,12 +113,12 @@ def build_optimizer(optimizer: Optimizer, model: nn.Module, lr: float) -> torch.
         raise InputError(f"optimizer.name={optimizer.name}: {error}") from error
 
 
-def build_schedule(schedule: ScheduleConfig, lr: float, updates_per_epoch: int) -> Schedule:
+def build_schedule(schedule: ScheduleConfig, lr: float, steps_per_epoch: int) -> Schedule:
     """The learning rate over the run, `lr` at its top."""
     values = dataclasses.asdict(schedule)
     values["milestones"] = tuple(schedule.milestones or ())
     values["gamma"] = 1.0 if schedule.gamma is None else schedule.gamma
-    return Schedule(lr=lr, updates_per_epoch=updates_per_epoch, **values)
+    return Schedule(lr=lr, steps_per_epoch=steps_per_epoch, **values)
 
 
 def _start_from(path: str | None, model: nn.Module) -> None:
@@ -135,7 +135,7 @@ def _build_step(config: Config, model: nn.Module, lr: float, runtime: Runtime) -
         parallel_model(model, compiled=trainer.compile, runtime=runtime),
         build_optimizer(config.optimizer, model, lr),
         runtime,
-        samples=config.data.batch_size * trainer.accumulate,
+        samples=config.data.batch_size * trainer.grad_accum_steps,
         label_smoothing=config.augment.label_smoothing,
         clipping=Clipping(trainer.clip_grad, trainer.clip_mode),
         on_nonfinite=trainer.on_nonfinite,
@@ -159,7 +159,7 @@ def _build_mixing(config: Config, num_classes: int, runtime: Runtime) -> Mixing 
 def _loop_settings(config: Config) -> LoopSettings:
     return LoopSettings(
         seed=config.seed,
-        max_updates=config.trainer.max_updates,
+        max_steps=config.trainer.max_steps,
         eval_every=config.trainer.eval_every,
         log_every=config.trainer.log_every,
         max_unreadable=config.data.max_unreadable,

@@ -18,7 +18,7 @@ from rednet.figures.report import (
     write_taps,
 )
 from rednet.build.data import build_preprocessing
-from rednet.build.model import place_model, try_out
+from rednet.build.model import place_model, check_forward
 from rednet.build.training import build_schedule
 from rednet.config import FigureName, VisualizationConfig
 from rednet.data import Preprocessing
@@ -31,7 +31,7 @@ Writers = dict[FigureName, Callable[[Path], list[Path]]]
 
 
 @dataclass(frozen=True)
-class Subject:
+class VisualizationInputs:
     """A network in evaluation mode, images for it, and the configuration as it is used."""
 
     model: nn.Module
@@ -41,7 +41,7 @@ class Subject:
 
 def plain_writers(config: VisualizationConfig, figures: Collection[FigureName]) -> Writers:
     """Those of the figures that need no network."""
-    schedule = build_schedule(config.schedule, config.lr, config.updates_per_epoch)
+    schedule = build_schedule(config.schedule, config.lr, config.steps_per_epoch)
     writers: Writers = {
         "envelopes": write_envelopes,
         "schedule": partial(write_schedule, schedule),
@@ -49,12 +49,12 @@ def plain_writers(config: VisualizationConfig, figures: Collection[FigureName]) 
     return {figure: write for figure, write in writers.items() if figure in figures}
 
 
-def build_subject(config: VisualizationConfig, typed: Collection[str], runtime: Runtime) -> Subject:
+def build_inputs(config: VisualizationConfig, explicit_keys: Collection[str], runtime: Runtime) -> VisualizationInputs:
     """Reads the checkpoint and the images.
 
     Args:
         config: All of it; what the checkpoint says about preparation goes before it,
-        typed: except for the keys that the user typed.
+        explicit_keys: except for the keys that the user typed.
         runtime: Where the network is to run.
 
     Raises:
@@ -62,7 +62,7 @@ def build_subject(config: VisualizationConfig, typed: Collection[str], runtime: 
     """
     assert config.checkpoint is not None and config.images is not None
     checkpoint = read_checkpoint(config.checkpoint)
-    preprocessing = build_preprocessing(config.data, checkpoint.preprocessing, typed)
+    preprocessing = build_preprocessing(config.data, checkpoint.preprocessing, explicit_keys)
     paths = find_images(config.images)
     model = _restore(checkpoint, config, preprocessing, runtime)
     images = load_images(paths[: config.max_images], preprocessing, runtime.device)
@@ -70,7 +70,7 @@ def build_subject(config: VisualizationConfig, typed: Collection[str], runtime: 
         cut = f", the first of {len(paths)} (max_images)" if len(paths) > len(images) else ""
         print(f"{checkpoint.label}; images: {len(images)}{cut}", flush=True)
     data = replace(config.data, **asdict(preprocessing))
-    return Subject(model, images, replace(config, data=data))
+    return VisualizationInputs(model, images, replace(config, data=data))
 
 
 def _restore(
@@ -92,11 +92,11 @@ def _restore(
     model = place_model(model, config.trainer, runtime).eval()
     if checkpoint.has_head and checkpoint.model is not None:
         classes = getattr(model, "num_classes", 0)
-        try_out(model, checkpoint.model["name"], classes, preprocessing, runtime)
+        check_forward(model, checkpoint.model["name"], classes, preprocessing, runtime)
     return model
 
 
-def network_writers(subject: Subject, figures: Collection[FigureName]) -> Writers:
+def network_writers(inputs: VisualizationInputs, figures: Collection[FigureName]) -> Writers:
     """Those of the figures that are of a network.
 
     One that the network has nothing for is left out, and a line says so.
@@ -104,7 +104,7 @@ def network_writers(subject: Subject, figures: Collection[FigureName]) -> Writer
     Raises:
         InputError: Such a one was asked for, or a layer that has no involution.
     """
-    model, images, config = subject.model, subject.images, subject.config
+    model, images, config = inputs.model, inputs.images, inputs.config
     writers: Writers = {}
     if "kernels" in figures and _suits("kernels", bool(involutions(model)), config):
         writers["kernels"] = partial(
@@ -123,8 +123,8 @@ def network_writers(subject: Subject, figures: Collection[FigureName]) -> Writer
     return writers
 
 
-def _suits(figure: FigureName, has_subject: bool, config: VisualizationConfig) -> bool:
-    if has_subject:
+def _suits(figure: FigureName, has_network: bool, config: VisualizationConfig) -> bool:
+    if has_network:
         return True
     what = "stages that it tells of" if figure == "receptive_field" else "involution"
     reason = f"{figure}: the network has no {what}"

@@ -17,7 +17,7 @@ def convert_weights(argv: Sequence[str] | None = None) -> int:
     return cli.run("convert_weights", _convert_weights, argv)
 
 
-def _convert_weights(config: ConvertWeightsConfig, typed: frozenset[str]) -> None:
+def _convert_weights(config: ConvertWeightsConfig, explicit_keys: frozenset[str]) -> None:
     if config.checkpoint is None:
         raise InputError("checkpoint=FILE is needed: the weights to convert")
     if config.output is None:

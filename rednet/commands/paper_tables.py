@@ -28,8 +28,8 @@ def paper_tables(argv: Sequence[str] | None = None) -> int:
     return cli.run("paper_tables", _paper_tables, argv, unused=unused)
 
 
-def _paper_tables(config: PaperTablesConfig, typed: frozenset[str]) -> None:
-    paths = _find_checkpoints(config, typed)
+def _paper_tables(config: PaperTablesConfig, explicit_keys: frozenset[str]) -> None:
+    paths = _find_checkpoints(config, explicit_keys)
     from rednet.build.data import build_splits
     from rednet.build.folders import run_folder
     from rednet.build.runtime import build_runtime
@@ -48,7 +48,7 @@ def _paper_tables(config: PaperTablesConfig, typed: frozenset[str]) -> None:
         text = _write(accuracies, folder, runtime)
         for path in paths:
             try:
-                network, accuracy, result = _evaluate(path, config, typed, runtime)
+                network, accuracy, result = _evaluate(path, config, explicit_keys, runtime)
             except InputError as error:
                 warnings.append(f"warning: left out: {error}")
                 if runtime.is_primary:
@@ -84,10 +84,10 @@ def _describe(network: "Network", accuracy: "Accuracy") -> str:
     return f"{accuracy.checkpoint}  {network}  {scores}  ({accuracy.images} images)"
 
 
-def _find_checkpoints(config: PaperTablesConfig, typed: frozenset[str]) -> list[Path]:
+def _find_checkpoints(config: PaperTablesConfig, explicit_keys: frozenset[str]) -> list[Path]:
     """The files to evaluate, in the order of their names; one of several names is enough."""
     if config.checkpoints is None:
-        idle = sorted(key for key in typed if key.partition(".")[0] in ("data", "trainer"))
+        idle = sorted(key for key in explicit_keys if key.partition(".")[0] in ("data", "trainer"))
         if idle:
             raise InputError(f"{', '.join(idle)}: without checkpoints=FOLDER nothing is evaluated")
         return []
@@ -105,30 +105,30 @@ def _find_checkpoints(config: PaperTablesConfig, typed: frozenset[str]) -> list[
 
 
 def _evaluate(
-    path: Path, config: PaperTablesConfig, typed: frozenset[str], runtime: "Runtime"
+    path: Path, config: PaperTablesConfig, explicit_keys: frozenset[str], runtime: "Runtime"
 ) -> tuple["Network", "Accuracy", "Evaluation"]:
     """Evaluates one file; InputError where it is no checkpoint of a network in the tables."""
-    from rednet.build.evaluation import build_candidate, run_evaluation
+    from rednet.build.evaluation import build_evaluation, run_evaluation
     from rednet.paper.accuracy import has_row
     from rednet.paper.evaluated import Accuracy
-    from rednet.paper.networks import recognise
+    from rednet.paper.networks import network_from_options
     from rednet.weights import read_checkpoint
 
     checkpoint = read_checkpoint(path, key="checkpoints")
     named = _named_resnet(checkpoint)
     checkpoint = checkpoint if named is None else _strip(checkpoint)
-    candidate = build_candidate(checkpoint, named, config.data, 0, typed)
-    model = candidate.network
-    network = recognise(model.name, model.options)
+    setup = build_evaluation(checkpoint, named, config.data, 0, explicit_keys)
+    model = setup.network
+    network = network_from_options(model.name, model.options)
     if network is None or not has_row(network):
         options = (f"{key}={value}" for key, value in model.options.items())
         raise InputError(f"checkpoints={path}: no table has {' '.join([model.name, *options])}")
-    result = run_evaluation(candidate, config.trainer, runtime, label=path.name)
+    result = run_evaluation(setup, config.trainer, runtime, label=path.name)
     accuracy = Accuracy(
         top1=result.top1,
         top5=result.top5,
         images=result.samples,
-        preprocessing=candidate.preprocessing,
+        preprocessing=setup.preprocessing,
         precision=_precision(config.trainer, runtime),
         checkpoint=path.name,
         is_named_by_file=named is not None,

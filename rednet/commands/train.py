@@ -20,7 +20,7 @@ def train(argv: Sequence[str] | None = None) -> int:
     return cli.run("train", _train, argv)
 
 
-def _train(config: Config, typed: frozenset[str]) -> None:
+def _train(config: Config, explicit_keys: frozenset[str]) -> None:
     from rednet.build.folders import find_resumption, run_folder
     from rednet.build.runtime import build_runtime
     from rednet.build.training import build_trainer
@@ -87,11 +87,11 @@ def _introduce(trainer: "Trainer", config: Config) -> None:
         f"validation images, {trainer.num_classes} classes; {trainer.runtime.device}"
     )
     lr = f"lr {trainer.schedule.lr:g}"
-    if optimizer.reference_batch is not None:
-        lr += f" = {optimizer.lr:g} x {sampler.global_batch} / {optimizer.reference_batch}"
+    if optimizer.lr_base_size is not None:
+        lr += f" = {optimizer.lr:g} x {sampler.global_batch} / {optimizer.lr_base_size}"
     print(
         f"{lr} at global batch {sampler.global_batch}; {trainer.schedule.epochs} epochs of "
-        f"{sampler.updates_per_epoch} updates",
+        f"{sampler.steps_per_epoch} updates",
         flush=True,
     )
 

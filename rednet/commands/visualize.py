@@ -27,7 +27,7 @@ NEEDED = ("checkpoint", "images")
 
 USERS: dict[str, tuple[FigureName, ...]] = {
     **dict.fromkeys(("layers", "groups", "overlay", "smooth", "max_rows"), ("kernels",)),
-    **dict.fromkeys(("schedule", "lr", "updates_per_epoch"), ("schedule",)),
+    **dict.fromkeys(("schedule", "lr", "steps_per_epoch"), ("schedule",)),
     **dict.fromkeys((*NEEDED, "max_images", "model", "data", "trainer"), OF_NETWORK),
 }
 """The figures that each key is for."""
@@ -38,18 +38,18 @@ def visualize(argv: Sequence[str] | None = None) -> int:
     return cli.run("visualize", _visualize, argv, unused=UNUSED)
 
 
-def _visualize(config: VisualizationConfig, typed: frozenset[str]) -> None:
-    figures = choose_figures(config, typed)
+def _visualize(config: VisualizationConfig, explicit_keys: frozenset[str]) -> None:
+    figures = choose_figures(config, explicit_keys)
     from rednet.build.folders import run_folder
     from rednet.build.runtime import build_runtime
-    from rednet.build.visualization import build_subject, network_writers, plain_writers
+    from rednet.build.visualization import build_inputs, network_writers, plain_writers
 
     with build_runtime(config.trainer) as runtime:
         writers = plain_writers(config, figures)
         if set(figures) & set(OF_NETWORK):
-            subject = build_subject(config, typed, runtime)
-            writers |= network_writers(subject, figures)
-            config = subject.config
+            inputs = build_inputs(config, explicit_keys, runtime)
+            writers |= network_writers(inputs, figures)
+            config = inputs.config
         with run_folder(config.output_dir, "visualize", runtime) as folder:
             if not runtime.is_primary:
                 return
@@ -60,7 +60,9 @@ def _visualize(config: VisualizationConfig, typed: frozenset[str]) -> None:
             print(f"figures are in {folder}")
 
 
-def choose_figures(config: VisualizationConfig, typed: frozenset[str]) -> tuple[FigureName, ...]:
+def choose_figures(
+    config: VisualizationConfig, explicit_keys: frozenset[str]
+) -> tuple[FigureName, ...]:
     """The figures to draw: the user's choice, or all that the arguments are enough for.
 
     Raises:
@@ -72,7 +74,7 @@ def choose_figures(config: VisualizationConfig, typed: frozenset[str]) -> tuple[
         figures = tuple(figure for figure in ALL if figure not in OF_NETWORK)
     of_network = [figure for figure in figures if figure in OF_NETWORK]
     problems = [f"{key}=... is needed for {', '.join(of_network)}" for key in missing if of_network]
-    for key in sorted(typed):
+    for key in sorted(explicit_keys):
         users = USERS.get(key.partition(".")[0])
         if users and not set(users) & set(figures):
             problems.append(f"{key}: only figures=[{','.join(users)}] use it")

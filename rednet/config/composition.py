@@ -35,13 +35,13 @@ class Request:
 
     Attributes:
         overrides: its overrides in the form in which Hydra is to get them.
-        typed: the dotted keys that they name; a group's choice is the group, e.g. ``model``.
+        explicit_keys: the dotted keys they set; a group's choice is the group, e.g. ``model``.
         configs: the composed configuration of each job, as plain dicts.
         problems: a line for everything that is wrong.
     """
 
     overrides: list[str]
-    typed: frozenset[str]
+    explicit_keys: frozenset[str]
     configs: list[dict[str, Any]]
     problems: list[str]
 

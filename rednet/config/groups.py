@@ -17,13 +17,13 @@ from rednet.config.types import (
     Count,
     Decay,
     Device,
+    Fraction,
+    FractionRange,
     GroupChannels,
     MeanPerChannel,
     NonNegative,
     NonNegativeInt,
     OddCount,
-    Part,
-    PartRange,
     Positive,
     PositiveRange,
     Probability,
@@ -72,7 +72,7 @@ class Data:
     name: Literal["fashion_mnist", "imagenet", "image_folder"]
     root: Text | None
     image_size: Count
-    crop_pct: Part
+    crop_pct: Fraction
     interpolation: Literal["bilinear", "bicubic", "nearest", "lanczos", "opencv"]
     mean: MeanPerChannel
     std: StdPerChannel
@@ -80,7 +80,7 @@ class Data:
     num_workers: NonNegativeInt | None
     train_samples: Count | None
     val_samples: Count | None
-    val_fraction: Part
+    val_fraction: Fraction
     on_unreadable: Literal["error", "skip"]
     max_unreadable: NonNegativeInt
 
@@ -97,7 +97,7 @@ class Data:
 class Augment:
     """How training pictures and labels are varied."""
 
-    scale: PartRange
+    scale: FractionRange
     ratio: PositiveRange
     hflip: Probability
     color_jitter: NonNegative | None
@@ -110,14 +110,14 @@ class Augment:
 
 @dataclass(config=RULES, frozen=True, kw_only=True)
 class Optimizer:
-    """One of timm's optimizers; `reference_batch` is the global batch that `lr` is meant for."""
+    """One of timm's optimizers; `lr_base_size` is the global batch that `lr` is meant for."""
 
     name: Text
     lr: Positive
     momentum: BelowOne
     weight_decay: NonNegative
     decay_all: StrictBool
-    reference_batch: Count | None
+    lr_base_size: Count | None
 
 
 @dataclass(config=RULES, frozen=True, kw_only=True)
@@ -129,9 +129,9 @@ class Schedule:
     warmup_epochs: NonNegative
     warmup_start: Probability
     min_lr: NonNegative
-    step_on: Literal["epoch", "update"]
+    step_on: Literal["epoch", "step"]
     milestones: list[Positive] | None
-    gamma: Part | None
+    gamma: Fraction | None
 
     @model_validator(mode="after")
     def _check(self) -> Self:
@@ -166,12 +166,12 @@ class Trainer:
     precision: Literal["fp32", "bf16", "fp16"]
     clip_grad: Positive | None
     clip_mode: Literal["norm", "value", "agc"]
-    accumulate: Count
+    grad_accum_steps: Count
     channels_last: StrictBool
     compile: StrictBool
-    checkpoint_activations: StrictBool
+    grad_checkpointing: StrictBool
     ema_decay: Decay | None
-    max_updates: Count | None
+    max_steps: Count | None
     on_nonfinite: Literal["raise", "skip"]
     deterministic: StrictBool
     tf32: StrictBool

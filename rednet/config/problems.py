@@ -2,7 +2,7 @@
 
 import difflib
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 from omegaconf import MISSING
@@ -27,6 +27,15 @@ _EXPECTED = {
     "too_short": "must have {min_length} or more entries",
     "too_long": "must have at most {max_length} entries",
 }
+
+RENAMED_KEYS = {
+    "optimizer.reference_batch": "optimizer.lr_base_size",
+    "trainer.accumulate": "trainer.grad_accum_steps",
+    "trainer.checkpoint_activations": "trainer.grad_checkpointing",
+    "trainer.max_updates": "trainer.max_steps",
+    "updates_per_epoch": "steps_per_epoch",
+}
+RENAMED_VALUES = {("schedule.step_on", "update"): "step"}
 
 
 class ConfigError(InputError):
@@ -61,8 +70,10 @@ def leaves(key: str, value: Any) -> list[str]:
     return [leaf for name, item in value.items() for leaf in leaves(f"{key}.{name}", item)]
 
 
-def unknown_key(key: str, legal: Iterable[str]) -> str:
-    """The line about a dotted key that does not exist."""
+def unknown_key(key: str, legal: Collection[str]) -> str:
+    """Return the line about a dotted key that does not exist."""
+    if (renamed := RENAMED_KEYS.get(key)) in legal:
+        return f"unknown key '{key}': it was renamed to '{renamed}'"
     near = _nearest_key(key, set(legal))
     if near:
         return f"unknown key '{key}': did you mean '{near}'?"
@@ -148,7 +159,7 @@ def _lines(error: Mapping[str, Any], legal: Mapping[str, bool]) -> list[str]:
         case "value_error":
             return [_sentence(key, line, value) for line in str(error["ctx"]["error"]).splitlines()]
     expected = _expected(error) + (" or null" if legal.get(key) else "")
-    return [f"{key or 'the configuration'}: {expected}, got {show(value)}{_hint(error)}"]
+    return [f"{key or 'the configuration'}: {expected}, got {show(value)}{_hint(key, error)}"]
 
 
 def _sentence(key: str, message: str, value: Any) -> str:
@@ -165,7 +176,9 @@ def _expected(error: Mapping[str, Any]) -> str:
     return template.format(**error.get("ctx", {})) if template else error["msg"]
 
 
-def _hint(error: Mapping[str, Any]) -> str:
+def _hint(key: str, error: Mapping[str, Any]) -> str:
+    if error["type"] == "literal_error" and (new := RENAMED_VALUES.get((key, error["input"]))):
+        return f", which was renamed to {new}"
     if error["type"] == "string_type" and isinstance(error["input"], int | float):
         return """ (on the command line: key='"text"')"""
     return ""

@@ -53,7 +53,7 @@ class VisualizationConfig:
     smooth: StrictBool
     max_rows: Count
     lr: Positive
-    updates_per_epoch: Count
+    steps_per_epoch: Count
     output_dir: Text | None
 
 

@@ -9,7 +9,7 @@ from PIL import Image
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from rednet.data.seeding import mix, seeded
+from rednet.data.seeding import hash_seed, seeded
 from rednet.data.sources import ImageSource, UnreadableImage
 
 
@@ -62,7 +62,7 @@ class ImageDataset(Dataset[Sample]):
             picture = self.source.load(index)
         except UnreadableImage as error:
             return Sample(None, target, index, (error.name, error.reason))
-        with seeded(mix(self.seed, epoch, index), with_numpy=self._with_numpy):
+        with seeded(hash_seed(self.seed, epoch, index), with_numpy=self._with_numpy):
             image = self.transform(picture)
         return Sample(image, target, index, None)
 

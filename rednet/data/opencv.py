@@ -52,7 +52,7 @@ class OpenCVRandomResizedCrop:
 
     Args:
         size: Of the result, both sides.
-        scale: Part of the area that is cut out, at least and at most.
+        scale: Fraction of the area that is cut out, at least and at most.
         ratio: Width by height of that, at least and at most.
     """
 

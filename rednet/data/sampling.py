@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import Sampler
 
-from rednet.data.seeding import mix
+from rednet.data.seeding import hash_seed
 from rednet.errors import InputError
 
 Keys = list[tuple[int, int]]
@@ -23,7 +23,7 @@ class TrainSampler(Sampler[Keys]):
 
     Attributes:
         global_batch: samples of a full update, over all ranks and micro-batches.
-        updates_per_epoch: the last, smaller update included.
+        steps_per_epoch: the last, smaller update included.
     """
 
     def __init__(
@@ -31,7 +31,7 @@ class TrainSampler(Sampler[Keys]):
         num_samples: int,
         batch_size: int,
         *,
-        accumulate: int = 1,
+        grad_accum_steps: int = 1,
         rank: int = 0,
         world_size: int = 1,
         seed: int = 0,
@@ -46,19 +46,19 @@ class TrainSampler(Sampler[Keys]):
         self.rank = rank
         self.world_size = world_size
         self.seed = seed
-        self.global_batch = batch_size * accumulate * world_size
+        self.global_batch = batch_size * grad_accum_steps * world_size
         if self.global_batch > num_samples:
             raise InputError(
-                f"batch_size {batch_size} x accumulate {accumulate} x {world_size} process(es) = "
-                f"{self.global_batch} is more than the {num_samples} training images: take less"
+                f"batch_size {batch_size} x grad_accum_steps {grad_accum_steps} x {world_size} "
+                f"process(es) = {self.global_batch} is more than the {num_samples} training images: take less"
             )
-        self.updates_per_epoch = ceil(num_samples / self.global_batch)
+        self.steps_per_epoch = ceil(num_samples / self.global_batch)
         self.set_epoch(0)
 
-    def set_epoch(self, epoch: int, start_update: int = 0) -> None:
-        """Choose the epoch to iterate over, from its update ``start_update`` on."""
+    def set_epoch(self, epoch: int, start_step: int = 0) -> None:
+        """Choose the epoch to iterate over, from its update ``start_step`` on."""
         self.epoch = epoch
-        self.start_update = start_update
+        self.start_step = start_step
 
     def update_size(self, update: int) -> int:
         """Return how many different samples an update of the epoch has, over all ranks."""
@@ -70,22 +70,22 @@ class TrainSampler(Sampler[Keys]):
 
     def smallest_part(self) -> int:
         """Return the size of the smallest micro-batch of an epoch, on any rank."""
-        last = self.updates_per_epoch - 1
+        last = self.steps_per_epoch - 1
         share = max(1, self.update_size(last) // self.world_size)
         return max(1, share // self.micro_batches(last))
 
     def __len__(self) -> int:
-        """Micro-batches from ``start_update`` to the end of the epoch."""
-        return sum(map(self.micro_batches, range(self.start_update, self.updates_per_epoch)))
+        """Micro-batches from ``start_step`` to the end of the epoch."""
+        return sum(map(self.micro_batches, range(self.start_step, self.steps_per_epoch)))
 
     def __iter__(self) -> Iterator[Keys]:
         order = self._permutation()
-        for update in range(self.start_update, self.updates_per_epoch):
+        for update in range(self.start_step, self.steps_per_epoch):
             for part in self._share(order, update).tensor_split(self.micro_batches(update)):
                 yield [(self.epoch, index) for index in part.tolist()]
 
     def _permutation(self) -> Tensor:
-        generator = torch.Generator().manual_seed(mix(self.seed, self.epoch))
+        generator = torch.Generator().manual_seed(hash_seed(self.seed, self.epoch))
         return torch.randperm(self.num_samples, generator=generator)
 
     def _share(self, order: Tensor, update: int) -> Tensor:

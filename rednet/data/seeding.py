@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 
-def mix(*numbers: int) -> int:
+def hash_seed(*numbers: int) -> int:
     """Hash whole numbers, in their order, to a seed of 64 bits."""
     text = "/".join(map(str, numbers)).encode()
     return int.from_bytes(hashlib.blake2b(text, digest_size=8).digest(), "little")

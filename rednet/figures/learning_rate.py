@@ -19,7 +19,7 @@ def rows(schedule: Schedule) -> list[dict[str, Any]]:
 
     The first and the last update of every epoch are among them, so that steps are steps.
     """
-    per_epoch = schedule.updates_per_epoch
+    per_epoch = schedule.steps_per_epoch
     count = min(per_epoch, max(POINTS_PER_EPOCH, math.ceil(POINTS / schedule.epochs)))
     within = np.unique(np.linspace(0, per_epoch - 1, count).round().astype(int))
     updates = [epoch * per_epoch + int(u) for epoch in range(schedule.epochs) for u in within]
@@ -38,7 +38,7 @@ def draw_schedule(schedule: Schedule) -> Figure:
     top = max(point["lr"] for point in points)
     _draw(axes, points)
     axes.set(
-        xlabel=f"epoch of {schedule.updates_per_epoch} updates",
+        xlabel=f"epoch of {schedule.steps_per_epoch} updates",
         ylabel="learning rate",
         xlim=(0, schedule.epochs),
         ylim=(0, 1.05 * top),

@@ -143,7 +143,7 @@ class StagePlan:
     drop_paths: list[float]
 
 
-def scale(channels: int, width: float) -> int:
+def round_width(channels: int, width: float) -> int:
     """`channels` times `width`, as a multiple of 16, at least 16."""
     return make_divisible(channels * width, WIDTH_DIVISOR)
 
@@ -173,7 +173,7 @@ def plan_stages(
             dilation, stride = dilation * stride, 1
         reduction *= stride
         dilations = (first_dilation, dilation)
-        plans.append(StagePlan(scale(channels, width), stride, dilations, reduction, rates))
+        plans.append(StagePlan(round_width(channels, width), stride, dilations, reduction, rates))
     return plans
 
 

@@ -22,7 +22,7 @@ from rednet.models.blocks import (
     make_stage,
     make_stem,
     plan_stages,
-    scale,
+    round_width,
 )
 from rednet.models.options import check_options, check_pooling, check_rates
 from rednet.models.variants import EXPANSION, STAGES, STEM_WIDTHS
@@ -107,7 +107,7 @@ class RedNet(nn.Module):
 
     def _add_stem(self, name: str, width: float, style: Style, recompute_kernel: bool) -> int:
         """Adds stem and pooling; returns how many times smaller than the image they make it."""
-        inner, outer = (scale(channels, width) for channels in STEM_WIDTHS)
+        inner, outer = (round_width(channels, width) for channels in STEM_WIDTHS)
         self.stem = make_stem(
             name, self.in_chans, inner, outer, style, recompute_kernel=recompute_kernel
         )

@@ -130,7 +130,7 @@ def compare_complexity(
     ]
 
 
-def recognise(name: str, options: Mapping[str, Any]) -> Network | None:
+def network_from_options(name: str, options: Mapping[str, Any]) -> Network | None:
     """The network that timm makes of a name and options, None where it is not of this kind.
 
     Args:

@@ -14,7 +14,7 @@ import torch
 from rednet.errors import InputError
 from rednet.files import link_atomically, write_atomically
 
-FORMAT = "rednet-1"
+FORMAT = "rednet-2"
 RECORDED_VERSIONS = ("rednet", "torch", "torchvision", "timm", "numpy")
 
 

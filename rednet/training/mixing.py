@@ -5,7 +5,7 @@ from timm.data import Mixup
 from timm.data.mixup import mixup_target
 from torch import Tensor
 
-from rednet.data.seeding import mix, seeded
+from rednet.data.seeding import hash_seed, seeded
 
 
 class Mixing:
@@ -50,6 +50,6 @@ class Mixing:
         rest = mixup_target(targets[even:], self.num_classes, 1.0, self.label_smoothing)
         if not even:
             return images, rest
-        with seeded(mix(self.seed, self.rank, *moment)):
+        with seeded(hash_seed(self.seed, self.rank, *moment)):
             mixed, soft = self.blend(images[:even], targets[:even])
         return torch.cat([mixed, images[even:]]), torch.cat([soft, rest])

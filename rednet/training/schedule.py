@@ -15,7 +15,7 @@ class Schedule:
         name: "cosine", "step" or "constant".
         lr: Learning rate at the top.
         epochs: Length of the run.
-        updates_per_epoch: Optimizer updates in an epoch.
+        steps_per_epoch: Optimizer updates in an epoch.
         warmup_epochs: Length of the warm-up; need not be whole.
         warmup_start: Fraction of the learning rate at update 0.
         min_lr: Where the cosine ends.
@@ -27,7 +27,7 @@ class Schedule:
     name: str
     lr: float
     epochs: int
-    updates_per_epoch: int
+    steps_per_epoch: int
     warmup_epochs: float = 0.0
     warmup_start: float = 0.0
     min_lr: float = 0.0
@@ -38,13 +38,13 @@ class Schedule:
     @property
     def updates(self) -> int:
         """Updates of the whole run."""
-        return self.epochs * self.updates_per_epoch
+        return self.epochs * self.steps_per_epoch
 
     def at(self, update: int) -> float:
         """Learning rate of an update, the run's first being 0."""
-        epoch = update / self.updates_per_epoch
+        epoch = update / self.steps_per_epoch
         if self.step_on == "epoch":
-            epoch = float(update // self.updates_per_epoch)
+            epoch = float(update // self.steps_per_epoch)
         return self._unwarmed(epoch) * self._warmth(update)
 
     def _unwarmed(self, epoch: float) -> float:
@@ -56,7 +56,7 @@ class Schedule:
         return self.lr
 
     def _warmth(self, update: int) -> float:
-        updates = self.warmup_epochs * self.updates_per_epoch
+        updates = self.warmup_epochs * self.steps_per_epoch
         if update >= updates:
             return 1.0
         return 1 - (1 - update / updates) * (1 - self.warmup_start)

@@ -13,7 +13,7 @@ from torch import nn
 from torch.utils.data import DataLoader
 
 from rednet.data import Batch, TrainSampler
-from rednet.data.seeding import mix
+from rednet.data.seeding import hash_seed
 from rednet.errors import InputError
 from rednet.evaluation import Evaluation, describe_unreadable, evaluate
 from rednet.runtime import Runtime
@@ -37,7 +37,7 @@ class LoopSettings:
 
     Attributes:
         seed: Of the run.
-        max_updates: Stop after so many updates, None after the schedule's epochs.
+        max_steps: Stop after so many updates, None after the schedule's epochs.
         eval_every: Epochs between two evaluations; the last epoch is always evaluated.
         log_every: Updates between two lines and points.
         max_unreadable: Training images that may be passed over in the whole run.
@@ -46,7 +46,7 @@ class LoopSettings:
     """
 
     seed: int = 0
-    max_updates: int | None = None
+    max_steps: int | None = None
     eval_every: int = 1
     log_every: int = 50
     max_unreadable: int = 10
@@ -145,10 +145,10 @@ class Trainer:
             self.step.scaler.load_state_dict(kept["scaler"])
         restore_random_states(kept["random"])
         self.state = TrainState(**{field.name: kept[field.name] for field in fields(TrainState)})
-        self.state.update = self.state.epoch * self.schedule.updates_per_epoch
+        self.state.update = self.state.epoch * self.schedule.steps_per_epoch
 
     def fit(self) -> Evaluation | None:
-        """Runs to the end of the schedule or to `max_updates`.
+        """Runs to the end of the schedule or to `max_steps`.
 
         Returns:
             The last evaluation; None where the run was already over.
@@ -178,7 +178,7 @@ class Trainer:
         return evaluation
 
     def _last_update(self) -> int:
-        limit = self.settings.max_updates
+        limit = self.settings.max_steps
         return self.schedule.updates if limit is None else min(limit, self.schedule.updates)
 
     def _run_epoch(self) -> Evaluation | None:
@@ -199,7 +199,7 @@ class Trainer:
             images_per_second=totals.samples / max(1e-9, totals.seconds),
             seconds=time.monotonic() - start,
         )
-        if self.state.update == number * self.schedule.updates_per_epoch:
+        if self.state.update == number * self.schedule.steps_per_epoch:
             self.state.epoch = number
         self._record(metrics, totals)
         if evaluation and not self.settings.skip_unreadable:
@@ -208,18 +208,18 @@ class Trainer:
 
     def _seed(self) -> None:
         """What the network draws depends on seed, epoch and rank, also after a resumption."""
-        seed = mix(self.settings.seed, self.state.epoch, self.runtime.rank)
+        seed = hash_seed(self.settings.seed, self.state.epoch, self.runtime.rank)
         random.seed(seed)
         torch.manual_seed(seed)
 
     def _train(self) -> _Totals:
         totals, start = _Totals(), time.monotonic()
-        first = self.state.epoch * self.schedule.updates_per_epoch
+        first = self.state.epoch * self.schedule.steps_per_epoch
         self.model.train()
         self.sampler.set_epoch(self.state.epoch)
         self.progress.label = f"epoch {self.state.epoch + 1}/{self.schedule.epochs}"
         batches = iter(self.loader)
-        for index in range(self.sampler.updates_per_epoch):
+        for index in range(self.sampler.steps_per_epoch):
             result = self._update(batches, index)
             totals.add(result)
             self._log_update(result, first + index, totals)

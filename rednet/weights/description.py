@@ -12,7 +12,7 @@ from torch import Tensor
 from rednet.models.variants import PRETRAINED_CFG
 from rednet.weights.checkpoint import OURS
 from rednet.weights.naming import is_rednet
-from rednet.weights.recognition import count_classes, recognise
+from rednet.weights.recognition import count_classes, infer_architecture
 
 SOURCES = ("pretrained", "pretrained_cfg", "pretrained_cfg_overlay", "checkpoint_path", "cache_dir")
 CFG_NAMES = ("crop_pct", "interpolation", "mean", "std")
@@ -47,7 +47,7 @@ def find_model(
     """
     if kind in OURS and content.get("model") is not None:
         return _network(**content["model"]), bool(content.get("is_recognised"))
-    recognised = recognise(weights)
+    recognised = infer_architecture(weights)
     if kind == "timm":
         given: Any = getattr(content.get("args"), "model_kwargs", None)
         options = given if _is_options(given) else {}

@@ -21,7 +21,7 @@ from rednet.weights.solving import (
     REDUCTION,
     Widths,
     fitting_windows,
-    odd_root,
+    kernel_size_from_channels,
     solve_reduction,
     solve_width,
     solve_window,
@@ -41,7 +41,7 @@ DEFAULTS: dict[str, Any] = {
 STEM_GROUP_CHANNELS = 16
 
 
-def recognise(weights: Mapping[str, Tensor]) -> dict[str, Any] | None:
+def infer_architecture(weights: Mapping[str, Tensor]) -> dict[str, Any] | None:
     """Name and options of the RedNet that tensors are of, options at their defaults left out.
 
     A network of other depths than the named ones is a "rednet50" with the option `layers`.
@@ -129,7 +129,7 @@ def _read_stem(shapes: Shapes) -> tuple[str, list[Widths]]:
     if "stem.1.conv2.conv.weight" not in shapes:
         return {7: "conv7"}[first[2]], [(outer, first[0])]
     groups = count_groups(first[0], STEM_GROUP_CHANNELS)
-    kernel_size = odd_root(shapes["stem.1.conv2.conv.weight"][0], groups)
+    kernel_size = kernel_size_from_channels(shapes["stem.1.conv2.conv.weight"][0], groups)
     name = {3: "involution3", 7: "involution7"}[kernel_size]
     return name, [(inner, first[0]), (outer, shapes["stem.4.conv.weight"][0])]
 

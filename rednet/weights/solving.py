@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from math import gcd, isqrt
 
 from rednet.layers.involution import count_groups
-from rednet.models.blocks import scale
+from rednet.models.blocks import round_width
 from rednet.models.variants import WIDTH_DIVISOR
 
 KERNEL_SIZE, GROUP_CHANNELS, REDUCTION = 7, 16, 4
@@ -29,7 +29,7 @@ def solve_width(widths: Sequence[Widths]) -> float:
         highest = (actual + WIDTH_DIVISOR) * denominator // nominal
         for numerator in range(max(1, lowest), highest + 1):
             width = numerator / denominator
-            if all(scale(channels, width) == found for channels, found in widths):
+            if all(round_width(channels, width) == found for channels, found in widths):
                 return width
     raise LookupError("no multiplier gives these widths")
 
@@ -56,13 +56,16 @@ def fitting_windows(channels: Sequence[int], outputs: Sequence[int]) -> list[Win
     windows = []
     for group_channels in candidates:
         groups = [count_groups(width, group_channels) for width in channels]
-        sizes = {odd_root(out, count) for out, count in zip(outputs, groups, strict=True)}
+        sizes = {
+            kernel_size_from_channels(out, count)
+            for out, count in zip(outputs, groups, strict=True)
+        }
         if len(sizes) == 1 and (kernel_size := sizes.pop()):
             windows.append((kernel_size, group_channels))
     return windows
 
 
-def odd_root(outputs: int, groups: int) -> int:
+def kernel_size_from_channels(outputs: int, groups: int) -> int:
     """The odd K of which `outputs` are K*K in each group, 0 if there is none."""
     root = isqrt(outputs // groups)
     return root if root % 2 and root**2 * groups == outputs else 0

@@ -103,9 +103,15 @@ SETTINGS = [
     (["optimizer.name=sgdd"], "optimizer.name=sgdd: timm has no such optimizer; did you mean sgd"),
     (["optimizer.name=adahessian"], "optimizer.name=adahessian: needs second derivatives"),
     (["optimizer.name=fusedsgd"], "optimizer.name=fusedsgd: "),
-    (["data.batch_size=9"], "batch_size 9 x accumulate 1 x 1 process(es) = 9 is more than the 8"),
+    (
+        ["data.batch_size=9"],
+        "batch_size 9 x grad_accum_steps 1 x 1 process(es) = 9 is more than the 8",
+    ),
     (["data.train_samples=9"], "a batch of an epoch comes down to one picture, and of one picture"),
-    (["trainer.accumulate=3"], "batch_size 4 x accumulate 3 x 1 process(es) = 12 is more than"),
+    (
+        ["trainer.grad_accum_steps=3"],
+        "batch_size 4 x grad_accum_steps 3 x 1 process(es) = 12 is more than",
+    ),
     (["data.train_samples=10001"], "data.train_samples=10001: there are only 10000 images"),
     (["data.val_samples=2001"], "data.val_samples=2001: there are only 2000 images"),
     (["augment.auto_augment=best"], "auto_augment 'best' is no policy of timm's: try rand-m9"),
@@ -150,7 +156,7 @@ REDNET = [
 @pytest.mark.parametrize(("argv", "line"), REDNET, ids=[argv[0] for argv, _ in REDNET])
 def test_options_of_rednet(argv, line, train):
     sizes = ["data.train_samples=4", "data.val_samples=4", "data.batch_size=4"]
-    fixed = ["trainer.device=cpu", "trainer.max_updates=1", "data.num_workers=0"]
+    fixed = ["trainer.device=cpu", "trainer.max_steps=1", "data.num_workers=0"]
     done = train("model=rednet26", "data=fashion_mnist", *sizes, *fixed, *argv)
     assert done.error.startswith(line)
 

@@ -160,8 +160,8 @@ def test_a_folder_of_classes_is_split_as_in_training(evaluate, train_tiny, make_
     evaluate(*data, last("run"), "output_dir=results")
     assert results()["samples"] == 8
     assert_as_in_training(results(), "run")
-    evaluate(*data, last("run"), "seed=4", "data.val_fraction=0.25", "output_dir=typed")
-    assert results("typed")["samples"] == 4
+    evaluate(*data, last("run"), "seed=4", "data.val_fraction=0.25", "output_dir=explicit")
+    assert results("explicit")["samples"] == 4
 
 
 @pytest.mark.parametrize("flat", [False, True])

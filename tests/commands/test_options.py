@@ -12,13 +12,13 @@ RUN = ["experiment=smoke", *SIZES, "output_dir=run"]
 
 OPTIONS = [
     ["trainer.precision=bf16"],
-    ["trainer.precision=bf16", "trainer.ema_decay=0.9", "trainer.accumulate=2"],
-    ["trainer.accumulate=2", "data.batch_size=2"],
+    ["trainer.precision=bf16", "trainer.ema_decay=0.9", "trainer.grad_accum_steps=2"],
+    ["trainer.grad_accum_steps=2", "data.batch_size=2"],
     ["trainer.clip_grad=null"],
     ["trainer.clip_grad=0.1", "trainer.clip_mode=value"],
     ["trainer.clip_grad=0.01", "trainer.clip_mode=agc"],
     ["augment.mixup=0.2", "augment.cutmix=1.0", "augment.label_smoothing=0.1"],
-    ["augment.mixup=0.2", "augment.cutmix=1.0", "trainer.accumulate=2", "data.batch_size=2"],
+    ["augment.mixup=0.2", "augment.cutmix=1.0", "trainer.grad_accum_steps=2", "data.batch_size=2"],
     ["augment=paper", "augment.color_jitter=0.4", "augment.random_erasing=0.5"],
     ["augment.auto_augment=rand-m9-mstd0.5", "trainer.on_nonfinite=skip"],
     ["optimizer=adamw", "schedule=cosine", "schedule.epochs=1", "schedule.warmup_epochs=0.5"],
@@ -35,7 +35,7 @@ def test_a_run_with(options, train):
     assert (done.code, done.err) == (0, "")
     assert "warning" not in done.out
     last = read_metrics(Path("run"))[-1]
-    assert last["update"] == 3 * last["epoch"] or "trainer.accumulate=2" in options
+    assert last["update"] == 3 * last["epoch"] or "trainer.grad_accum_steps=2" in options
     assert 0 < last["train_loss"] < 20
     assert 0 < last["val_loss"] < 20
 
@@ -54,7 +54,7 @@ def losses(folder):
     "option",
     [
         "trainer.channels_last=false",
-        "trainer.checkpoint_activations=true",
+        "trainer.grad_checkpointing=true",
         "trainer.deterministic=true",
         "trainer.tf32=false",
         "data.num_workers=1",

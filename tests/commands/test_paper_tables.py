@@ -194,7 +194,7 @@ def test_an_experiment_of_an_ablation_trains(train, imagenet):
         "data.batch_size=4",
         "data.num_workers=0",
         "trainer.device=cpu",
-        "trainer.max_updates=1",
+        "trainer.max_steps=1",
         "output_dir=run",
     )
     assert (done.code, done.err) == (0, "")

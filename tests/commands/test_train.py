@@ -31,7 +31,7 @@ def load(path):
 
 @pytest.mark.parametrize("experiment", EXPERIMENTS)
 def test_every_experiment_runs_one_update(experiment, train, imagenet):
-    argv = [f"experiment={experiment}", *SMALL, "trainer.max_updates=1", "trainer.device=cpu"]
+    argv = [f"experiment={experiment}", *SMALL, "trainer.max_steps=1", "trainer.device=cpu"]
     if compose("train", argv).data.name == "imagenet":
         argv += [f"data.root={imagenet}", "data.image_size=32"]
         argv += ["model=rednet26", "model.options.width=0.25"]
@@ -45,7 +45,7 @@ def test_every_experiment_runs_one_update(experiment, train, imagenet):
 def test_the_papers_learning_rate_is_scaled_and_said(train, imagenet):
     options = ["model=rednet26", "model.options.width=0.25", "data.image_size=32"]
     where = [f"data.root={imagenet}", "trainer.device=cpu", "output_dir=run"]
-    done = train("experiment=paper", *options, *SMALL, *where, "trainer.max_updates=2")
+    done = train("experiment=paper", *options, *SMALL, *where, "trainer.max_steps=2")
     assert "lr 0.0015625 = 0.8 x 4 / 2048 at global batch 4; 130 epochs of 2 updates" in done.out
     first = 0.8 * 4 / 2048 * 0.25
     assert read_metrics(Path("run"))[0]["lr"] == pytest.approx(first * (1 + 3 / 10))
@@ -149,7 +149,7 @@ def test_imagenet_labels_are_the_standard_positions(flat, train, imagenet, flatt
         flatten(imagenet)
     argv = ["model=timm", "model.name=test_resnet", "data=imagenet", f"data.root={imagenet}"]
     size = ["data.image_size=32", "data.batch_size=4", "data.num_workers=0", "schedule.epochs=5"]
-    done = train(*argv, *size, "trainer.device=cpu", "trainer.max_updates=1", "output_dir=run")
+    done = train(*argv, *size, "trainer.device=cpu", "trainer.max_steps=1", "output_dir=run")
     assert "12 training and 6 validation images, 1000 classes" in done.out
     checkpoint = load("run/checkpoints/last.pt")
     assert checkpoint["class_names"] == list(imagenet_synsets())
@@ -159,7 +159,7 @@ def test_imagenet_labels_are_the_standard_positions(flat, train, imagenet, flatt
 def test_imagenet_is_found_by_the_environment(train, imagenet, monkeypatch):
     monkeypatch.setenv("IMAGENET_ROOT", str(imagenet))
     argv = ["model=timm", "model.name=test_resnet", "data.image_size=32", *SMALL]
-    done = train(*argv, "trainer.device=cpu", "trainer.max_updates=1", "output_dir=run")
+    done = train(*argv, "trainer.device=cpu", "trainer.max_steps=1", "output_dir=run")
     assert done.code == 0
     assert "imagenet: 8 training" in done.out
 

@@ -63,7 +63,7 @@ def test_without_a_network_what_needs_none(visualize):
 
 
 def test_any_schedule(visualize):
-    argv = ["schedule=step", "lr=0.2", "updates_per_epoch=10", "output_dir=figures"]
+    argv = ["schedule=step", "lr=0.2", "steps_per_epoch=10", "output_dir=figures"]
     assert drawn(visualize("figures=[schedule]", *argv)) == {"schedule"}
     with Path("figures/schedule.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
@@ -111,8 +111,8 @@ def test_preprocessing_is_the_checkpoints_unless_typed(visualize, trained, pictu
     last = f"checkpoint={trained}/checkpoints/last.pt"  # of gray pictures of 32 pixels
     argv = ["figures=[receptive_field]", last, f"images={pictures}"]
     visualize(*argv, "output_dir=own")
-    visualize(*argv, "data.image_size=48", "output_dir=typed")
-    for folder, size in (("own", 32), ("typed", 48)):
+    visualize(*argv, "data.image_size=48", "output_dir=explicit")
+    for folder, size in (("own", 32), ("explicit", 48)):
         with np.load(f"{folder}/receptive-field.npz") as numbers:
             assert numbers["influences"].shape[1:] == (size, size)
 

@@ -12,7 +12,7 @@ from rednet.data import (
     collate,
     train_transform,
 )
-from rednet.data.seeding import mix, seeded
+from rednet.data.seeding import hash_seed, seeded
 
 PREPROCESSING = Preprocessing(28, 1.0, "bilinear", (0.286,), (0.353,))
 CROP_AND_FLIP = Augmentation((0.3, 1.0), (0.75, 4 / 3), 0.5)
@@ -48,13 +48,14 @@ def global_states():
     return random.getstate(), kind, keys.tolist(), rest, torch.get_rng_state().tolist()
 
 
-def test_mix_depends_on_every_number_and_its_place():
+def test_the_seed_depends_on_every_number_and_its_place():
     seeds = {
-        mix(*numbers) for numbers in [(0, 1, 2), (0, 2, 1), (1, 0, 2), (0, 12), (0, 1), (1, 0)]
+        hash_seed(*numbers)
+        for numbers in [(0, 1, 2), (0, 2, 1), (1, 0, 2), (0, 12), (0, 1), (1, 0)]
     }
     assert len(seeds) == 6
     assert all(0 <= seed < 2**64 for seed in seeds)
-    assert mix(0, 1, 2) == mix(0, 1, 2)
+    assert hash_seed(0, 1, 2) == hash_seed(0, 1, 2)
 
 
 @pytest.mark.parametrize("draws", [0, 1])

@@ -23,7 +23,7 @@ PREPROCESSING = Preprocessing(28, 1.0, "bilinear", (0.286,), (0.353,))
 EVERYTHING = Augmentation((0.3, 1.0), (0.75, 4 / 3), 0.5, 0.4, "rand-m9-mstd0.5", 0.5)
 
 
-def load_epochs(train, num_workers, epochs=(0, 1), start_update=0):
+def load_epochs(train, num_workers, epochs=(0, 1), start_step=0):
     """Batches of some epochs through one loader, whose workers live on."""
     source = balanced_subset(train, 50)
     dataset = ImageDataset(source, train_transform(PREPROCESSING, EVERYTHING), seed=3)
@@ -31,7 +31,7 @@ def load_epochs(train, num_workers, epochs=(0, 1), start_update=0):
     loader = make_loader(dataset, sampler, num_workers=num_workers, pin_memory=False)
     found = []
     for epoch in epochs:
-        sampler.set_epoch(epoch, start_update)
+        sampler.set_epoch(epoch, start_step)
         found += list(loader)
     return found
 
@@ -52,7 +52,7 @@ def test_samples_are_the_same_at_any_number_of_workers(fashion_mnist):
 
 
 def test_the_rest_of_a_later_epoch_is_the_same_in_a_fresh_loader(fashion_mnist):
-    rest = load_epochs(fashion_mnist.train, 2, epochs=(1,), start_update=3)
+    rest = load_epochs(fashion_mnist.train, 2, epochs=(1,), start_step=3)
     assert equal(load_epochs(fashion_mnist.train, 0)[7 + 3 :], rest)
 
 

@@ -7,7 +7,7 @@ from rednet.data import EvalSampler, TrainSampler
 from rednet.errors import InputError
 
 CASES = [
-    # samples, batch size, accumulate, world size
+    # samples, batch size, grad_accum_steps, world size
     (100, 10, 1, 1),
     (103, 10, 1, 1),
     (103, 8, 3, 1),
@@ -23,13 +23,13 @@ CASES = [
 ]
 
 
-def batches(num_samples, batch_size, accumulate, world_size, epoch=0, start_update=0, seed=0):
+def batches(num_samples, batch_size, grad_accum_steps, world_size, epoch=0, start_step=0, seed=0):
     """Per rank, the sampler and its list of micro-batches."""
     samplers = [
         TrainSampler(
             num_samples,
             batch_size,
-            accumulate=accumulate,
+            grad_accum_steps=grad_accum_steps,
             rank=rank,
             world_size=world_size,
             seed=seed,
@@ -37,24 +37,24 @@ def batches(num_samples, batch_size, accumulate, world_size, epoch=0, start_upda
         for rank in range(world_size)
     ]
     for sampler in samplers:
-        sampler.set_epoch(epoch, start_update)
+        sampler.set_epoch(epoch, start_step)
     return [(sampler, list(sampler)) for sampler in samplers]
 
 
 def by_update(sampler, micro_batches):
     """Group one rank's micro-batches by update."""
     rest = iter(micro_batches)
-    updates = range(sampler.start_update, sampler.updates_per_epoch)
+    updates = range(sampler.start_step, sampler.steps_per_epoch)
     return [[next(rest) for _ in range(sampler.micro_batches(u))] for u in updates]
 
 
 @pytest.mark.parametrize("case", CASES)
 def test_every_sample_once_and_equal_work_on_every_rank(case):
-    num_samples, batch_size, accumulate, world_size = case
+    num_samples, batch_size, grad_accum_steps, world_size = case
     per_rank = batches(*case)
     seen = Counter(key for _, parts in per_rank for part in parts for key in part)
     assert set(seen) == {(0, index) for index in range(num_samples)}
-    rest = num_samples % (batch_size * accumulate * world_size)
+    rest = num_samples % (batch_size * grad_accum_steps * world_size)
     repeated = sum(seen.values()) - num_samples
     if rest == 0 or (rest >= world_size and batch_size > 1):
         assert repeated == 0
@@ -63,11 +63,11 @@ def test_every_sample_once_and_equal_work_on_every_rank(case):
     for sampler, parts in per_rank:
         assert len(sampler) == len(parts)
         assert all(1 <= len(part) <= batch_size for part in parts)
-        assert sampler.updates_per_epoch == ceil(
-            num_samples / (batch_size * accumulate * world_size)
+        assert sampler.steps_per_epoch == ceil(
+            num_samples / (batch_size * grad_accum_steps * world_size)
         )
         for update in by_update(sampler, parts)[:-1]:
-            assert [len(part) for part in update] == [batch_size] * accumulate
+            assert [len(part) for part in update] == [batch_size] * grad_accum_steps
         last = [len(part) for part in by_update(sampler, parts)[-1]]
         assert max(last) - min(last) <= 1
 
@@ -88,8 +88,8 @@ def test_an_update_has_the_same_samples_at_any_number_of_ranks():
 
 
 def test_update_sizes():
-    sampler = TrainSampler(50, 4, accumulate=2, world_size=3)
-    assert (sampler.global_batch, sampler.updates_per_epoch) == (24, 3)
+    sampler = TrainSampler(50, 4, grad_accum_steps=2, world_size=3)
+    assert (sampler.global_batch, sampler.steps_per_epoch) == (24, 3)
     assert [sampler.update_size(u) for u in range(3)] == [24, 24, 2]
     assert [sampler.micro_batches(u) for u in range(3)] == [2, 2, 1]
 
@@ -116,12 +116,12 @@ def test_an_epoch_may_start_at_any_update(start):
 
 
 def test_the_paper_has_626_updates():
-    assert TrainSampler(1_281_167, 32, world_size=64).updates_per_epoch == 626
+    assert TrainSampler(1_281_167, 32, world_size=64).steps_per_epoch == 626
 
 
 def test_more_than_there_is_in_one_update_is_an_input_error():
     with pytest.raises(InputError, match=r"= 24 is more than the 23 training images"):
-        TrainSampler(23, 4, accumulate=2, world_size=3)
+        TrainSampler(23, 4, grad_accum_steps=2, world_size=3)
 
 
 @pytest.mark.parametrize("world_size", [1, 2, 3, 8])
@@ -140,7 +140,7 @@ def test_evaluation_sees_each_sample_once_in_order(num_samples, world_size):
 @pytest.mark.parametrize("world_size", [1, 2, 3])
 def test_smallest_part_is_the_size_of_the_smallest_micro_batch(num_samples, world_size):
     samplers = [
-        TrainSampler(num_samples, 2, accumulate=2, rank=rank, world_size=world_size)
+        TrainSampler(num_samples, 2, grad_accum_steps=2, rank=rank, world_size=world_size)
         for rank in range(world_size)
     ]
     sizes = [len(keys) for sampler in samplers for keys in sampler]

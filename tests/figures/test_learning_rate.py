@@ -10,7 +10,7 @@ from rednet.training.schedule import Schedule
 PAPER = Schedule("cosine", 0.8, 130, 626, 5, 0.25)
 SCHEDULES = {
     "paper": PAPER,
-    "no warm-up": Schedule("cosine", 0.1, 30, 7, step_on="update"),
+    "no warm-up": Schedule("cosine", 0.1, 30, 7, step_on="step"),
     "one update": Schedule("constant", 0.1, 1, 1),
     "one epoch of warm-up": Schedule("constant", 0.1, 1, 40, 1),
     "step": Schedule("step", 0.1, 90, 100, 2.5, 0.1, milestones=(30, 60, 80)),
@@ -23,7 +23,7 @@ def test_rows_are_the_schedule(schedule):
     assert all(row["lr"] == schedule.at(row["update"]) for row in table)
     updates = [row["update"] for row in table]
     assert updates == sorted(set(updates))
-    per_epoch = schedule.updates_per_epoch
+    per_epoch = schedule.steps_per_epoch
     for epoch in range(schedule.epochs):
         assert {epoch * per_epoch, (epoch + 1) * per_epoch - 1} <= set(updates)
     assert len(table) <= 1000

@@ -61,7 +61,7 @@ def write_paddle(weights, path):
 
 def write_ours(weights, path):
     model = {"name": "rednet26", "options": {"width": 0.25, "layers": [1, 2, 1, 1]}}
-    torch.save({"format": "rednet-1", "model": model, "state_dict": weights}, path)
+    torch.save({"format": "rednet-2", "model": model, "state_dict": weights}, path)
 
 
 @pytest.mark.parametrize("write", [torch.save, write_safetensors, write_paddle, write_ours])
@@ -162,7 +162,7 @@ def test_a_file_of_another_depth(original_file):
         load(path, name="rednet50", layers=(3, 4, 6, 3))
     weights = timm.create_model("test_resnet").state_dict()
     model = {"name": "test_resnet", "options": {}}
-    torch.save({"format": "rednet-1", "model": model, "state_dict": weights}, path)
+    torch.save({"format": "rednet-2", "model": model, "state_dict": weights}, path)
     with pytest.raises(InputError, match="is of test_resnet, not of rednet26"):
         load(path)
 
@@ -182,7 +182,7 @@ def test_a_file_that_is_not_there(tmp_path):
 def test_the_preparation_of_pictures_comes_with_our_files(make_tiny, tmp_path):
     prepared = {"image_size": 28, "crop_pct": 0.9, "interpolation": "bicubic"}
     content = {
-        "format": "rednet-1",
+        "format": "rednet-2",
         "model": {"name": "rednet26", "options": {"width": 0.25, "layers": [1, 2, 1, 1]}},
         "preprocessing": {**prepared, "mean": (0.3,), "std": (0.2,)},
         "class_names": list("abcdefg"),

@@ -8,7 +8,7 @@ import torch
 
 from rednet.config import CONFIGS, compose
 from rednet.paper.ablations import ablations
-from rednet.paper.networks import recognise
+from rednet.paper.networks import network_from_options
 
 ROWS = {row.experiment: row for row in ablations()}
 
@@ -27,7 +27,7 @@ def test_the_recipe_is_the_papers(name):
 @pytest.mark.parametrize("name", ROWS)
 def test_the_network_is_the_tables(name):
     model = compose("train", [f"experiment={name}"]).model
-    assert recognise(model.name, model.options) == ROWS[name].network
+    assert network_from_options(model.name, model.options) == ROWS[name].network
     with torch.device("meta"):
         built = timm.create_model(model.name, **model.options)
     count = sum(weight.numel() for weight in built.parameters())

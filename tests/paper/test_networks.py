@@ -3,7 +3,7 @@
 import pytest
 import timm
 
-from rednet.paper.networks import Network, recognise, resnet
+from rednet.paper.networks import Network, network_from_options, resnet
 
 
 @pytest.mark.parametrize(
@@ -60,7 +60,7 @@ from rednet.paper.networks import Network, recognise, resnet
     ],
 )
 def test_recognition(name, options, network):
-    assert recognise(name, options) == network
+    assert network_from_options(name, options) == network
 
 
 @pytest.mark.parametrize(
@@ -74,7 +74,7 @@ def test_recognition(name, options, network):
     ids=str,
 )
 def test_options_lead_back_to_the_network(network):
-    assert recognise(network.model, network.options) == network
+    assert network_from_options(network.model, network.options) == network
     parameters = sum(p.numel() for p in network.build().parameters())
     model = timm.create_model(network.model, **network.options)
     assert sum(p.numel() for p in model.parameters()) == parameters

@@ -24,13 +24,13 @@ SMALL = [
     *("model.options.layers=[1,1,1,1]", "data=fashion_mnist", "data.num_workers=0"),
     *(f"data.batch_size={BATCH}", f"data.train_samples={BATCH * UPDATES_PER_EPOCH}"),
     *(f"schedule.epochs={EPOCHS}", f"schedule.warmup_epochs={WARMUP_EPOCHS}"),
-    *("data.val_samples=10", "optimizer.reference_batch=null", "trainer.device=cpu"),
+    *("data.val_samples=10", "optimizer.lr_base_size=null", "trainer.device=cpu"),
 ]
 
 
-def published_lr(update: int, top: float, epochs: int, updates_per_epoch: int, warmup: int):
+def published_lr(update: int, top: float, epochs: int, steps_per_epoch: int, warmup: int):
     """Cosine by whole epochs; in the warm-up a part of it that rises from a quarter to all."""
-    regular = top / 2 * (1 + math.cos(math.pi * (update // updates_per_epoch) / epochs))
+    regular = top / 2 * (1 + math.cos(math.pi * (update // steps_per_epoch) / epochs))
     if update >= warmup:
         return regular
     return regular * (1 - (1 - update / warmup) * (1 - 0.25))
@@ -121,7 +121,7 @@ def test_the_learning_rate_of_every_update_of_the_paper():
     config = compose("train", ["experiment=paper"])
     sampler = TrainSampler(1_281_167, config.data.batch_size, world_size=64)
     lr = scaled_lr(config.optimizer, sampler.global_batch)
-    schedule = build_schedule(config.schedule, lr, sampler.updates_per_epoch)
+    schedule = build_schedule(config.schedule, lr, sampler.steps_per_epoch)
     assert schedule.updates == 130 * 626
     for update in range(schedule.updates):
         assert schedule.at(update) == pytest.approx(

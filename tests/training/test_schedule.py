@@ -5,7 +5,7 @@ import pytest
 from rednet.training.schedule import Schedule
 
 PAPER = Schedule(
-    "cosine", lr=0.8, epochs=130, updates_per_epoch=626, warmup_epochs=5, warmup_start=0.25
+    "cosine", lr=0.8, epochs=130, steps_per_epoch=626, warmup_epochs=5, warmup_start=0.25
 )
 
 
@@ -24,7 +24,7 @@ def test_paper_cosine_is_held_through_each_epoch(epoch):
 
 
 def test_cosine_per_update_ends_just_above_the_minimum():
-    schedule = Schedule("cosine", 1.0, 4, 25, min_lr=0.1, step_on="update")
+    schedule = Schedule("cosine", 1.0, 4, 25, min_lr=0.1, step_on="step")
     rates = [schedule.at(update) for update in range(schedule.updates)]
     assert rates[0] == 1.0
     assert rates == sorted(rates, reverse=True)

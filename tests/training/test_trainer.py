@@ -60,14 +60,14 @@ def test_equal_runs_are_equal_at_any_number_of_workers(make_trainer):
         ("trainer.ema_decay=0.9", "augment.mixup=0.2", "augment.cutmix=1.0"),
         ("optimizer=adamw", "model.options.drop_path_rate=0.2", "model.options.drop_rate=0.1"),
         ("trainer.precision=fp16", "data.train_samples=16", "data.val_samples=10"),
-        ("trainer.precision=bf16", "trainer.accumulate=2", "trainer.clip_mode=agc"),
+        ("trainer.precision=bf16", "trainer.grad_accum_steps=2", "trainer.clip_mode=agc"),
     ],
 )
 def test_a_resumed_run_is_the_uninterrupted_run(make_trainer, overrides):
     whole = make_trainer("schedule.epochs=3", *overrides, folder="whole")
     whole.fit()
     first = make_trainer(
-        "schedule.epochs=3", f"trainer.max_updates={whole.sampler.updates_per_epoch}",
+        "schedule.epochs=3", f"trainer.max_steps={whole.sampler.steps_per_epoch}",
         *overrides, folder="cut",
     )  # fmt: skip
     first.fit()
@@ -90,7 +90,7 @@ def test_a_resumed_run_is_the_uninterrupted_run(make_trainer, overrides):
 
 
 def test_resuming_takes_the_settings_of_today(make_trainer):
-    make_trainer("trainer.max_updates=5").fit()
+    make_trainer("trainer.max_steps=5").fit()
     trainer = make_trainer("optimizer.weight_decay=0.5", "optimizer.lr=0.007")
     trainer.resume(read_checkpoint(trainer.store.last).content)
     assert {group["weight_decay"] for group in trainer.step.optimizer.param_groups} == {0.5}
@@ -108,7 +108,7 @@ def test_epochs_after_the_resumed_one_leave_the_log(make_trainer):
 
 
 def test_a_half_written_line_of_a_crash_is_dropped(make_trainer):
-    trainer = make_trainer("trainer.max_updates=5")
+    trainer = make_trainer("trainer.max_steps=5")
     trainer.fit()
     with (trainer.folder / "metrics.jsonl").open("a") as file:
         file.write('{"epoch": 2, "upd')
@@ -117,7 +117,7 @@ def test_a_half_written_line_of_a_crash_is_dropped(make_trainer):
 
 def test_a_run_may_go_on_in_half_precision(make_trainer):
     sizes = ("data.train_samples=16", "data.val_samples=10", "schedule.epochs=2")
-    make_trainer(*sizes, "trainer.max_updates=2").fit()
+    make_trainer(*sizes, "trainer.max_steps=2").fit()
     trainer = make_trainer(*sizes, "trainer.precision=fp16")
     trainer.resume(read_checkpoint(trainer.store.last).content)
     trainer.fit()
@@ -150,7 +150,7 @@ def test_evaluation_is_skipped_but_never_at_the_end(make_trainer):
 
 
 def test_it_stops_after_max_updates_within_an_epoch(make_trainer):
-    trainer = make_trainer("trainer.max_updates=7")
+    trainer = make_trainer("trainer.max_steps=7")
     trainer.fit()
     assert trainer.state.update == 7
     assert trainer.state.epoch == 1
@@ -158,7 +158,7 @@ def test_it_stops_after_max_updates_within_an_epoch(make_trainer):
 
 
 def test_a_diverged_run_raises_and_keeps_its_last_checkpoint(make_trainer):
-    trainer = make_trainer("trainer.max_updates=5")
+    trainer = make_trainer("trainer.max_steps=5")
     trainer.fit()
     again = make_trainer()
     again.resume(read_checkpoint(again.store.last).content)

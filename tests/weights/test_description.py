@@ -68,7 +68,7 @@ def test_timms_options_that_are_none(options, tiny, writers, tmp_path):
 
 def test_a_checkpoint_of_ours(tiny, tmp_path):
     content = {
-        "format": "rednet-1",
+        "format": "rednet-2",
         "model": {"name": "rednet26", "options": {"stem": "small", "pretrained": False}},
         "state_dict": tiny,
         "state_dict_ema": {name: tensor + 1 for name, tensor in tiny.items()},
@@ -111,7 +111,7 @@ NONSENSE = [
 @pytest.mark.parametrize("nonsense", NONSENSE, ids=str)
 def test_nonsense_in_a_checkpoint_of_ours(nonsense, tiny, tmp_path):
     model = {"name": "rednet26", "options": {"width": 0.25, "layers": [1, 2, 1, 1]}}
-    content = {"format": "rednet-1", "model": model, "state_dict": tiny}
+    content = {"format": "rednet-2", "model": model, "state_dict": tiny}
     torch.save(content, tmp_path / "ours.pt")
     write_safetensors(read_checkpoint(tmp_path / "ours.pt"), tmp_path / "out")
     torch.save({**content, **nonsense}, tmp_path / "ours.pt")

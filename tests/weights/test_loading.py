@@ -93,7 +93,7 @@ def test_weights_of_a_network_of_timms(saved):
 
 
 def test_a_network_that_is_not_there(make_tiny, saved):
-    content = {"model": {"name": "rednet26", "options": {"stem": "none"}}, "format": "rednet-1"}
+    content = {"model": {"name": "rednet26", "options": {"stem": "none"}}, "format": "rednet-2"}
     checkpoint = saved({**content, "state_dict": make_tiny().state_dict()})
     with pytest.raises(InputError, match=r"cannot build rednet26 \(stem=none\): no stem is named"):
         restore_model(checkpoint)

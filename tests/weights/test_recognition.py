@@ -4,7 +4,7 @@ import pytest
 import timm
 import torch
 
-from rednet.weights.recognition import count_classes, list_guesses, recognise
+from rednet.weights.recognition import count_classes, infer_architecture, list_guesses
 
 SMALL = {"width": 0.25, "layers": [1, 2, 1, 1]}
 
@@ -29,7 +29,7 @@ def test_the_released_networks(depth, count, stem_kernel, released_shapes, shape
     assert len(shapes) == count
     weights = {name: torch.empty(shape, device="meta") for name, shape in shapes.items()}
     options = {} if stem_kernel == 3 else {"stem": "involution7"}
-    assert recognise(weights) == {"name": f"rednet{depth}", "options": options}
+    assert infer_architecture(weights) == {"name": f"rednet{depth}", "options": options}
     built = shapes_of(f"rednet{depth}", **options)
     assert {name: tuple(tensor.shape) for name, tensor in built.items()} == shapes
 
@@ -68,7 +68,7 @@ OPTIONS = [
 @pytest.mark.parametrize("width", [1.0, 0.25, 0.5, 2.0])
 def test_every_option_that_shapes_a_tensor(width, options, shapes_of):
     given = {**SMALL, **options, "width": width}
-    found = recognise(shapes_of("rednet50", **given))
+    found = infer_architecture(shapes_of("rednet50", **given))
     expected = {name: value for name, value in given.items() if (name, value) != ("width", 1.0)}
     assert found == {"name": "rednet50", "options": expected}
 
@@ -77,7 +77,7 @@ def test_every_option_that_shapes_a_tensor(width, options, shapes_of):
 @pytest.mark.parametrize("stem", ["involution3", "conv7"])
 def test_a_width_that_gives_the_same_network(width, stem, shapes_of):
     original = shapes_of("rednet26", width=width, stem=stem)
-    found = recognise(original)
+    found = infer_architecture(original)
     rebuilt = shapes_of(found["name"], **found["options"])
     assert found["name"] == "rednet26"
     assert {k: v.shape for k, v in rebuilt.items()} == {k: v.shape for k, v in original.items()}
@@ -88,7 +88,7 @@ def test_a_width_that_gives_the_same_network(width, stem, shapes_of):
 @pytest.mark.parametrize("in_chans", [1, 3, 4])
 def test_classes_and_channels_are_no_options(num_classes, in_chans, shapes_of):
     weights = shapes_of("rednet38", num_classes=num_classes, in_chans=in_chans)
-    assert recognise(weights) == {"name": "rednet38", "options": {}}
+    assert infer_architecture(weights) == {"name": "rednet38", "options": {}}
     assert count_classes(weights) == num_classes
 
 
@@ -118,12 +118,12 @@ SPOILERS = [
 
 @pytest.mark.parametrize("spoil", SPOILERS)
 def test_contradictions_are_not_guessed_away(spoil, shapes_of):
-    assert recognise(spoil(shapes_of("rednet26"))) is None
+    assert infer_architecture(spoil(shapes_of("rednet26"))) is None
 
 
 @pytest.mark.parametrize("name", ["resnet50", "test_resnet", "test_efficientnet", "seresnet50"])
 def test_other_networks(name, shapes_of):
-    assert recognise(shapes_of(name)) is None
+    assert infer_architecture(shapes_of(name)) is None
 
 
 STEM = "stem involution3 rather than small"
@@ -148,7 +148,7 @@ RELATIVE = {"relative_position": True}
 )
 def test_what_is_taken_for_granted(options, guesses, shapes_of):
     weights = shapes_of("rednet26", **options)
-    found = list_guesses(weights, recognise(weights)["options"])
+    found = list_guesses(weights, infer_architecture(weights)["options"])
     assert len(found) == len(guesses)
     assert all(guess in line for guess, line in zip(guesses, found, strict=True))
 
@@ -157,4 +157,4 @@ def test_what_is_known_beside_the_tensors_is_no_guess(shapes_of):
     weights = shapes_of("rednet26", generator="attention")
     known = {"stem": "small", "generator_options": {"softmax": True}}
     known |= {"kernel_size": 3, "group_channels": 16}
-    assert list_guesses(weights, {**recognise(weights)["options"], **known}) == []
+    assert list_guesses(weights, {**infer_architecture(weights)["options"], **known}) == []

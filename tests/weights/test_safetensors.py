@@ -17,7 +17,7 @@ def checkpoint(make_tiny, tmp_path):
     """Of a run of ours, with averaged weights."""
     weights = make_tiny().state_dict()
     content = {
-        "format": "rednet-1",
+        "format": "rednet-2",
         "model": {"name": "rednet26", "options": {"width": 0.25, "layers": [1, 2, 1, 1]}},
         "state_dict": weights,
         "state_dict_ema": {name: tensor + 1 for name, tensor in weights.items()},
