@@ -48,7 +48,7 @@ def _met(image: Tensor, size: torch.Size, window: Window) -> Tensor:
 
 FREE = backends.Backend(
     name=NAME,
-    why_not=lambda device, dtype: None,
+    unavailable_reason=lambda device, dtype: None,
     involution2d=involution2d,
     grad_input=grad_input,
     grad_weight=grad_weight,

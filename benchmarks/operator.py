@@ -63,7 +63,7 @@ def find_backends(names: Sequence[str] | None, case: Case) -> tuple[list[str], d
     Raises:
         InputError: One that was asked for by name does not exist or cannot run.
     """
-    reasons = {one.name: one.why_not(case.device, case.dtype) for one in BACKENDS}
+    reasons = {one.name: one.unavailable_reason(case.device, case.dtype) for one in BACKENDS}
     for name in names or ():
         if name not in reasons:
             raise InputError(f"--backend {name}: there is no such backend: {', '.join(reasons)}")

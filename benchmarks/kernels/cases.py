@@ -9,7 +9,7 @@ from itertools import product
 import torch
 
 from benchmarks.layers import Layer, layers_of
-from rednet.ops.cuda.choice import OPERATORS
+from rednet.ops.cuda.launch_config import OPERATORS
 from rednet.ops.cuda.plan import Launch, plan_grad_input, plan_grad_weight, plan_involution2d
 
 DTYPES = {

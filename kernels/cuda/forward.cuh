@@ -1,17 +1,17 @@
 // The output of an involution, by tiles.
 //
-// A thread computes STRIP neighbouring pixels of VECTOR channels: each weight that it reads serves
-// its channels, each pixel that it reads serves the windows of its strip.
+// A thread computes STRIP neighbouring pixels of THREAD_CHANNELS channels: each weight that it
+// reads serves all its channels, each pixel that it reads serves the windows of its strip.
 
 using Pixels = PixelTile<SEEN_ROWS, SEEN_COLUMNS>;
 using Taps = TapTile<ROWS, COLUMNS, K * K, SECOND_ORDER>;
 
 // Adds the products of one row of the windows.
-__device__ __forceinline__ void add_row(Real (&sums)[STRIP][VECTOR], const Storage* pixels,
+__device__ __forceinline__ void add_row(Real (&sums)[STRIP][THREAD_CHANNELS], const Storage* pixels,
                                         const Storage* const (&taps)[STRIP], int tap) {
 #pragma unroll
   for (int x = 0; x < SEEN_BY_STRIP; ++x) {
-    Real values[VECTOR];
+    Real values[THREAD_CHANNELS];
     load(values, pixels + x * CHANNELS);
 #pragma unroll
     for (int i = 0; i < STRIP; ++i) {
@@ -19,7 +19,8 @@ __device__ __forceinline__ void add_row(Real (&sums)[STRIP][VECTOR], const Stora
       if (offset < 0 || offset % D || offset / D >= K) continue;
       const Real weight = to_real(taps[i][tap + offset / D]);
 #pragma unroll
-      for (int c = 0; c < VECTOR; ++c) sums[i][c] = multiply_add(weight, values[c], sums[i][c]);
+      for (int c = 0; c < THREAD_CHANNELS; ++c)
+        sums[i][c] = multiply_add(weight, values[c], sums[i][c]);
     }
   }
 }
@@ -37,7 +38,7 @@ extern "C" __global__ void __launch_bounds__(THREADS) involution2d(const Problem
                      problem.out_width);
   Plane output(problem.result, block.image, channel, problem.out_height, problem.out_width);
 
-  const int position = threadIdx.x / LANES, c = threadIdx.x % LANES * VECTOR;
+  const int position = threadIdx.x / LANES, c = threadIdx.x % LANES * THREAD_CHANNELS;
   const int row = position % ROWS, column = position / ROWS * STRIP;
   const int y = block.top + row, x = block.left + column;
   const Storage* kernels[STRIP];
@@ -50,7 +51,7 @@ extern "C" __global__ void __launch_bounds__(THREADS) involution2d(const Problem
                                        block.left * S - problem.padding);
     wait_for_copies();
     __syncthreads();
-    Real sums[STRIP][VECTOR] = {};
+    Real sums[STRIP][THREAD_CHANNELS] = {};
 #pragma unroll(K <= 9 ? K : 1)
     for (int tap = 0; tap < K; ++tap)
       add_row(sums, pixels.at(row * S + tap * D, column * S, c), kernels, tap * K);

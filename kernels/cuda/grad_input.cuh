@@ -2,8 +2,8 @@
 //
 // A pixel gathers from the outputs whose windows it lies in. At stride S the pixels fall into S x S
 // interleaved phases, each met by every STEP-th tap only; a block computes pixels of one phase. A
-// thread computes STRIP neighbours in a phase, of VECTOR channels. The weights come one row of taps
-// at a time, the next row while the present one is used.
+// thread computes STRIP neighbours in a phase, of THREAD_CHANNELS channels. The weights come one
+// row of taps at a time, the next row while the present one is used.
 
 constexpr int COMMON = greatest_divisor(S, D);
 constexpr int STEP = S / COMMON;              // from a tap to the next that meets a phase
@@ -28,11 +28,11 @@ struct Start {
 };
 
 // Adds the products of one row of taps, of which `first` is the first that meets.
-__device__ __forceinline__ void add_row(Real (&sums)[STRIP][VECTOR], const Storage* grads,
+__device__ __forceinline__ void add_row(Real (&sums)[STRIP][THREAD_CHANNELS], const Storage* grads,
                                         const Storage* const (&taps)[STRIP + REACH], int first) {
 #pragma unroll
   for (int x = 0; x < STRIP + REACH; ++x) {
-    Real values[VECTOR];
+    Real values[THREAD_CHANNELS];
     load(values, grads + x * CHANNELS);
 #pragma unroll
     for (int i = 0; i < STRIP; ++i) {
@@ -42,7 +42,8 @@ __device__ __forceinline__ void add_row(Real (&sums)[STRIP][VECTOR], const Stora
       if (S > 1 && tap >= K) continue;
       const Real weight = to_real(taps[x][tap]);
 #pragma unroll
-      for (int c = 0; c < VECTOR; ++c) sums[i][c] = multiply_add(weight, values[c], sums[i][c]);
+      for (int c = 0; c < THREAD_CHANNELS; ++c)
+        sums[i][c] = multiply_add(weight, values[c], sums[i][c]);
     }
   }
 }
@@ -63,7 +64,7 @@ extern "C" __global__ void __launch_bounds__(THREADS)
   const Start down = Start::of(block.phase_row, problem.padding);
   const Start right = Start::of(block.phase_column, problem.padding);
   const int top = block.top + down.output, left = block.left + right.output - REACH;
-  const int position = threadIdx.x / LANES, c = threadIdx.x % LANES * VECTOR;
+  const int position = threadIdx.x / LANES, c = threadIdx.x % LANES * THREAD_CHANNELS;
   const int row = position % ROWS, column = position / ROWS * STRIP;
 
   for (int chunk = 0; chunk < CHUNKS; ++chunk) {
@@ -73,7 +74,7 @@ extern "C" __global__ void __launch_bounds__(THREADS)
       if (tap < K) taps.fetch(weight, tap * K, top, left, meeting * DISTANCE);
       commit_copies();
     };
-    Real sums[STRIP][VECTOR] = {};
+    Real sums[STRIP][THREAD_CHANNELS] = {};
     grads.template fetch<FIRST_ORDER>(grad, top - REACH, left);
     fetch_taps(0);
 #pragma unroll 1

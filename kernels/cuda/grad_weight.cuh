@@ -11,22 +11,22 @@ using Grads = PixelTile<ROWS, COLUMNS>;
 using Taps = TapTile<ROWS, COLUMNS, K * K, RESULT_ORDER>;
 constexpr int FETCHED = (Pixels::SIZE + Grads::SIZE) * BYTES;
 
-// Adds the products of VECTOR channels.
+// Adds the products of THREAD_CHANNELS channels.
 __device__ __forceinline__ void add_channels(Real (&sums)[STRIP][K], const Storage* grads,
                                              const Storage* pixels) {
-  Real outer[STRIP][VECTOR];
+  Real outer[STRIP][THREAD_CHANNELS];
 #pragma unroll
   for (int i = 0; i < STRIP; ++i) load(outer[i], grads + i * CHANNELS);
 #pragma unroll
   for (int x = 0; x < SEEN_BY_STRIP; ++x) {
-    Real values[VECTOR];
+    Real values[THREAD_CHANNELS];
     load(values, pixels + x * CHANNELS);
 #pragma unroll
     for (int i = 0; i < STRIP; ++i) {
       const int offset = x - i * S;
       if (offset < 0 || offset % D || offset / D >= K) continue;
 #pragma unroll
-      for (int c = 0; c < VECTOR; ++c) {
+      for (int c = 0; c < THREAD_CHANNELS; ++c) {
         Real& sum = sums[i][offset / D];
         sum = multiply_add(outer[i][c], values[c], sum);
       }
@@ -60,7 +60,7 @@ extern "C" __global__ void __launch_bounds__(THREADS)
 #pragma unroll
     for (int i = 0; i < LANES; ++i) {
       // Neighbouring threads begin at different channels and so read different banks.
-      const int c = (i + position) % LANES * VECTOR;
+      const int c = (i + position) % LANES * THREAD_CHANNELS;
       add_channels(sums, grads.at(row, column, c),
                    pixels.at(row * S + window_row * D, column * S, c));
     }

@@ -27,24 +27,24 @@ struct PixelTile {
   }
 
   __device__ __forceinline__ void fetch_packed(const Plane& plane, int top, int left) const {
-    constexpr int PIXEL = CHANNELS * BYTES / GRANULE;  // granules
+    constexpr int PIXEL = CHANNELS * BYTES / VECTOR_BYTES;  // vectors
     const Lines<HEIGHT, WIDTH * PIXEL> lines(plane, top, 0, shared_address(data),
                                              index(1, 0, 0) * BYTES);
-    lines.for_each_granule([&](int granule) {
-      const int x = left + granule / PIXEL;
+    lines.for_each_vector([&](int vector) {
+      const int x = left + vector / PIXEL;
       const bool inside = plane.has_column(x);
-      const Index offset = x * plane.column + granule % PIXEL * GRANULE;
+      const Index offset = x * plane.column + vector % PIXEL * VECTOR_BYTES;
 #pragma unroll
       for (int line = 0; line < lines.COUNT; ++line)
         if (lines.has(line))
-          copy_async(lines.target[line] + granule * GRANULE,
+          copy_async(lines.target[line] + vector * VECTOR_BYTES,
                      plane.data + (lines.offset[line] + offset),
                      inside && plane.has_row(lines.y[line]));
     });
   }
 
   __device__ __forceinline__ void fetch_columns(const Plane& plane, int top, int left) const {
-    constexpr int PACK = CHANNELS * BYTES < GRANULE ? CHANNELS : GRANULE / BYTES;
+    constexpr int PACK = CHANNELS * BYTES < VECTOR_BYTES ? CHANNELS : VECTOR_BYTES / BYTES;
     for_each_pixel<HEIGHT, WIDTH>([&](int y, int x) {
       const bool inside = plane.has(top + y, left + x);
 #pragma unroll

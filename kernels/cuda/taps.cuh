@@ -1,13 +1,14 @@
 // Tiles of kernels in shared memory.
 
 // COUNT neighbouring taps of each pixel's kernel. They begin anywhere, so a pixel's slot holds the
-// granules that cover them, from `shift` bytes on.
+// vectors that cover them, from `shift` bytes on.
 template <int HEIGHT, int WIDTH, int COUNT, int ORDER>
 struct TapTile {
-  static constexpr int GRANULES = ((COUNT - 1) * BYTES + 2 * GRANULE - 1) / GRANULE;  // of a slot
-  static constexpr int LEAST_GRANULES = (COUNT * BYTES + GRANULE - 1) / GRANULE;  // that hold taps
-  static constexpr int SLOT = GRANULES * GRANULE;
-  static constexpr int PACK = GRANULE / BYTES, WHOLE = COUNT / PACK * PACK;
+  // Vectors of a slot, and how many of them hold taps at least.
+  static constexpr int VECTORS = ((COUNT - 1) * BYTES + 2 * VECTOR_BYTES - 1) / VECTOR_BYTES;
+  static constexpr int MIN_VECTORS = (COUNT * BYTES + VECTOR_BYTES - 1) / VECTOR_BYTES;
+  static constexpr int SLOT = VECTORS * VECTOR_BYTES;
+  static constexpr int PACK = VECTOR_BYTES / BYTES, WHOLE = COUNT / PACK * PACK;
   // Rows begin 4 banks apart.
   static constexpr int PITCH = round_up(WIDTH * SLOT - 16, 128) + 16;
   static constexpr int SIZE = HEIGHT * PITCH;
@@ -24,7 +25,7 @@ struct TapTile {
   __device__ static __forceinline__ int shift(const Plane& plane, int tap, int y, int x) {
     if constexpr (ORDER > PACKED) return 0;
     const Index offset = (ORDER == ALIGNED ? 0 : plane.offset(0, y, x)) + tap * BYTES;
-    return (reinterpret_cast<Address>(plane.data) + offset) % GRANULE;
+    return (reinterpret_cast<Address>(plane.data) + offset) % VECTOR_BYTES;
   }
 
   // Fetches taps from `tap` on for the pixels that begin at (top, left); zeros outside.
@@ -41,23 +42,23 @@ struct TapTile {
 
   __device__ __forceinline__ void fetch_packed(const Plane& plane, int tap, int top, int left,
                                                int above) const {
-    const Lines<HEIGHT, WIDTH * GRANULES> lines(plane, top, above, shared_address(data), PITCH);
+    const Lines<HEIGHT, WIDTH * VECTORS> lines(plane, top, above, shared_address(data), PITCH);
     const Address first = reinterpret_cast<Address>(plane.data) + tap * BYTES -
                           static_cast<Address>(above) * plane.row;
-    const Index ahead = first % GRANULE;
+    const Index ahead = first % VECTOR_BYTES;
     const char* from = reinterpret_cast<const char*>(first - ahead);
-    lines.for_each_granule([&](int item) {
-      const int x = left + item / GRANULES, granule = item % GRANULES * GRANULE;
+    lines.for_each_vector([&](int item) {
+      const int x = left + item / VECTORS, vector = item % VECTORS * VECTOR_BYTES;
       const bool inside = plane.has_column(x);
 #pragma unroll
       for (int line = 0; line < lines.COUNT; ++line) {
         const Index kernel = lines.offset[line] + x * plane.column;
-        const Index shifted = ORDER == ALIGNED ? ahead : (ahead + kernel) % GRANULE;
+        const Index shifted = ORDER == ALIGNED ? ahead : (ahead + kernel) % VECTOR_BYTES;
         const Index slot = ORDER == ALIGNED ? kernel : ahead + kernel - shifted;
-        // The last granule of a slot may hold no tap, and lie behind the end of the tensor.
-        const bool is_used = LEAST_GRANULES == GRANULES || granule < shifted + COUNT * BYTES;
+        // The last vector of a slot may hold no tap, and lie behind the end of the tensor.
+        const bool is_used = MIN_VECTORS == VECTORS || vector < shifted + COUNT * BYTES;
         if (lines.has(line))
-          copy_async(lines.target[line] + item * GRANULE, from + (slot + granule),
+          copy_async(lines.target[line] + item * VECTOR_BYTES, from + (slot + vector),
                      inside && is_used && plane.has_row(lines.y[line]));
       }
     });
@@ -91,7 +92,7 @@ struct TapTile {
   // Writes the taps of the pixels that begin at (top, left), which all threads have put here.
   __device__ __forceinline__ void send(const Plane& plane, int top, int left) const {
     if constexpr (ORDER <= PACKED && COUNT * BYTES >= 64) {
-      send_granules(plane, top, left);
+      send_vectors(plane, top, left);
       send_ends(plane, top, left);
     } else if constexpr (ORDER == BY_COLUMN) {
       send_columns(plane, top, left);
@@ -100,16 +101,16 @@ struct TapTile {
     }
   }
 
-  // The granules that hold nothing but a pixel's taps.
-  __device__ __forceinline__ void send_granules(const Plane& plane, int top, int left) const {
-    constexpr int ITEMS = HEIGHT * WIDTH * GRANULES;
+  // The vectors that hold nothing but a pixel's taps.
+  __device__ __forceinline__ void send_vectors(const Plane& plane, int top, int left) const {
+    constexpr int ITEMS = HEIGHT * WIDTH * VECTORS;
 #pragma unroll
     for (int start = 0; start < ITEMS; start += THREADS) {
       const int item = start + threadIdx.x;
-      const int row = item / GRANULES / WIDTH, column = item / GRANULES % WIDTH;
-      const int first = item % GRANULES * GRANULE - shift(plane, 0, top + row, left + column);
+      const int row = item / VECTORS / WIDTH, column = item / VECTORS % WIDTH;
+      const int first = item % VECTORS * VECTOR_BYTES - shift(plane, 0, top + row, left + column);
       if (start + THREADS > ITEMS && item >= ITEMS) break;
-      if (first < 0 || first + GRANULE > COUNT * BYTES) continue;
+      if (first < 0 || first + VECTOR_BYTES > COUNT * BYTES) continue;
       if (!plane.has(top + row, left + column)) continue;
       const Storage* from = at(plane, 0, row, column, top + row, left + column);
       char* to = plane.data + (plane.offset(0, top + row, left + column) + first);
@@ -117,17 +118,17 @@ struct TapTile {
     }
   }
 
-  // The taps in front of a pixel's first whole granule and behind its last.
+  // The taps in front of a pixel's first whole vector and behind its last.
   __device__ __forceinline__ void send_ends(const Plane& plane, int top, int left) const {
-    constexpr int MOST = GRANULE / BYTES - 1;  // taps at either end
+    constexpr int MOST = VECTOR_BYTES / BYTES - 1;  // taps at either end
     constexpr int ITEMS = HEIGHT * WIDTH * 2 * MOST;
 #pragma unroll
     for (int start = 0; start < ITEMS; start += THREADS) {
       const int item = start + threadIdx.x;
       const int row = item / (2 * MOST) / WIDTH, column = item / (2 * MOST) % WIDTH;
       const int y = top + row, x = left + column;
-      const int before = (GRANULE - shift(plane, 0, y, x)) % GRANULE / BYTES;
-      const int behind = (COUNT - before) / (GRANULE / BYTES) * (GRANULE / BYTES) + before;
+      const int before = (VECTOR_BYTES - shift(plane, 0, y, x)) % VECTOR_BYTES / BYTES;
+      const int behind = (COUNT - before) / PACK * PACK + before;
       const int end = item % (2 * MOST);
       const int tap = end < MOST ? end : behind + end - MOST;
       if (start + THREADS > ITEMS && item >= ITEMS) break;

@@ -7,9 +7,8 @@
 constexpr int ROWS = TILE_ROWS, COLUMNS = TILE_COLUMNS, CHANNELS = TILE_CHANNELS;
 constexpr int CHUNKS = GROUP_WIDTH / CHANNELS;
 constexpr int STRIP = STRIP_COLUMNS;     // neighbouring pixels of a thread
-constexpr int VECTOR = VECTOR_CHANNELS;  // channels of a thread
-constexpr int STRIPS = COLUMNS / STRIP, LANES = CHANNELS / VECTOR;
-constexpr int GRANULE = 16;  // bytes that are fetched at once
+constexpr int STRIPS = COLUMNS / STRIP, LANES = CHANNELS / THREAD_CHANNELS;
+constexpr int VECTOR_BYTES = 16;  // bytes that are fetched at once
 
 // What the windows of a tile see of the input, and those of a strip in a row.
 constexpr int SEEN_ROWS = (ROWS - 1) * S + (K - 1) * D + 1;
@@ -37,12 +36,12 @@ struct Block {
         phase_column(blockIdx.x / static_cast<unsigned>(problem.groups) % PHASES) {}
 };
 
-// How many threads fetch a row of a tile together, so that all have least to do: to find a granule
+// How many threads fetch a row of a tile together, so that all have least to do: to find a vector
 // of a row costs about as much as to fetch it from one line.
-__device__ constexpr int team_size(int rows, int granules) {
+__device__ constexpr int team_size(int rows, int vectors) {
   int best = 1, least = 0x7fffffff;
   for (int size = 32; size > 0; size /= 2) {
-    const int rounds = (granules + size - 1) / size;
+    const int rounds = (vectors + size - 1) / size;
     const int lines = (rows * size + THREADS - 1) / THREADS;
     if (THREADS % size == 0 && rounds * (lines + 1) < least) {
       best = size;
@@ -55,9 +54,9 @@ __device__ constexpr int team_size(int rows, int granules) {
 // The rows of a tile that a thread fetches: where they are, in memory and in shared memory. What is
 // asked for begins in row `top - above` of the plane; the offsets are those from `top` on, so that
 // a loop over `above` need not compute them again.
-template <int HEIGHT, int GRANULES>
+template <int HEIGHT, int VECTORS>
 struct Lines {
-  static constexpr int TEAM = team_size(HEIGHT, GRANULES), TEAMS = THREADS / TEAM;
+  static constexpr int TEAM = team_size(HEIGHT, VECTORS), TEAMS = THREADS / TEAM;
   static constexpr int COUNT = (HEIGHT + TEAMS - 1) / TEAMS;
   int y[COUNT];
   Index offset[COUNT];
@@ -77,13 +76,13 @@ struct Lines {
     return (line + 1) * TEAMS <= HEIGHT || row(line) < HEIGHT;
   }
 
-  // Calls visit with those granules of a row that are this thread's.
+  // Calls visit with those vectors of a row that are this thread's.
   template <class Visit>
-  __device__ __forceinline__ void for_each_granule(Visit visit) const {
+  __device__ __forceinline__ void for_each_vector(Visit visit) const {
 #pragma unroll
-    for (int start = 0; start < GRANULES; start += TEAM) {
-      const int granule = start + threadIdx.x % TEAM;
-      if (start + TEAM <= GRANULES || granule < GRANULES) visit(granule);
+    for (int start = 0; start < VECTORS; start += TEAM) {
+      const int vector = start + threadIdx.x % TEAM;
+      if (start + TEAM <= VECTORS || vector < VECTORS) visit(vector);
     }
   }
 };

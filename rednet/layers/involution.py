@@ -6,7 +6,7 @@ from torch import Tensor, nn
 
 from rednet.layers.conv import LayerType, init_conv
 from rednet.layers.generators import KernelSpec, make_generator
-from rednet.layers.recompute import apply_recomputed
+from rednet.layers.recompute import apply_with_recomputed_kernel
 from rednet.ops import Window, involution2d
 
 
@@ -64,7 +64,7 @@ class Involution2d(nn.Module):
         source = self.conv1(x)
         if self.recompute_kernel:
             keeps = getattr(self.conv2, "keeps_result", False)
-            return apply_recomputed(self.apply_kernel, x, self.conv2, source, keeps)
+            return apply_with_recomputed_kernel(self.apply_kernel, x, self.conv2, source, keeps)
         return self.apply_kernel(x, self.conv2(source))
 
     def kernel(self, x: Tensor) -> Tensor:

@@ -11,7 +11,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils.checkpoint import checkpoint
 
 
-def apply_recomputed(
+def apply_with_recomputed_kernel(
     function: Callable[[Tensor, Tensor], Tensor],
     kept: Tensor,
     make: Callable[[Any], Tensor],
@@ -35,7 +35,7 @@ def apply_recomputed(
     if not torch.is_grad_enabled() or torch.compiler.is_exporting():
         return function(kept, make(source))
     compiling = torch.compiler.is_compiling()
-    if not compiling and _others_decide():
+    if not compiling and saved_tensor_hooks_active():
         return function(kept, make(source))
     if compiling or make_keeps_result:
         # Inductor drops the second run of `function`, whose result nobody uses.
@@ -48,7 +48,8 @@ def apply_recomputed(
         return function(kept, made)
 
 
-def _others_decide() -> bool:
+def saved_tensor_hooks_active() -> bool:
+    """Return whether a `saved_tensors_hooks` context already decides what autograd keeps."""
     return torch._C._autograd._top_saved_tensors_default_hooks(True) is not None
 
 

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from rednet.ops import cuda, native, reference
-from rednet.ops.defect import Defect
+from rednet.ops.broken_backend import BrokenBackend
 
 
 @dataclass(frozen=True)
@@ -24,15 +24,15 @@ class Backend:
 
     Attributes:
         name: What users call it.
-        why_not: Says for a device and a dtype why the backend cannot run and what to do about it;
-            None where it can.
+        unavailable_reason: (device, dtype) to why the backend cannot run and what to do about it,
+            or None if it can.
         involution2d: (input, weight, window) to the output.
         grad_input: (grad, weight, input_size, window) to the gradient of the input.
         grad_weight: (grad, input, groups, window) to the gradient of the weight.
     """
 
     name: str
-    why_not: Callable[[torch.device, torch.dtype], str | None]
+    unavailable_reason: Callable[[torch.device, torch.dtype], str | None]
     involution2d: Callable[..., Tensor]
     grad_input: Callable[..., Tensor]
     grad_weight: Callable[..., Tensor]
@@ -41,21 +41,21 @@ class Backend:
 BACKENDS = (
     Backend(
         name="cuda",
-        why_not=cuda.why_not,
+        unavailable_reason=cuda.unavailable_reason,
         involution2d=cuda.involution2d,
         grad_input=cuda.involution2d_grad_input,
         grad_weight=cuda.involution2d_grad_weight,
     ),
     Backend(
         name="native",
-        why_not=native.why_not,
+        unavailable_reason=native.unavailable_reason,
         involution2d=native.involution2d,
         grad_input=native.involution2d_grad_input,
         grad_weight=native.involution2d_grad_weight,
     ),
     Backend(
         name="reference",
-        why_not=lambda device, dtype: None,
+        unavailable_reason=lambda device, dtype: None,
         involution2d=reference.involution2d,
         grad_input=reference.involution2d_grad_input,
         grad_weight=reference.involution2d_grad_weight,
@@ -106,7 +106,7 @@ def select(device: torch.device, dtype: torch.dtype) -> Backend:
     if not name:
         return next(choice for choice in BACKENDS if _can_run(choice, device, dtype))
     choice = _named(name)
-    reason = choice.why_not(device, dtype)
+    reason = choice.unavailable_reason(device, dtype)
     if reason is not None:
         raise RuntimeError(f"backend {name!r} cannot run: {reason}")
     return choice
@@ -114,9 +114,9 @@ def select(device: torch.device, dtype: torch.dtype) -> Backend:
 
 def _can_run(choice: Backend, device: torch.device, dtype: torch.dtype) -> bool:
     """Whether a backend can run; warns, once in a process, of one that should and cannot."""
-    reason = choice.why_not(device, dtype)
+    reason = choice.unavailable_reason(device, dtype)
     token = object()
-    if isinstance(reason, Defect) and _warned.setdefault(choice.name, token) is token:
+    if isinstance(reason, BrokenBackend) and _warned.setdefault(choice.name, token) is token:
         warnings.warn(
             f"backend {choice.name!r} cannot run, the slower reference is used: {reason}",
             RuntimeWarning,

@@ -66,7 +66,7 @@ def can_run(x: Tensor, channels: Channels, shortcut: Tensor | None = None) -> bo
     Where all else fits, this compiles the kernels at its first call.
     """
     return (
-        _is_watched_by_none()
+        is_plain_eager()
         and _are_images(x)
         and (shortcut is None or (_are_images(shortcut) and _is_alike(shortcut, x)))
         and all(vector is None or _is_vector(vector, x.shape[1]) for vector in channels)
@@ -121,7 +121,7 @@ class _BatchNorm(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        native = not torch.is_grad_enabled() and _is_watched_by_none() and _is_plain(grad)
+        native = not torch.is_grad_enabled() and is_plain_eager() and _is_plain(grad)
         grads = (_backward if native else _differentiable_backward)(ctx, grad)
         return *grads, None, None, None
 
@@ -211,7 +211,7 @@ def _address(tensor: Tensor | None) -> int:
     return 0 if tensor is None else tensor.data_ptr()
 
 
-def _is_watched_by_none() -> bool:
+def is_plain_eager() -> bool:
     """Whether nothing wants to see the single operations: no mode, no trace, no transform."""
     return not (
         torch.compiler.is_compiling()

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from rednet.ops import compiler
-from rednet.ops.defect import Defect
+from rednet.ops.broken_backend import BrokenBackend
 from rednet.ops.window import Window
 from rednet.ops.window import empty_result as _empty
 
@@ -31,7 +31,7 @@ _Kernels = dict[str, Callable[..., int]]
 _lock = threading.Lock()
 
 
-def why_not(device: torch.device, dtype: torch.dtype) -> str | None:
+def unavailable_reason(device: torch.device, dtype: torch.dtype) -> str | None:
     """Why the kernels cannot run on such tensors and what to do; None where they can.
 
     Where all else fits, this compiles the kernels at its first call.
@@ -41,7 +41,7 @@ def why_not(device: torch.device, dtype: torch.dtype) -> str | None:
     if dtype not in _DTYPES:
         return f"it computes in float32, bfloat16 and float64, not in {dtype}"
     kernels = _kernels()
-    return kernels if isinstance(kernels, Defect) else None
+    return kernels if isinstance(kernels, BrokenBackend) else None
 
 
 def involution2d(input: Tensor, weight: Tensor, window: Window) -> Tensor:
@@ -80,7 +80,7 @@ def _run(name: str, shape: bytes, first: Tensor, second: Tensor, output: Tensor)
     if not (first.numel() and second.numel() and output.numel()):
         return output.zero_()
     kernels = _kernels()
-    if isinstance(kernels, Defect):
+    if isinstance(kernels, BrokenBackend):
         raise RuntimeError(kernels)
     first, second = first.resolve_neg(), second.resolve_neg()
     tensors = [_pack_tensor(t.data_ptr(), *t.stride()) for t in (first, second, output)]
@@ -97,18 +97,18 @@ def check_status(name: str, code: int) -> None:
         raise RuntimeError(f"{name} failed with code {code}")
 
 
-def _kernels() -> _Kernels | Defect:
+def _kernels() -> _Kernels | BrokenBackend:
     """The kernels by name, or why there are none; built by whichever thread is first."""
     with _lock:
         return _build()
 
 
 @cache
-def _build() -> _Kernels | Defect:
+def _build() -> _Kernels | BrokenBackend:
     try:
         library = compiler.load(SOURCE, FLAGS)
     except compiler.BuildError as error:
-        return Defect(error)
+        return BrokenBackend(error)
     kernels: _Kernels = {}
     for name in ("involution2d", "involution2d_grad_input", "involution2d_grad_weight"):
         function = library[f"rednet_{name}"]

@@ -14,11 +14,11 @@ CPU, FLOAT = torch.device("cpu"), torch.float32
 INPUT, WEIGHT = torch.ones(1, 2, 3, 3), torch.ones(1, 9, 3, 3)
 
 
-def constant(name, value, why_not=None):
+def constant(name, value, unavailable_reason=None):
     """A backend whose results are all of one value."""
     return Backend(
         name=name,
-        why_not=lambda device, dtype: why_not,
+        unavailable_reason=lambda device, dtype: unavailable_reason,
         involution2d=lambda input, weight, window: torch.full_like(input, value),
         grad_input=lambda grad, weight, size, window: torch.full_like(grad, value),
         grad_weight=lambda grad, input, groups, window: grad.new_full((1, 9, 3, 3), value),
@@ -46,7 +46,7 @@ def output():
 def test_the_reference_runs_everywhere():
     for device in ("cpu", "cuda", "meta"):
         for dtype in (torch.float16, torch.bfloat16, torch.float32, torch.float64):
-            assert BACKENDS[-1].why_not(torch.device(device), dtype) is None
+            assert BACKENDS[-1].unavailable_reason(torch.device(device), dtype) is None
     assert BACKENDS[-1].name == "reference"
 
 

@@ -63,13 +63,13 @@ def test_native_comes_before_the_reference():
     ],
 )
 def test_what_it_is_not_for(device, dtype, reason):
-    assert re.fullmatch(reason, native.why_not(torch.device(device), dtype))
+    assert re.fullmatch(reason, native.unavailable_reason(torch.device(device), dtype))
 
 
 @needs_compiler
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float64])
 def test_what_it_is_for(dtype):
-    assert native.why_not(CPU, dtype) is None
+    assert native.unavailable_reason(CPU, dtype) is None
 
 
 @needs_compiler
@@ -220,7 +220,7 @@ from rednet.ops import native
 with native._lock:
     child = os.fork()
     if child == 0:
-        print(native.why_not(torch.device("cpu"), torch.float32), flush=True)
+        print(native.unavailable_reason(torch.device("cpu"), torch.float32), flush=True)
         os._exit(0)
     os.waitpid(child, 0)
 """,

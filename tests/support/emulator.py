@@ -119,7 +119,7 @@ def run_sanitized(code: str, *arguments: str, timeout: float = 900) -> subproces
     )
 
 
-def why_not() -> str | None:
+def unavailable_reason() -> str | None:
     """Says why kernels cannot be run on this machine; None where they can."""
     if sys.platform != "linux":
         return "the emulator of CUDA needs the fibers and the linker of Linux"
@@ -130,9 +130,9 @@ def why_not() -> str | None:
     return None
 
 
-def why_not_sanitized() -> str | None:
+def sanitizers_unavailable_reason() -> str | None:
     """Says why kernels cannot be watched by the sanitizers here; None where they can."""
-    if reason := why_not():
+    if reason := unavailable_reason():
         return reason
     for name in ("libasan.so", "libubsan.so", "libstdc++.so"):
         if not _sanitizer(name).is_absolute():

@@ -43,7 +43,7 @@ def on_host(run: Callable[[Launch], object]) -> Iterator[list[Launch]]:
         patch.setattr(torch.cuda, "current_stream", lambda: SimpleNamespace(cuda_stream=0))
         empty = backend._empty
         patch.setattr(backend, "_empty", lambda *arguments: empty(*arguments).fill_(torch.nan))
-        anywhere = {"why_not": lambda device, dtype: None}
+        anywhere = {"unavailable_reason": lambda device, dtype: None}
         known = [replace(one, **anywhere) if one.name == "cuda" else one for one in BACKENDS]
         patch.setattr(backends, "BACKENDS", tuple(known))
         with backends.backend("cuda"):

@@ -4,7 +4,12 @@ from rednet.ops.cuda.backend import (
     involution2d,
     involution2d_grad_input,
     involution2d_grad_weight,
-    why_not,
+    unavailable_reason,
 )
 
-__all__ = ["involution2d", "involution2d_grad_input", "involution2d_grad_weight", "why_not"]
+__all__ = [
+    "involution2d",
+    "involution2d_grad_input",
+    "involution2d_grad_weight",
+    "unavailable_reason",
+]

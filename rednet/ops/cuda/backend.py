@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from rednet.ops.cuda import installation, modules
-from rednet.ops.cuda.choice import STORAGE
+from rednet.ops.cuda.launch_config import STORAGE
 from rednet.ops.cuda.plan import (
     MOST_IMAGES,
     Launch,
@@ -25,7 +25,7 @@ from rednet.ops.window import empty_result as _empty
 _Plan = Callable[[Tensor, Tensor, Tensor, Window], Launch]
 
 
-def why_not(device: torch.device, dtype: torch.dtype) -> str | None:
+def unavailable_reason(device: torch.device, dtype: torch.dtype) -> str | None:
     """Why the kernels cannot run on such tensors and what to do; None where they can.
 
     Where all else fits, the first call for a device compiles a kernel to see whether that works.
@@ -37,7 +37,7 @@ def why_not(device: torch.device, dtype: torch.dtype) -> str | None:
         return f"it runs on NVIDIA GPUs, not on {device.type}"
     if dtype not in STORAGE:
         return f"it computes in float32, float16, bfloat16 and float64, not in {dtype}"
-    return installation.why_not(device.index)
+    return installation.unavailable_reason(device.index)
 
 
 def involution2d(input: Tensor, weight: Tensor, window: Window) -> Tensor:

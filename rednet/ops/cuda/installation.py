@@ -5,8 +5,8 @@ from types import ModuleType
 
 import torch
 
+from rednet.ops.broken_backend import BrokenBackend
 from rednet.ops.cuda import modules
-from rednet.ops.defect import Defect
 
 OLDEST = 13
 """The oldest major version of CuPy that the kernels are made for."""
@@ -16,7 +16,7 @@ TRIAL = 'extern "C" __global__ void rednet_trial() {}'
 
 
 @cache
-def why_not(index: int | None) -> str | None:
+def unavailable_reason(index: int | None) -> str | None:
     """Why kernels cannot be made for a GPU and what to do; None where they can.
 
     Found out once for a GPU by making one, which costs a tenth of a second.
@@ -35,35 +35,37 @@ def why_not(index: int | None) -> str | None:
         import cupy
     except Exception as error:
         if isinstance(error, ModuleNotFoundError) and error.name == "cupy":
-            return Defect(f"CuPy is missing: {_install()}")
-        return Defect(f"CuPy cannot be imported ({_summary(error)}): {_advice(error)}")
+            return BrokenBackend(f"CuPy is missing: {_install()}")
+        return BrokenBackend(f"CuPy cannot be imported ({_summary(error)}): {_advice(error)}")
     return _misfit(cupy) or _failure(cupy, index)
 
 
-def _misfit(cupy: ModuleType) -> Defect | None:
+def _misfit(cupy: ModuleType) -> BrokenBackend | None:
     """What is wrong with the version of CuPy, or with the CUDA that it is made for."""
     version = getattr(cupy, "__version__", None)
     if version is None:
-        return Defect(f"of CuPy only remains are left: delete {_folder(cupy)} and {_install()}")
+        return BrokenBackend(
+            f"of CuPy only remains are left: delete {_folder(cupy)} and {_install()}"
+        )
     if int(version.partition(".")[0]) < OLDEST:
-        return Defect(f"CuPy {version} is older than {OLDEST}: {_install()}")
+        return BrokenBackend(f"CuPy {version} is older than {OLDEST}: {_install()}")
     made_for = cupy.cuda.driver.get_build_version() // 1000
     if str(made_for) != _cuda():
-        return Defect(
+        return BrokenBackend(
             f"CuPy {version} is made for CUDA {made_for} and torch for CUDA {_cuda()}: "
             f"remove it (pip uninstall cupy-cuda{made_for}x) and {_install()}"
         )
     return None
 
 
-def _failure(cupy: ModuleType, index: int | None) -> Defect | None:
+def _failure(cupy: ModuleType, index: int | None) -> BrokenBackend | None:
     """Why CuPy cannot make a kernel: no NVRTC, no headers, no folder for its cache and the like."""
     with torch.cuda.device(index):
         modules.refuse_capture()
         try:
             modules.make("rednet_trial", TRIAL, ("--std=c++17",))
         except Exception as error:
-            return Defect(
+            return BrokenBackend(
                 f"CuPy {cupy.__version__} cannot make a kernel ({_summary(error)}): "
                 f"{_advice(error)}"
             )

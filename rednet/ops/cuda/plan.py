@@ -8,8 +8,8 @@ from struct import Struct
 
 from torch import Tensor
 
-from rednet.ops.cuda.choice import OPERATORS, Geometry, Kernel, Roles, choose
-from rednet.ops.cuda.tiles import GRANULE
+from rednet.ops.cuda.launch_config import OPERATORS, Geometry, Kernel, Roles, select_kernel
+from rednet.ops.cuda.tiles import VECTOR_BYTES
 from rednet.ops.window import Window
 
 MOST_IMAGES = 65535
@@ -53,12 +53,12 @@ def _plan(
 ) -> Launch:
     pointers = [tensor.data_ptr() for tensor in tensors]
     geometries = tuple(
-        Geometry(tensor.shape, tensor.stride(), pointer % GRANULE)
+        Geometry(tensor.shape, tensor.stride(), pointer % VECTOR_BYTES)
         for tensor, pointer in zip(tensors, pointers, strict=True)
     )
-    chosen = choose(operator, tensors[0].dtype, geometries, roles, window)
-    first, second, result = chosen.strides
+    config = select_kernel(operator, tensors[0].dtype, geometries, roles, window)
+    first, second, result = config.strides
     problem = _pack_problem(
-        *(pointers[0], *first), *(pointers[1], *second), *(pointers[2], *result), *chosen.sizes
+        *(pointers[0], *first), *(pointers[1], *second), *(pointers[2], *result), *config.sizes
     )
-    return Launch(chosen.kernel, chosen.grid, problem)
+    return Launch(config.kernel, config.grid, problem)

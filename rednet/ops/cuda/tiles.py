@@ -9,7 +9,7 @@ from math import gcd
 
 from rednet.ops.window import Window
 
-GRANULE = 16
+VECTOR_BYTES = 16
 """Bytes that are fetched at once."""
 SHARED_BYTES = 48 << 10
 """Shared memory that a block may have on every GPU without asking for more."""
@@ -21,9 +21,13 @@ STRIP = 4
 """Neighbouring pixels that a thread computes."""
 MOST_CHANNELS = 16
 """Channels of a group that are in shared memory at a time."""
-VECTOR_BYTES = {"involution2d": 16, "involution2d_grad_input": 32, "involution2d_grad_weight": 16}
+READ_BYTES = {"involution2d": 16, "involution2d_grad_input": 32, "involution2d_grad_weight": 16}
 """What a thread reads of a pixel."""
-MOST_VECTOR = {"involution2d": 8, "involution2d_grad_input": 8, "involution2d_grad_weight": 4}
+MAX_THREAD_CHANNELS = {
+    "involution2d": 8,
+    "involution2d_grad_input": 8,
+    "involution2d_grad_weight": 4,
+}
 """Channels of a pixel that a thread has registers for."""
 LARGEST_KERNEL = {"involution2d": 31, "involution2d_grad_input": 31, "involution2d_grad_weight": 15}
 """Larger ones go the direct way: for their registers, or the time that compiling them takes."""
@@ -38,7 +42,7 @@ class Tile:
         rows: Rows of pixels.
         columns: Pixels of a row.
         channels: Channels of the group that are fetched at a time.
-        vector: Neighbouring channels that a thread works on.
+        thread_channels: Neighbouring channels that a thread works on.
         threads: Of the block.
         shared_bytes: Shared memory of the block.
     """
@@ -46,7 +50,7 @@ class Tile:
     rows: int
     columns: int
     channels: int
-    vector: int
+    thread_channels: int
     threads: int
     shared_bytes: int
 
@@ -58,12 +62,12 @@ class Tile:
             "TILE_COLUMNS": self.columns,
             "TILE_CHANNELS": self.channels,
             "STRIP_COLUMNS": STRIP,
-            "VECTOR_CHANNELS": self.vector,
+            "THREAD_CHANNELS": self.thread_channels,
         }
 
 
 @cache
-def choose_tile(
+def select_tile(
     operator: str, width: int, group_width: int, itemsize: int, window: Window
 ) -> Tile | None:
     """The tile of an operator, None where none fits.
@@ -78,14 +82,16 @@ def choose_tile(
     if window.kernel_size > LARGEST_KERNEL[operator]:
         return None
     channels = gcd(group_width, MOST_CHANNELS)
-    vector = min(channels, VECTOR_BYTES[operator] // itemsize, MOST_VECTOR[operator])
+    thread_channels = min(channels, READ_BYTES[operator] // itemsize, MAX_THREAD_CHANNELS[operator])
     for rows, columns in _SIZES:
         fetched = _shared_bytes(operator, rows, columns, channels * itemsize, itemsize, window)
-        lanes = window.kernel_size if operator.endswith("grad_weight") else channels // vector
+        lanes = (
+            window.kernel_size if operator.endswith("grad_weight") else channels // thread_channels
+        )
         threads = rows * columns // STRIP * lanes
         too_wide = columns >= 2 * width and threads >= 2 * LEAST_THREADS
         if fetched <= SHARED_BYTES and threads <= MOST_THREADS and not too_wide:
-            tile = Tile(rows, columns, channels, vector, threads, fetched)
+            tile = Tile(rows, columns, channels, thread_channels, threads, fetched)
             return tile if threads >= LEAST_THREADS else None
     return None
 
@@ -100,13 +106,13 @@ def _shared_bytes(
         reach = (-(-size * common // stride) - 1) * dilation // common
         width = columns + reach
         taps = 2 * _tap_bytes(rows, width, size, itemsize)
-        return _round_up(_pixel_bytes(rows + reach, width, pixel), GRANULE) + taps
+        return _round_up(_pixel_bytes(rows + reach, width, pixel), VECTOR_BYTES) + taps
     reach = dilation * (size - 1) + 1
     height, width = (rows - 1) * stride + reach, (columns - 1) * stride + reach
     fetched = _pixel_bytes(height, width, pixel)
     taps = _tap_bytes(rows, columns, size * size, itemsize)
     if operator == "involution2d":
-        return _round_up(fetched, GRANULE) + taps
+        return _round_up(fetched, VECTOR_BYTES) + taps
     return max(fetched + _pixel_bytes(rows, columns, pixel), taps)
 
 
@@ -116,8 +122,8 @@ def _pixel_bytes(height: int, width: int, pixel: int) -> int:
 
 
 def _tap_bytes(height: int, width: int, count: int, itemsize: int) -> int:
-    """Of a tile of `count` taps a pixel, each in a slot of whole granules."""
-    slot = _round_up((count - 1) * itemsize + GRANULE, GRANULE)
+    """Of a tile of `count` taps a pixel, each in a slot of whole vectors."""
+    slot = _round_up((count - 1) * itemsize + VECTOR_BYTES, VECTOR_BYTES)
     return height * (_round_up(width * slot - 16, 128) + 16)
 
 

@@ -18,7 +18,7 @@ from rednet.ops.cuda.plan import Launch
 def emulator() -> ModuleType:
     """Returns the module that runs CUDA kernels on the CPU; skips where it cannot."""
     module = importlib.import_module("emulator")
-    if reason := module.why_not():
+    if reason := module.unavailable_reason():
         pytest.skip(reason)
     return module
 
@@ -33,7 +33,7 @@ def on_host(emulator) -> Iterator[list[Launch]]:
 @pytest.fixture(scope="session")
 def sanitizers(emulator) -> None:
     """Skips where the sanitizers cannot watch kernels."""
-    if reason := emulator.why_not_sanitized():
+    if reason := emulator.sanitizers_unavailable_reason():
         pytest.skip(reason)
 
 

@@ -121,9 +121,9 @@ def test_a_copy_destroys_at_once_what_was_there(run):
 def test_what_is_outside_is_copied_as_zeros(run):
     lines = """
       __shared__ __align__(16) float tile[64];
-      const int granule = thread / 4 * 4;
-      if (thread == granule)
-        copy_async(shared_address(tile + granule), from + granule, granule % 8);
+      const int vector = thread / 4 * 4;
+      if (thread == vector)
+        copy_async(shared_address(tile + vector), from + vector, vector % 8);
       wait_for_copies();
       __syncthreads();
       to[thread] = tile[thread];

@@ -8,8 +8,8 @@ import pytest
 import torch
 
 from rednet.ops import backend, backends, select
-from rednet.ops.cuda import installation, modules, why_not
-from rednet.ops.defect import Defect
+from rednet.ops.broken_backend import BrokenBackend
+from rednet.ops.cuda import installation, modules, unavailable_reason
 
 GPU, FLOAT = torch.device("cuda", 0), torch.float32
 RENEWAL = 'install it anew, with what it needs of CUDA: pip install "cupy-cuda13x[ctk]>=14"'
@@ -25,9 +25,9 @@ def torch_with_a_gpu(monkeypatch):
     for name, answer in {"is_available": True, "is_current_stream_capturing": False}.items():
         monkeypatch.setattr(torch.cuda, name, lambda answer=answer: answer)
     monkeypatch.setattr(torch.cuda, "device", lambda index: contextlib.nullcontext())
-    installation.why_not.cache_clear()
+    installation.unavailable_reason.cache_clear()
     yield
-    installation.why_not.cache_clear()
+    installation.unavailable_reason.cache_clear()
 
 
 @pytest.fixture
@@ -75,8 +75,8 @@ def test_where_it_can_run(cupy):
 
 
 def test_other_devices_and_dtypes(cupy):
-    assert why_not(torch.device("cpu"), FLOAT) == "it runs on NVIDIA GPUs, not on cpu"
-    assert "not in torch.float8_e4m3fn" in why_not(GPU, torch.float8_e4m3fn)
+    assert unavailable_reason(torch.device("cpu"), FLOAT) == "it runs on NVIDIA GPUs, not on cpu"
+    assert "not in torch.float8_e4m3fn" in unavailable_reason(GPU, torch.float8_e4m3fn)
     assert select(torch.device("cpu"), FLOAT).name != "cuda"
     assert cupy.made == []
 
@@ -85,15 +85,15 @@ def test_other_devices_and_dtypes(cupy):
 def test_missing(monkeypatch, cuda, extra):
     monkeypatch.setitem(sys.modules, "cupy", None)
     monkeypatch.setattr(torch.version, "cuda", cuda)
-    reason = why_not(GPU, FLOAT)
-    assert isinstance(reason, Defect)
+    reason = unavailable_reason(GPU, FLOAT)
+    assert isinstance(reason, BrokenBackend)
     assert reason == f'CuPy is missing: pip install --upgrade "rednet[{extra}]"'
 
 
 def test_missing_for_a_cuda_that_has_no_extra_yet(monkeypatch):
     monkeypatch.setitem(sys.modules, "cupy", None)
     monkeypatch.setattr(torch.version, "cuda", "14.1")
-    assert why_not(GPU, FLOAT) == "CuPy is missing: install the CuPy for CUDA 14"
+    assert unavailable_reason(GPU, FLOAT) == "CuPy is missing: install the CuPy for CUDA 14"
 
 
 def test_the_reference_serves_and_one_warning_says_so(monkeypatch):
@@ -115,14 +115,14 @@ def test_nothing_is_wrong_where_there_is_no_nvidia_gpu(monkeypatch, gone):
         monkeypatch.setattr(torch.version, "cuda", None)
     else:
         monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    reason = why_not(GPU, FLOAT)
-    assert reason and not isinstance(reason, Defect)
+    reason = unavailable_reason(GPU, FLOAT)
+    assert reason and not isinstance(reason, BrokenBackend)
     assert select(GPU, FLOAT).name == "reference"
 
 
 def test_made_for_another_cuda(cupy):
     cupy.cuda.driver.get_build_version = lambda: 12090
-    assert why_not(GPU, FLOAT) == (
+    assert unavailable_reason(GPU, FLOAT) == (
         "CuPy 14.2.0 is made for CUDA 12 and torch for CUDA 13: remove it "
         '(pip uninstall cupy-cuda12x) and pip install --upgrade "rednet[cuda13]"'
     )
@@ -131,7 +131,7 @@ def test_made_for_another_cuda(cupy):
 
 def test_too_old(cupy):
     cupy.__version__ = "12.3.0"
-    assert why_not(GPU, FLOAT).startswith("CuPy 12.3.0 is older than 13: pip install")
+    assert unavailable_reason(GPU, FLOAT).startswith("CuPy 12.3.0 is older than 13: pip install")
 
 
 def test_remains_of_an_uninstalled_cupy(monkeypatch, tmp_path):
@@ -139,7 +139,7 @@ def test_remains_of_an_uninstalled_cupy(monkeypatch, tmp_path):
     monkeypatch.delitem(sys.modules, "cupy", raising=False)
     monkeypatch.setattr(sys, "path", [str(tmp_path)])
     monkeypatch.setattr(sys, "path_importer_cache", {})
-    reason = why_not(GPU, FLOAT)
+    reason = unavailable_reason(GPU, FLOAT)
     sys.modules.pop("cupy", None)
     assert reason.startswith(f"of CuPy only remains are left: delete {tmp_path / 'cupy'} and pip")
 
@@ -148,7 +148,7 @@ def test_an_import_that_fails(monkeypatch):
     error = ImportError("\n=====\nFailed to import CuPy.\n\nmuch advice\n=====\n")
     error.__cause__ = ImportError("libcublas.so.13: cannot open shared object file")
     finding_cupy_raises(monkeypatch, error)
-    assert why_not(GPU, FLOAT) == (
+    assert unavailable_reason(GPU, FLOAT) == (
         "CuPy cannot be imported "
         f"(ImportError: libcublas.so.13: cannot open shared object file): {RENEWAL}"
     )
@@ -156,13 +156,13 @@ def test_an_import_that_fails(monkeypatch):
 
 def test_a_part_of_cupy_that_is_missing(monkeypatch):
     finding_cupy_raises(monkeypatch, ModuleNotFoundError("No module named 'x'", name="fastrlock"))
-    reason = why_not(GPU, FLOAT)
+    reason = unavailable_reason(GPU, FLOAT)
     assert reason.startswith("CuPy cannot be imported (ModuleNotFoundError: No module named 'x')")
 
 
 def test_a_home_that_cannot_be_written(monkeypatch):
     finding_cupy_raises(monkeypatch, PermissionError(13, "Permission denied", "/nowhere/.cupy"))
-    assert why_not(GPU, FLOAT) == (
+    assert unavailable_reason(GPU, FLOAT) == (
         "CuPy cannot be imported (PermissionError: [Errno 13] Permission denied: "
         "'/nowhere/.cupy'): set CUPY_CACHE_DIR to a folder that can be written"
     )
@@ -171,7 +171,7 @@ def test_a_home_that_cannot_be_written(monkeypatch):
 def test_no_compiler_of_cuda(failing):
     error = RuntimeError("CuPy failed to load libnvrtc.so.13: OSError: no such file")
     failing(error)
-    assert why_not(GPU, FLOAT) == (
+    assert unavailable_reason(GPU, FLOAT) == (
         "CuPy 14.2.0 cannot make a kernel "
         f"(RuntimeError: CuPy failed to load libnvrtc.so.13: OSError: no such file): {RENEWAL}"
     )
@@ -181,13 +181,13 @@ def test_a_cache_that_cannot_be_written(failing):
     error = RuntimeError("as modules.make says")
     error.__cause__ = OSError(28, "No space left on device")
     failing(error)
-    reason = why_not(GPU, FLOAT)
+    reason = unavailable_reason(GPU, FLOAT)
     assert "No space left on device" in reason and "set CUPY_CACHE_DIR" in reason
 
 
 def test_it_is_found_out_once(cupy):
     for _ in range(3):
-        why_not(GPU, FLOAT)
+        unavailable_reason(GPU, FLOAT)
     assert len(cupy.made) == 1
 
 
@@ -209,5 +209,5 @@ def test_cupy_itself_is_understood(monkeypatch):
     monkeypatch.setattr(torch.version, "cuda", f"{made_for}.0")
     made = []
     monkeypatch.setattr(modules, "make", lambda *arguments: made.append(arguments))
-    assert why_not(GPU, FLOAT) is None
+    assert unavailable_reason(GPU, FLOAT) is None
     assert len(made) == 1

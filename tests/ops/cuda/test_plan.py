@@ -6,9 +6,10 @@ import pytest
 import torch
 
 from rednet.ops import Window
-from rednet.ops.cuda import backend, choice
+from rednet.ops.cuda import backend, launch_config
+from rednet.ops.cuda.launch_config import ALIGNED, BY_CHANNEL, BY_COLUMN, OPERATORS, PACKED
 from rednet.ops.cuda.plan import plan_grad_input, plan_grad_weight, plan_involution2d
-from rednet.ops.cuda.tiles import MOST_THREADS, SHARED_BYTES, choose_tile
+from rednet.ops.cuda.tiles import MOST_THREADS, SHARED_BYTES, select_tile
 
 WINDOWS = [(1, 1, 0, 1), (3, 1, 1, 1), (7, 1, 3, 1), (7, 2, 3, 1), (5, 2, 4, 2), (9, 1, 4, 1)]
 
@@ -18,11 +19,11 @@ def limit(monkeypatch):
     """Returns a function that sets a limit of the choice, of which nothing is remembered then."""
 
     def set_limit(name, value):
-        monkeypatch.setattr(choice, name, value)
-        choice.choose.cache_clear()
+        monkeypatch.setattr(launch_config, name, value)
+        launch_config.select_kernel.cache_clear()
 
     yield set_limit
-    choice.choose.cache_clear()
+    launch_config.select_kernel.cache_clear()
 
 
 def plan_all(case, groups, window):
@@ -45,38 +46,47 @@ def test_shared_memory_is_what_the_kernels_have(emulator, make_case, view, windo
         assert 0 <= found - launch.kernel.shared_bytes < 16
 
 
-@pytest.mark.parametrize("operator", choice.OPERATORS)
+@pytest.mark.parametrize("operator", OPERATORS)
 def test_every_tile_suits_every_gpu(operator):
     sides = product([1, 2, 3, 5, 7, 11, 15, 31, 33], [1, 2, 3], [1, 2, 3])
     for kernel_size, stride, dilation in sides:
         window = Window(kernel_size, stride, 0, dilation)
         for width, group_width, itemsize in product([1, 7, 56], [1, 3, 16, 48, 64], [2, 4, 8]):
-            tile = choose_tile(operator, width, group_width, itemsize, window)
+            tile = select_tile(operator, width, group_width, itemsize, window)
             if tile is not None:
                 assert tile.shared_bytes <= SHARED_BYTES
                 assert tile.threads <= MOST_THREADS
                 assert group_width % tile.channels == 0
-                assert tile.channels % tile.vector == 0
+                assert tile.channels % tile.thread_channels == 0
 
 
 @pytest.mark.parametrize("itemsize", [2, 4])
 @pytest.mark.parametrize("stride", [1, 2])
-@pytest.mark.parametrize("operator", choice.OPERATORS)
+@pytest.mark.parametrize("operator", OPERATORS)
 def test_the_layers_of_rednet_have_tiles(operator, stride, itemsize):
     for width in (56, 28, 14, 7):
-        assert choose_tile(operator, width, 16, itemsize, Window(7, stride, 3)) is not None
+        assert select_tile(operator, width, 16, itemsize, Window(7, stride, 3)) is not None
 
 
 @pytest.mark.parametrize(
     "views, orders",
     [
-        (("channels_last",) * 3, (choice.ALIGNED, choice.ALIGNED, choice.ALIGNED)),
-        (("contiguous",) * 3, (choice.BY_COLUMN, choice.BY_COLUMN, choice.BY_COLUMN)),
+        (
+            ("channels_last",) * 3,
+            (ALIGNED, ALIGNED, ALIGNED),
+        ),
+        (
+            ("contiguous",) * 3,
+            (BY_COLUMN, BY_COLUMN, BY_COLUMN),
+        ),
         (
             ("contiguous", "channels_last", "channels_last"),
-            (choice.BY_COLUMN, choice.ALIGNED, choice.ALIGNED),
+            (BY_COLUMN, ALIGNED, ALIGNED),
         ),
-        (("inside_channels_last",) * 3, (choice.BY_CHANNEL, choice.PACKED, choice.BY_CHANNEL)),
+        (
+            ("inside_channels_last",) * 3,
+            (BY_CHANNEL, PACKED, BY_CHANNEL),
+        ),
     ],
 )
 def test_the_order_follows_the_strides(make_case, view, views, orders):

@@ -68,7 +68,7 @@ inline void copy_async(Shared shared, const void* global, bool inside) {
   char bytes[kBytes] = {};
   for (int i = 0; inside && i < kBytes; ++i) {
     const char* const from = static_cast<const char*>(global) + i;
-    // A GPU's memory goes on to the end of a granule: what is there may be read, but not used.
+    // A GPU's memory goes on to the end of a vector: what is there may be read, but not used.
     bytes[i] = i > 0 && host::is_behind_the_end(from) ? -1 : *from;
   }
   for (int i = 0; i < kBytes; ++i) shared[i] = -1;

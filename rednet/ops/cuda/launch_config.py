@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import torch
 
-from rednet.ops.cuda.tiles import GRANULE, Tile, choose_tile
+from rednet.ops.cuda.tiles import VECTOR_BYTES, Tile, select_tile
 from rednet.ops.window import Window
 
 MOST_TILE_ROWS = 65535
@@ -66,7 +66,7 @@ class Geometry(NamedTuple):
     Attributes:
         shape: Its sizes.
         strides: Its strides in elements.
-        misalignment: Bytes from the start of a granule to its first element.
+        misalignment: Bytes from the start of a vector to its first element.
     """
 
     shape: tuple[int, ...]
@@ -74,7 +74,7 @@ class Geometry(NamedTuple):
     misalignment: int
 
 
-class Chosen(NamedTuple):
+class LaunchConfig(NamedTuple):
     """All of a launch but its pointers.
 
     Attributes:
@@ -91,20 +91,22 @@ class Chosen(NamedTuple):
 
 
 @lru_cache(maxsize=4096)
-def choose(
+def select_kernel(
     operator: str,
     dtype: torch.dtype,
     geometries: tuple[Geometry, ...],
     roles: Roles,
     window: Window,
-) -> Chosen:
+) -> LaunchConfig:
     """Chooses for the two arguments of an operator and its result."""
     operands = tuple(_Operand.of(geometry, dtype.itemsize) for geometry in geometries)
-    choice = _Choice(operator, dtype, operands, roles, window)
-    tile = choice.tile()
-    kernel = choice.direct_kernel() if tile is None else choice.tiled_kernel(tile)
-    grid = choice.direct_grid() if tile is None else choice.tiled_grid(tile)
-    return Chosen(kernel, grid, tuple(operand.strides for operand in operands), choice.sizes)
+    selector = _KernelSelector(operator, dtype, operands, roles, window)
+    tile = selector.tile()
+    kernel = selector.direct_kernel() if tile is None else selector.tiled_kernel(tile)
+    grid = selector.direct_grid() if tile is None else selector.tiled_grid(tile)
+    return LaunchConfig(
+        kernel, grid, tuple(operand.strides for operand in operands), selector.sizes
+    )
 
 
 @dataclass(frozen=True)
@@ -114,7 +116,7 @@ class _Operand:
     Attributes:
         shape: Its sizes.
         strides: In bytes; 0 along a dimension of one element.
-        misalignment: Bytes from the granule's start to its first element.
+        misalignment: Bytes from the vector's start to its first element.
         itemsize: Bytes of an element.
     """
 
@@ -142,19 +144,19 @@ class _Operand:
 
     @property
     def pixel_order(self) -> int:
-        """How images lie in memory; ALIGNED where all pixels begin with a granule."""
+        """How images lie in memory; ALIGNED where all pixels begin with a vector."""
         batch, _, row, column = self.strides
         places = self.misalignment, batch, row, column
-        is_aligned = self.is_packed and not any(place % GRANULE for place in places)
+        is_aligned = self.is_packed and not any(place % VECTOR_BYTES for place in places)
         return ALIGNED if is_aligned else self.loose_order
 
     @property
     def tap_order(self) -> int:
-        """How kernels lie in memory; ALIGNED where pixels are whole granules apart."""
+        """How kernels lie in memory; ALIGNED where pixels are whole vectors apart."""
         _, _, row, column = self.strides
         if not self.is_packed:
             return self.loose_order
-        return PACKED if row % GRANULE or column % GRANULE else ALIGNED
+        return PACKED if row % VECTOR_BYTES or column % VECTOR_BYTES else ALIGNED
 
     @property
     def loose_order(self) -> int:
@@ -163,7 +165,7 @@ class _Operand:
 
 
 @dataclass(frozen=True)
-class _Choice:
+class _KernelSelector:
     """Chooses the kernel and the grid for an operator's three tensors."""
 
     operator: str
@@ -195,7 +197,7 @@ class _Choice:
     def tile(self) -> Tile | None:
         """The tile; None where there is none, or its grid would be too large."""
         width = -(-self.operands[2].shape[3] // self.phases)
-        tile = choose_tile(self.operator, width, self.group_width, self.dtype.itemsize, self.window)
+        tile = select_tile(self.operator, width, self.group_width, self.dtype.itemsize, self.window)
         if tile is None:
             return None
         x, y, _ = self.tiled_grid(tile)
@@ -235,7 +237,7 @@ class _Choice:
         operand = self.operands[index]
         if index == self.roles.taps:
             return operand.tap_order
-        is_whole = tile.channels * operand.itemsize % GRANULE == 0
+        is_whole = tile.channels * operand.itemsize % VECTOR_BYTES == 0
         return operand.pixel_order if is_whole else operand.loose_order
 
     def direct_kernel(self) -> Kernel:
