@@ -50,7 +50,8 @@ class TrainSampler(Sampler[Keys]):
         if self.global_batch > num_samples:
             raise InputError(
                 f"batch_size {batch_size} x grad_accum_steps {grad_accum_steps} x {world_size} "
-                f"process(es) = {self.global_batch} is more than the {num_samples} training images: take less"
+                f"process(es) = {self.global_batch} is more than the {num_samples} "
+                "training images: take less"
             )
         self.steps_per_epoch = ceil(num_samples / self.global_batch)
         self.set_epoch(0)
