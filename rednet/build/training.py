@@ -60,7 +60,7 @@ def build_trainer(config: Config, runtime: Runtime, folder: Path) -> Trainer:
     _start_from(config.checkpoint, model)
     model = place_model(model, config.trainer, runtime)
     check_forward(model, config.model.name, len(names), preprocessing, runtime)
-    if sampler.smallest_part() == 1:
+    if sampler.smallest_micro_batch() == 1:
         check_single_image_batch(model, preprocessing, runtime)
     return Trainer(
         model=model,

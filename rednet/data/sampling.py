@@ -1,4 +1,4 @@
-"""Which samples an update sees, on which rank: the same ones at any number of ranks."""
+"""Samplers that give a step the same samples at any number of ranks."""
 
 from collections.abc import Iterator
 from math import ceil
@@ -10,20 +10,21 @@ from torch.utils.data import Sampler
 from rednet.data.seeding import hash_seed
 from rednet.errors import InputError
 
+# The keys of one batch: (epoch, index) for each sample, as `ImageDataset` takes them.
 Keys = list[tuple[int, int]]
 
 
 class TrainSampler(Sampler[Keys]):
-    """Micro-batches of (epoch, index) for training; iterating goes through one epoch.
+    """Yield the micro-batches of one training epoch, as (epoch, index) keys.
 
-    Each epoch is a permutation of all samples, the same on every rank. Update u takes the next
-    ``global_batch`` of them, rank r every ``world_size``-th of these from the r-th on, in
-    ``micro_batches(u)`` parts of nearly equal size. The epoch's last update takes what is left;
-    only where that gives some rank an empty part are its own samples repeated.
+    Each epoch is a permutation of all samples, the same on every rank. Step s takes the next
+    ``global_batch`` samples. Rank r takes every ``world_size``-th of them, starting at the r-th,
+    and splits them into ``micro_batches(s)`` micro-batches of nearly equal size. The last step
+    takes the remaining samples, and repeats some of them only where a micro-batch would be empty.
 
     Attributes:
-        global_batch: samples of a full update, over all ranks and micro-batches.
-        steps_per_epoch: the last, smaller update included.
+        global_batch: Number of samples in a full step, over all ranks and micro-batches.
+        steps_per_epoch: Number of steps in an epoch, including a smaller last one.
     """
 
     def __init__(
@@ -36,10 +37,18 @@ class TrainSampler(Sampler[Keys]):
         world_size: int = 1,
         seed: int = 0,
     ):
-        """Takes ``batch_size`` as the size of a micro-batch on one rank.
+        """Set up the sampler for one rank.
+
+        Args:
+            num_samples: Size of the training set.
+            batch_size: Samples in a micro-batch on one rank.
+            grad_accum_steps: Micro-batches in a full step.
+            rank: Rank whose micro-batches are yielded.
+            world_size: Number of ranks.
+            seed: Seed of the permutations.
 
         Raises:
-            InputError: one update needs more samples than there are.
+            InputError: A step needs more samples than the training set has.
         """
         self.num_samples = num_samples
         self.batch_size = batch_size
@@ -51,58 +60,60 @@ class TrainSampler(Sampler[Keys]):
             raise InputError(
                 f"batch_size {batch_size} x grad_accum_steps {grad_accum_steps} x {world_size} "
                 f"process(es) = {self.global_batch} is more than the {num_samples} "
-                "training images: take less"
+                "training images: reduce one of them"
             )
         self.steps_per_epoch = ceil(num_samples / self.global_batch)
         self.set_epoch(0)
 
     def set_epoch(self, epoch: int, start_step: int = 0) -> None:
-        """Choose the epoch to iterate over, from its update ``start_step`` on."""
+        """Select the epoch to iterate over and the step in it to start from."""
         self.epoch = epoch
         self.start_step = start_step
 
-    def update_size(self, update: int) -> int:
-        """Return how many different samples an update of the epoch has, over all ranks."""
-        return min(self.global_batch, self.num_samples - update * self.global_batch)
+    def samples_in_step(self, step: int) -> int:
+        """Return the number of distinct samples in a step of the epoch, over all ranks."""
+        return min(self.global_batch, self.num_samples - step * self.global_batch)
 
-    def micro_batches(self, update: int) -> int:
-        """Return into how many parts every rank divides its share of an update."""
-        return ceil(ceil(self.update_size(update) / self.world_size) / self.batch_size)
+    def micro_batches(self, step: int) -> int:
+        """Return the number of micro-batches that each rank has in a step of the epoch."""
+        return ceil(ceil(self.samples_in_step(step) / self.world_size) / self.batch_size)
 
-    def smallest_part(self) -> int:
-        """Return the size of the smallest micro-batch of an epoch, on any rank."""
+    def smallest_micro_batch(self) -> int:
+        """Return the number of samples in the epoch's smallest micro-batch on any rank."""
         last = self.steps_per_epoch - 1
-        share = max(1, self.update_size(last) // self.world_size)
-        return max(1, share // self.micro_batches(last))
+        samples_per_rank = max(1, self.samples_in_step(last) // self.world_size)
+        return max(1, samples_per_rank // self.micro_batches(last))
 
     def __len__(self) -> int:
-        """Micro-batches from ``start_step`` to the end of the epoch."""
+        """Return the number of micro-batches from ``start_step`` to the end of the epoch."""
         return sum(map(self.micro_batches, range(self.start_step, self.steps_per_epoch)))
 
     def __iter__(self) -> Iterator[Keys]:
         order = self._permutation()
-        for update in range(self.start_step, self.steps_per_epoch):
-            for part in self._share(order, update).tensor_split(self.micro_batches(update)):
-                yield [(self.epoch, index) for index in part.tolist()]
+        for step in range(self.start_step, self.steps_per_epoch):
+            indices = self._rank_indices(order, step)
+            for micro_batch in indices.tensor_split(self.micro_batches(step)):
+                yield [(self.epoch, index) for index in micro_batch.tolist()]
 
     def _permutation(self) -> Tensor:
         generator = torch.Generator().manual_seed(hash_seed(self.seed, self.epoch))
         return torch.randperm(self.num_samples, generator=generator)
 
-    def _share(self, order: Tensor, update: int) -> Tensor:
-        start = update * self.global_batch
-        group = order[start : start + self.global_batch]
-        least = self.world_size * self.micro_batches(update)
-        if len(group) < least:
-            group = group.repeat(ceil(least / len(group)))[:least]
-        return group[self.rank :: self.world_size]
+    def _rank_indices(self, order: Tensor, step: int) -> Tensor:
+        start = step * self.global_batch
+        indices = order[start : start + self.global_batch]
+        # Every rank needs a sample for each micro-batch, or the ranks would wait for each other.
+        needed = self.world_size * self.micro_batches(step)
+        if len(indices) < needed:
+            indices = indices.repeat(ceil(needed / len(indices)))[:needed]
+        return indices[self.rank :: self.world_size]
 
 
 class EvalSampler(Sampler[Keys]):
-    """Batches of (0, index) in the order of the source: each sample once, on one rank.
+    """Yield each sample once, on one rank, in the order of the source, as (0, index) keys.
 
-    Rank r has every ``world_size``-th sample from the r-th on; ranks may differ by one sample,
-    and so by one batch.
+    Rank r takes every ``world_size``-th sample, starting at the r-th. The ranks' numbers of samples
+    may differ by one, and so may their numbers of batches.
     """
 
     def __init__(self, num_samples: int, batch_size: int, rank: int = 0, world_size: int = 1):
