@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from rednet.records import to_csv, to_json
+from rednet.files import to_csv, to_json
 
 Record = dict[str, Any]
 

@@ -1,20 +1,25 @@
-"""Files that are there whole, even after a power cut, or not at all."""
+"""Output files: atomic writes, and flat records as CSV or JSON text."""
 
+import csv
+import io
+import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
+
+Record = Mapping[str, Any]
 
 
 def write_atomically(path: Path, write: Callable[[BinaryIO], object]) -> None:
-    """Writes a file under another name beside it and renames it when it is on the disk.
+    """Write a file that is complete or absent, even after power loss.
 
     Args:
-        path: The new file, or one to be replaced; its folder is made.
-        write: Writes the content.
+        path: File to create or replace. Missing parent folders are created.
+        write: Function that writes the content to an open binary file.
 
     Raises:
-        OSError: It cannot be written; what was there before is as it was.
+        OSError: The file cannot be written. An existing file keeps its content.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = _partial(path)
@@ -22,6 +27,7 @@ def write_atomically(path: Path, write: Callable[[BinaryIO], object]) -> None:
         with partial.open("wb") as file:
             write(file)
             file.flush()
+            # The content must be on the disk before the rename, which may reach it first.
             os.fsync(file.fileno())
         partial.replace(path)
     finally:
@@ -30,20 +36,23 @@ def write_atomically(path: Path, write: Callable[[BinaryIO], object]) -> None:
 
 
 def write_text_atomically(path: Path, text: str) -> None:
-    """Writes a text as UTF-8, as `write_atomically` does."""
+    """Write text as UTF-8; see `write_atomically`."""
     write_atomically(path, lambda file: file.write(text.encode()))
 
 
-def link_atomically(path: Path, name: Path) -> None:
-    """Makes `name` another name of a file, in one step; a copy where the disk knows no links."""
-    partial = _partial(name)
+def link_atomically(path: Path, link: Path) -> None:
+    """Make `link` a hard link to `path`, or a copy where the file system has no hard links.
+
+    An existing `link` is replaced in one step.
+    """
+    partial = _partial(link)
     partial.unlink(missing_ok=True)
     try:
         os.link(path, partial)
     except OSError:
         partial.write_bytes(path.read_bytes())
-    partial.replace(name)
-    _sync_folder(name.parent)
+    partial.replace(link)
+    _sync_folder(link.parent)
 
 
 def _partial(path: Path) -> Path:
@@ -51,8 +60,25 @@ def _partial(path: Path) -> Path:
 
 
 def _sync_folder(folder: Path) -> None:
+    # A rename is on the disk only after the folder is.
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def to_csv(records: Sequence[Record], line_end: str = "\n") -> str:
+    """Format one or more records with the same keys as CSV, with a header line."""
+    text = io.StringIO(newline="")
+    writer = csv.DictWriter(text, list(records[0]), lineterminator=line_end)
+    writer.writeheader()
+    writer.writerows(records)
+    return text.getvalue()
+
+
+def to_json(content: Record, name: str, records: Sequence[Record]) -> str:
+    """Format `content`, followed by the records under the key `name`, one line per record."""
+    head = json.dumps(content, indent=1).removesuffix("\n}")
+    lines = ",\n  ".join(json.dumps(record) for record in records)
+    return f'{head},\n "{name}": [\n  {lines}\n ]\n}}\n'

@@ -6,9 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from rednet.evaluation import Evaluation
-from rednet.files import write_text_atomically
+from rednet.files import to_csv, write_text_atomically
 from rednet.plots import draw_confusion
-from rednet.records import to_csv
 
 
 def write_evaluation(

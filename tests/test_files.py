@@ -5,7 +5,7 @@ import pytest
 from rednet.files import link_atomically, write_atomically
 
 
-def test_a_failed_write_leaves_what_was_there(tmp_path, monkeypatch):
+def test_a_failed_write_keeps_the_existing_file(tmp_path, monkeypatch):
     path = tmp_path / "file"
     write_atomically(path, lambda file: file.write(b"1"))
 
@@ -20,12 +20,12 @@ def test_a_failed_write_leaves_what_was_there(tmp_path, monkeypatch):
     assert os.listdir(tmp_path) == ["file"]
 
 
-def test_the_folder_is_made(tmp_path):
+def test_missing_folders_are_created(tmp_path):
     write_atomically(tmp_path / "a" / "b", lambda file: file.write(b"1"))
     assert (tmp_path / "a" / "b").read_bytes() == b"1"
 
 
-def test_a_name_moves_on_to_another_file(tmp_path):
+def test_a_link_is_moved_to_another_file(tmp_path):
     first, second, name = (tmp_path / each for each in ("first", "second", "name"))
     for path in (first, second):
         path.write_text(path.name)

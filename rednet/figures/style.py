@@ -8,7 +8,7 @@ from typing import Any
 from matplotlib import rc_context
 from matplotlib.figure import Figure
 
-from rednet.records import to_csv
+from rednet.files import to_csv
 
 COLUMN_WIDTH, PAGE_WIDTH = 3.35, 6.9
 """Inches, of a column and of the text of a two-column page."""

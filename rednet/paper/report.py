@@ -11,7 +11,7 @@ from typing import Any
 import timm
 import torch
 
-from rednet.files import write_text_atomically
+from rednet.files import to_csv, to_json, write_text_atomically
 from rednet.paper import complexity
 from rednet.paper.ablations import ablation_table, stem_table
 from rednet.paper.accuracy import Accuracies, accuracy_tables
@@ -22,7 +22,6 @@ from rednet.paper.operators import operator_table
 from rednet.paper.parts import parts_table
 from rednet.paper.tables import Table
 from rednet.paper.variants import generator_table, hybrid_table
-from rednet.records import to_csv, to_json
 
 FORMAT = 1
 HEAD = """# The tables of the involution paper: published and here
