@@ -1,8 +1,9 @@
-"""What the command lines of the analyses have in common: exit codes and one-line answers."""
+"""What the command lines share: exit codes, one-line errors, the folder of the results."""
 
 import argparse
 import sys
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import NoReturn
 
 from rednet.errors import InputError
@@ -11,15 +12,15 @@ DONE, WRONG_INPUT, INTERRUPTED = 0, 2, 130
 
 
 class Parser(argparse.ArgumentParser):
-    """Answers a mistake in one line."""
+    """A parser that reports a mistake in one line."""
 
     def error(self, message: str) -> NoReturn:
-        """Ends with exit code 2."""
+        """Print the message and exit with code 2."""
         self.exit(WRONG_INPUT, f"error: {message}\n")
 
 
 def run_command(command: Callable[[list[str]], None], argv: Sequence[str] | None) -> int:
-    """Runs a command on its arguments, those of the process where None.
+    """Run a command on its arguments; None means the arguments of the process.
 
     Returns:
         The exit code: 0, 2 for wrong input, 130 after an interrupt.
@@ -35,3 +36,15 @@ def run_command(command: Callable[[list[str]], None], argv: Sequence[str] | None
     except SystemExit as end:
         return int(end.code or 0)
     return DONE
+
+
+def make_output_folder(folder: Path) -> None:
+    """Create the folder of the results.
+
+    Raises:
+        InputError: It cannot be created.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"--output {folder}: {error.strerror}") from error

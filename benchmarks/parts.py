@@ -8,6 +8,7 @@ from itertools import product
 import torch
 
 from benchmarks.ceilings import check_device, measure_ceilings
+from benchmarks.commandline import make_output_folder
 from benchmarks.layers import OPERATORS, layers_of
 from benchmarks.machine import describe_machine
 from benchmarks.network import NO_COUNTERPART, Setting, measure_setting
@@ -32,10 +33,7 @@ def run(options: Namespace) -> None:
 
 
 def _start(part: str, options: Namespace, device: torch.device, settings: int) -> Results:
-    try:
-        options.output.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise InputError(f"--output {options.output}: {error.strerror}") from error
+    make_output_folder(options.output)
     header = {
         "part": part,
         "date": f"{datetime.now().astimezone():%Y-%m-%d %H:%M %z}",

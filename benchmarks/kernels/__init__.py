@@ -1,1 +1,1 @@
-"""What the CUDA kernels are made of, read from their machine code on machines without a GPU."""
+"""The kernel report: what the CUDA kernels need, found without a GPU."""

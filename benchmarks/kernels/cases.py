@@ -1,4 +1,4 @@
-"""The kernels that are looked at: those of RedNet-50 at 224 pixels, and one of the slow way.
+"""The kernels of the report: those of RedNet-50 at 224 pixels, and one without tiles.
 
 The launch layer plans them as it would for the network; nothing is launched.
 """
@@ -20,13 +20,13 @@ DTYPES = {
 }
 LAYOUTS = {"channels_last": torch.channels_last, "contiguous": torch.contiguous_format}
 ODD = Layer("odd", channels=10, size=57, kernel_size=33, stride=2, group_channels=5)
-"""A window too large for a tile."""
+"""A layer whose window is too large for a tile."""
 LAYERS = {**layers_of(224), ODD.name: ODD}
 
 
 @dataclass(frozen=True)
 class Case:
-    """An operator on one image, by the names that it has in the tables."""
+    """An operator on one image, identified by the names in the report's tables."""
 
     layer: str
     operator: str
@@ -35,7 +35,7 @@ class Case:
 
     @property
     def launch(self) -> Launch:
-        """What the launch layer would launch."""
+        """The launch that the launch layer plans."""
         layer, dtype, layout = LAYERS[self.layer], DTYPES[self.dtype], LAYOUTS[self.layout]
         input, weight, output = (
             torch.empty(1, *shape, dtype=dtype).to(memory_format=layout)
@@ -49,5 +49,5 @@ class Case:
 
 
 def all_cases() -> list[Case]:
-    """In the order of the tables."""
+    """Return all cases in the order of the tables."""
     return [Case(*names) for names in product(LAYERS, OPERATORS, DTYPES, LAYOUTS)]

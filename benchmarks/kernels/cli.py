@@ -1,4 +1,4 @@
-"""The command line of the report: python scripts/kernel_report.py [--output FOLDER]."""
+"""The command line of the kernel report: python scripts/kernel_report.py [--output FOLDER]."""
 
 import argparse
 from collections.abc import Sequence
@@ -10,26 +10,27 @@ from benchmarks.kernels.toolchain import ARCHITECTURES
 
 PROGRAM = "python scripts/kernel_report.py"
 DESCRIPTION = (
-    "Compiles the CUDA kernels, without a GPU, and writes down what their machine code consists "
-    "of: registers, spills, loads and instructions a multiply-add, occupancy, and the roofline."
+    "Compile the CUDA kernels, without a GPU, and report what their machine code needs: "
+    "registers, spills, shared memory, occupancy, and a histogram of opcodes."
 )
 DTYPES = ("float32", "float16", "bfloat16", "float64")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Writes the report; returns the exit code: 0, 2 for wrong input, 130 after an interrupt."""
+    """Write the report; return the exit code: 0, 2 for wrong input, 130 after an interrupt."""
     return run_command(_run, argv)
 
 
 def _run(argv: Sequence[str]) -> None:
     options = parse(argv)
+    # Imported here because torch takes seconds to import and a mistake needs none of it.
     from benchmarks.kernels.report import run
 
     run(options)
 
 
 def parse(argv: Sequence[str]) -> argparse.Namespace:
-    """The options."""
+    """Parse the options."""
     parser = Parser(prog=PROGRAM, description=DESCRIPTION, allow_abbrev=False)
     parser.add_argument("--output", type=Path, help="folder of the results (runs/kernels-TIME)")
     parser.add_argument(
@@ -38,7 +39,7 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
         nargs="+",
         choices=ARCHITECTURES,
         default=list(ARCHITECTURES),
-        help="compute capabilities without their point (all)",
+        help="compute capabilities without the point (all)",
     )
     parser.add_argument("--dtype", nargs="+", choices=DTYPES, default=list(DTYPES), help="(all)")
     parser.add_argument(

@@ -1,7 +1,7 @@
 """Theoretical occupancy: how many warps of a kernel fit on a multiprocessor at once.
 
-The limits are those of "Technical Specifications per Compute Capability" in NVIDIA's CUDA
-programming guide, the rounding that of `cuda_occupancy.h` in the CUDA toolkit.
+The limits are from "Technical Specifications per Compute Capability" in NVIDIA's CUDA programming
+guide, the rounding is that of `cuda_occupancy.h` in the CUDA toolkit.
 """
 
 from dataclasses import dataclass
@@ -9,22 +9,22 @@ from dataclasses import dataclass
 WARP = 32
 REGISTERS = 64 * 1024
 REGISTER_UNIT = 256
-"""Registers are given to a warp in such units."""
+"""Granularity of a warp's registers."""
 PARTITIONS = 4
-"""Parts of a multiprocessor, each with a quarter of the registers; a warp lives in one."""
+"""Partitions of a multiprocessor; each has a quarter of the registers, and a warp lives in one."""
 KIB = 1024
 
 
 @dataclass(frozen=True)
 class Multiprocessor:
-    """What one offers.
+    """Limits of a multiprocessor.
 
     Attributes:
-        warps: That may live on it.
-        blocks: That may live on it.
-        shared_bytes: For all of its blocks together.
-        shared_unit: Bytes of which a block gets whole numbers.
-        reserved_bytes: Of shared memory, that the system takes of every block.
+        warps: Resident warps.
+        blocks: Resident blocks.
+        shared_bytes: Shared memory of all resident blocks together.
+        shared_unit: Granularity of a block's shared memory, in bytes.
+        reserved_bytes: Shared memory that the system reserves in every block.
     """
 
     warps: int
@@ -47,12 +47,12 @@ MULTIPROCESSORS = {
 
 @dataclass(frozen=True)
 class Occupancy:
-    """How a multiprocessor can be filled with one kernel.
+    """How many blocks of a kernel fit on a multiprocessor.
 
     Attributes:
-        blocks: At once.
-        warps: At once.
-        share: Of the warps that may live on it.
+        blocks: Resident blocks.
+        warps: Resident warps.
+        share: Resident warps as a fraction of the multiprocessor's limit.
         limit: What keeps more from fitting: "registers", "shared", "blocks" or "warps".
     """
 
@@ -63,35 +63,35 @@ class Occupancy:
 
 
 def occupancy(arch: int, threads: int, registers: int, shared_bytes: int) -> Occupancy:
-    """Of a kernel.
+    """Return the occupancy of a kernel.
 
     Args:
-        arch: Compute capability without its point, a key of `MULTIPROCESSORS`.
-        threads: Of a block.
-        registers: Of a thread.
-        shared_bytes: Of a block, static and dynamic, without what the system reserves.
+        arch: Compute capability without the point, a key of `MULTIPROCESSORS`.
+        threads: Threads per block.
+        registers: Registers per thread.
+        shared_bytes: Static and dynamic shared memory per block, without the reserved bytes.
     """
-    offer = MULTIPROCESSORS[arch]
+    limits = MULTIPROCESSORS[arch]
     warps = -(-threads // WARP)
-    shared = _rounded(shared_bytes + offer.reserved_bytes, offer.shared_unit)
+    shared = _round_up(shared_bytes + limits.reserved_bytes, limits.shared_unit)
     blocks = {
-        "warps": offer.warps // warps,
-        "blocks": offer.blocks,
+        "warps": limits.warps // warps,
+        "blocks": limits.blocks,
         "registers": _blocks_by_registers(warps, registers),
-        "shared": offer.shared_bytes // shared if shared else offer.blocks,
+        "shared": limits.shared_bytes // shared if shared else limits.blocks,
     }
     limit = min(blocks, key=lambda name: blocks[name])
     resident = blocks[limit] * warps
-    return Occupancy(blocks[limit], resident, resident / offer.warps, limit)
+    return Occupancy(blocks[limit], resident, resident / limits.warps, limit)
 
 
 def _blocks_by_registers(warps: int, registers: int) -> int:
-    """Whole warps fit into each partition; a block must fit with its warps spread evenly."""
-    of_warp = _rounded(max(1, registers) * WARP, REGISTER_UNIT)
-    if of_warp * _rounded(warps, PARTITIONS) > REGISTERS:
+    # Whole warps fit into each partition; a block must fit with its warps spread evenly.
+    per_warp = _round_up(max(1, registers) * WARP, REGISTER_UNIT)
+    if per_warp * _round_up(warps, PARTITIONS) > REGISTERS:
         return 0
-    return REGISTERS // PARTITIONS // of_warp * PARTITIONS // warps
+    return REGISTERS // PARTITIONS // per_warp * PARTITIONS // warps
 
 
-def _rounded(value: int, unit: int) -> int:
+def _round_up(value: int, unit: int) -> int:
     return -(-value // unit) * unit

@@ -1,26 +1,31 @@
-"""The report on the kernels: tables and a picture in a folder, the gist on the screen."""
+"""The kernel report: a table and a figure in a folder, a summary on the screen."""
 
+import multiprocessing
 import sys
 from argparse import Namespace
+from collections import Counter
 from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor
 from datetime import datetime
+from itertools import product
 from pathlib import Path
 
 from tqdm import tqdm
 
+from benchmarks.commandline import make_output_folder
 from benchmarks.kernels import toolchain
-from benchmarks.kernels.cases import all_cases
-from benchmarks.kernels.pictures import draw
-from benchmarks.kernels.survey import (
-    Record,
-    examine_all,
-    kernel_records,
-    roofline_records,
-)
-from benchmarks.report import to_table, write_csv
+from benchmarks.kernels.cases import Case, all_cases
+from benchmarks.kernels.charts import draw_kernels
+from benchmarks.kernels.machine_code import Resources, count_opcodes, read_resources
+from benchmarks.kernels.occupancy import occupancy
+from benchmarks.report import Record, to_table, write_csv
 from rednet.errors import InputError
+from rednet.ops.cuda.plan import Kernel
 
-KERNEL_COLUMNS = {
+Found = tuple[Resources, Counter[str]]
+
+DRAWN_LAYER = "stage2"
+COLUMNS = {
     "layers": "layers",
     "operator": "operator",
     "dtype": "dtype",
@@ -31,82 +36,88 @@ KERNEL_COLUMNS = {
     "shared_bytes": "shared",
     "occupancy": "occupancy",
     "limit": "limit",
-    "instructions_per_multiply_add": "instr/mac",
-    "global_loads_per_multiply_add": "loads/mac",
-    "shared_loads_per_multiply_add": "lds/mac",
-    "global_loads_16": "16-byte",
-    "basis": "basis",
-    "loops": "loops",
-}
-ROOFLINE_COLUMNS = {
-    "gpu": "GPU",
-    "dtype": "dtype",
-    "layer": "layer",
-    "bytes_per_image": "bytes",
-    "multiply_adds_per_image": "multiply-adds",
-    "memory_us": "memory us",
-    "arithmetic_us": "arithmetic us",
-    "limit": "limit",
-    "issue_estimate_us": "forward's instructions us",
+    "instructions": "instr",
+    "most_frequent": "most frequent",
 }
 
 
 def run(options: Namespace) -> None:
-    """Compiles what the options ask for and writes the report.
+    """Compile the kernels that the options select and write the report.
 
     Raises:
-        InputError: The compiler or a disassembler is missing, or the folder cannot be made.
+        InputError: The compiler or a disassembler is missing, or the folder cannot be created.
     """
     reason = toolchain.why_not()
     if reason is not None:
         raise InputError(reason)
-    _make(options.output)
-    launches = {case: case.launch for case in all_cases() if case.dtype in options.dtype}
-    kernels = dict.fromkeys(launch.kernel for launch in launches.values())
-    jobs = [(kernel, arch) for kernel in kernels for arch in options.arch]
-    with _progress(len(jobs)) as bar:
-        found = examine_all(jobs, options.processes, bar.update)
-    records = list(kernel_records(launches, found))
-    _write(records, list(roofline_records(launches, found)), options.output)
+    make_output_folder(options.output)
+    users: dict[Kernel, list[Case]] = {}
+    for case in all_cases():
+        if case.dtype in options.dtype:
+            users.setdefault(case.launch.kernel, []).append(case)
+    jobs = list(product(users, options.arch))
+    records = [
+        _record(users[kernel], kernel, arch, found)
+        for (kernel, arch), found in zip(jobs, _examine_all(jobs, options.processes), strict=True)
+    ]
+    _write(records, options.output)
 
 
-def _progress(total: int) -> tqdm:
-    """A bar on a terminal, elsewhere a line every half minute."""
-    if sys.stderr.isatty():
-        return tqdm(total=total, unit=" kernels", leave=False)
-    line = "{n_fmt} of {total_fmt} kernels, {rate_fmt}, {remaining} left\n"
-    return tqdm(total=total, unit=" kernels", mininterval=30, bar_format=line)
+def _examine_all(jobs: Sequence[tuple[Kernel, int]], processes: int) -> list[Found]:
+    """Examine kernels in processes, because NVRTC compiles one at a time in each of them."""
+    interval = 0.1 if sys.stderr.isatty() else 30
+    with ProcessPoolExecutor(processes, multiprocessing.get_context("spawn")) as pool:
+        run_each = map if processes == 1 else pool.map
+        found = run_each(examine, *zip(*jobs, strict=True))
+        return list(tqdm(found, total=len(jobs), unit=" kernels", mininterval=interval))
 
 
-def _make(folder: Path) -> None:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise InputError(f"--output {folder}: {error.strerror}") from error
+def examine(kernel: Kernel, arch: int) -> Found:
+    """Compile a kernel and return its resources and a histogram of its opcodes."""
+    cubin = toolchain.compile(kernel, arch)
+    return read_resources(cubin), count_opcodes(toolchain.disassemble(cubin))
 
 
-def _write(kernels: list[Record], rooflines: list[Record], folder: Path) -> None:
-    origin = {
-        "date": f"{datetime.now():%Y-%m-%d}",
-        "nvrtc": toolchain.compiler_version(),
+def _record(cases: Sequence[Case], kernel: Kernel, arch: int, found: Found) -> Record:
+    needs, opcodes = found
+    fits = occupancy(arch, kernel.threads, needs.registers, needs.shared_bytes)
+    return {
+        "layers": " ".join(case.layer for case in cases),
+        "operator": cases[0].operator,
+        "dtype": cases[0].dtype,
+        "layout": cases[0].layout,
+        "arch": arch,
+        "threads": kernel.threads,
+        **vars(needs),
+        "spill_loads": opcodes["LDL"],
+        "spill_stores": opcodes["STL"],
+        "occupancy": fits.share,
+        "blocks": fits.blocks,
+        "limit": fits.limit,
+        "instructions": opcodes.total(),
+        "opcodes": " ".join(f"{name}:{count}" for name, count in opcodes.most_common()),
     }
-    write_csv([{**row, **origin} for row in kernels], folder / "kernels.csv")
-    write_csv(rooflines, folder / "roofline.csv")
-    draw(kernels, rooflines, folder / "kernels.png")
-    gist = [row for row in kernels if row["arch"] in (80, 90) and row["layout"] == "channels_last"]
-    print(to_table(gist or kernels, KERNEL_COLUMNS))
-    forward = [row for row in rooflines if row["operator"] == "involution2d"]
-    print(to_table([row for row in forward if row["dtype"] == "float32"], ROOFLINE_COLUMNS))
-    print(_spills(kernels))
-    print(f"kernels.csv, roofline.csv and kernels.png are in {folder}", flush=True)
 
 
-def _spills(kernels: Sequence[Record]) -> str:
-    """Which kernels use local memory, in one line."""
-    names = ("stack_bytes", "local_bytes", "spill_loads", "spill_stores")
-    spilling = [row for row in kernels if any(row[name] for name in names)]
+def _write(records: Sequence[Record], folder: Path) -> None:
+    origin = {"date": f"{datetime.now():%Y-%m-%d}", "nvrtc": toolchain.compiler_version()}
+    write_csv([{**record, **origin} for record in records], folder / "kernels.csv")
+    draw_kernels(records, DRAWN_LAYER, folder / "kernels.png")
+    gist = [row for row in records if row["arch"] in (80, 90) and row["layout"] == "channels_last"]
+    rows = [
+        {**row, "most_frequent": " ".join(row["opcodes"].split()[:4])} for row in gist or records
+    ]
+    print(to_table(rows, COLUMNS))
+    print(_spills(records))
+    print(f"kernels.csv and kernels.png are in {folder}", flush=True)
+
+
+def _spills(records: Sequence[Record]) -> str:
+    """Say in one line which kernels use local memory."""
+    columns = ("stack_bytes", "local_bytes", "spill_loads", "spill_stores")
+    spilling = [row for row in records if any(row[name] for name in columns)]
     if not spilling:
-        return f"none of {len(kernels)} kernels spills registers or uses local memory"
+        return f"none of {len(records)} kernels spills registers or uses local memory"
     case = ("layers", "operator", "dtype", "layout", "arch")
-    told = "; ".join(" ".join(str(row[name]) for name in case) for row in spilling)
-    return f"{len(spilling)} of {len(kernels)} kernels use local memory: {told}"
+    names = "; ".join(" ".join(str(row[name]) for name in case) for row in spilling)
+    return f"{len(spilling)} of {len(records)} kernels use local memory: {names}"

@@ -1,4 +1,4 @@
-"""NVRTC and NVIDIA's disassemblers, which all work without a driver.
+"""NVRTC and NVIDIA's disassemblers, all of which work without a driver.
 
 NVRTC comes with CuPy, nvdisasm and cuobjdump with triton's wheel or a CUDA toolkit.
 """
@@ -19,14 +19,13 @@ if TYPE_CHECKING:
     from rednet.ops.cuda.plan import Kernel
 
 ARCHITECTURES = (75, 80, 86, 89, 90, 100, 120)
-TOOLS = ("nvdisasm", "cuobjdump")
 TIMEOUT_S = 300
 CUPY_OPTIONS = ("-ftz=true", "--device-as-default-execution-space")
 """What CuPy adds to the options of a kernel."""
 
 
 class CompileError(RuntimeError):
-    """NVRTC refuses a kernel; the message ends with its log."""
+    """NVRTC rejected a kernel; the message ends with the compiler's log."""
 
 
 @dataclass(frozen=True)
@@ -34,8 +33,8 @@ class Cubin:
     """One kernel as machine code.
 
     Attributes:
-        name: Of the kernel's function.
-        arch: Compute capability without its point, e.g. 80.
+        name: Name of the kernel's function.
+        arch: Compute capability without the point, e.g. 80.
         code: The ELF file.
     """
 
@@ -45,10 +44,10 @@ class Cubin:
 
 
 def why_not() -> str | None:
-    """Why kernels cannot be compiled and disassembled here, and what to do; None where they can."""
+    """Return why kernels cannot be compiled and disassembled here; None if they can."""
     try:
         compiler_version()
-        for name in TOOLS:
+        for name in ("nvdisasm", "cuobjdump"):
             find_tool(name)
     except InputError as error:
         return str(error)
@@ -56,20 +55,16 @@ def why_not() -> str | None:
 
 
 def compiler_version() -> str:
-    """NVRTC's version, e.g. "13.0"."""
+    """Return NVRTC's version, e.g. "13.0"."""
     return ".".join(str(number) for number in _nvrtc().getVersion())
 
 
 def compile(kernel: "Kernel", arch: int) -> Cubin:
-    """Compiles one kernel for one architecture.
-
-    Args:
-        kernel: As the launch layer would compile it.
-        arch: Compute capability without its point, one of `ARCHITECTURES`.
+    """Compile a kernel as the launch layer would, for one of `ARCHITECTURES`.
 
     Raises:
-        InputError: There is no CuPy.
-        CompileError: NVRTC refuses it.
+        InputError: CuPy is missing.
+        CompileError: NVRTC rejects the kernel.
     """
     from rednet.ops.cuda.source import source
 
@@ -77,34 +72,35 @@ def compile(kernel: "Kernel", arch: int) -> Cubin:
 
 
 def compile_text(text: str, name: str, options: Sequence[str], arch: int) -> Cubin:
-    """Compiles CUDA text that defines the kernel `name`."""
+    """Compile CUDA source that defines the kernel `name`."""
     nvrtc = _nvrtc()
     program = nvrtc.createProgram(text, "involution.cu", [], [])
     try:
         nvrtc.compileProgram(program, [*options, *CUPY_OPTIONS, f"--gpu-architecture=sm_{arch}"])
-        # CuPy drops the last byte, without which the disassemblers refuse the file.
+        # CuPy drops the last byte, and the disassemblers reject the file without it.
         return Cubin(name, arch, nvrtc.getCUBIN(program) + b"\0")
     except nvrtc.NVRTCError as error:
         log = nvrtc.getProgramLog(program).strip()
-        said = " ".join(options)
-        raise CompileError(f"{name} for sm_{arch} with {said}: {error}\n{log}") from error
+        command = " ".join(options)
+        raise CompileError(f"{name} for sm_{arch} with {command}: {error}\n{log}") from error
     finally:
         nvrtc.destroyProgram(program)
 
 
 def disassemble(cubin: Cubin) -> str:
-    """The machine code as nvdisasm prints it, without its search for targets of indirect jumps."""
-    return _ask("nvdisasm", "--print-code", "--no-dataflow", cubin=cubin)
+    """Return the machine code as nvdisasm prints it."""
+    # Without --no-dataflow nvdisasm searches for targets of indirect jumps, which takes long.
+    return _run_on(cubin, "nvdisasm", "--print-code", "--no-dataflow")
 
 
 def resource_usage(cubin: Cubin) -> str:
-    """Registers, stack and shared memory as cuobjdump prints them."""
-    return _ask("cuobjdump", "--dump-resource-usage", cubin=cubin)
+    """Return registers, stack and shared memory as cuobjdump prints them."""
+    return _run_on(cubin, "cuobjdump", "--dump-resource-usage")
 
 
 @cache
 def find_tool(name: str) -> Path:
-    """Where a tool is: in triton's wheel, which fits this torch, else on PATH.
+    """Find a tool in triton's wheel, which matches the installed torch, or else on PATH.
 
     Raises:
         InputError: It is in neither.
@@ -122,15 +118,15 @@ def find_tool(name: str) -> Path:
     return Path(on_path)
 
 
-def _ask(tool: str, *options: str, cubin: Cubin) -> str:
+def _run_on(cubin: Cubin, tool: str, *options: str) -> str:
     with tempfile.NamedTemporaryFile(prefix="rednet-", suffix=".cubin") as file:
         file.write(cubin.code)
         file.flush()
         command = [str(find_tool(tool)), *options, file.name]
         done = subprocess.run(command, capture_output=True, text=True, timeout=TIMEOUT_S)
     if done.returncode or done.stderr:
-        said = (done.stderr or done.stdout).strip()
-        raise RuntimeError(f"{tool} fails on {cubin.name} for sm_{cubin.arch}: {said}")
+        message = (done.stderr or done.stdout).strip()
+        raise RuntimeError(f"{tool} fails on {cubin.name} for sm_{cubin.arch}: {message}")
     return done.stdout
 
 

@@ -9,6 +9,7 @@ from torch import nn
 
 from benchmarks import cli, gpu
 from benchmarks.ceilings import Multiplier, make_copier
+from benchmarks.gpus import GPUS
 from benchmarks.layers import layers_of
 from benchmarks.operator import Case
 from benchmarks.turns import take_turns
@@ -66,6 +67,13 @@ def test_a_gpu_whose_datasheet_is_not_known(case, monkeypatch):
     assert gpu.datasheet_gbs(CPU) is None
     figures = {"datasheet_gbs": None, "roofline_ms": 1.0}
     assert gpu.compare([1.0], figures, [1.0], 1)["datasheet_share"] is None
+
+
+def test_the_datasheets_figures_fit_together():
+    """Operations are 2 a lane and cycle; an A100 has 64 lanes for float32, an H100 128."""
+    for one, lanes in zip(GPUS, (64, 64, 128), strict=True):
+        assert one.flops == pytest.approx(2 * lanes * one.multiprocessors * one.clock, rel=0.01)
+        assert one.flops64 == pytest.approx(one.flops / 2, rel=0.01)
 
 
 def test_the_operator_as_on_a_gpu(as_on_a_gpu, tmp_path, capsys):

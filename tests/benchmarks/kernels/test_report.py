@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks.kernels import cli, report, toolchain
-from benchmarks.kernels.cases import all_cases
+from benchmarks.kernels.cases import OPERATORS, Case
 from benchmarks.kernels.toolchain import ARCHITECTURES
 
 ROOT = Path(__file__).parents[3]
@@ -19,24 +19,30 @@ def read(path):
 
 
 @pytest.mark.usefixtures("compiler")
-def test_the_report(tmp_path, capsys, monkeypatch):
-    cases = [case for case in all_cases() if case.layer in ("stage2", "stage3")]
+@pytest.mark.parametrize("processes", ["1", pytest.param("2", marks=pytest.mark.nightly)])
+def test_the_report(processes, tmp_path, capsys, monkeypatch):
+    cases = [
+        Case(layer, operator, "float32", "channels_last")
+        for layer in ("stage2", "stage3")
+        for operator in OPERATORS
+    ]
     monkeypatch.setattr(report, "all_cases", lambda: cases)
-    arguments = ["--arch", "80", "--dtype", "float32", "--output", str(tmp_path)]
+    arguments = ["--arch", "80", "--processes", processes, "--output", str(tmp_path)]
     assert cli.main(arguments) == 0
-    told = capsys.readouterr().out
-    assert "stage2 stage3" in told and "instr/mac" in told and str(tmp_path) in told
-    kernels, rooflines = read(tmp_path / "kernels.csv"), read(tmp_path / "roofline.csv")
+    printed = capsys.readouterr().out
+    assert "stage2 stage3" in printed and "FFMA:" in printed and str(tmp_path) in printed
+    assert "none of 3 kernels spills registers or uses local memory" in printed
+    kernels = read(tmp_path / "kernels.csv")
     assert (tmp_path / "kernels.png").read_bytes().startswith(b"\x89PNG")
+    assert {row["layers"] for row in kernels} == {"stage2 stage3"}
+    assert [row["operator"] for row in kernels] == list(OPERATORS)
     assert {row["arch"] for row in kernels} == {"80"}
     assert {row["nvrtc"] for row in kernels} == {toolchain.compiler_version()}
-    assert len({(row["layers"], row["operator"], row["layout"]) for row in kernels}) == len(kernels)
-    ours = [row for row in kernels if row["layers"] == "stage2 stage3"]
-    assert {row["basis"] for row in ours} <= {"straight", "walked"}
-    known = [row for row in rooflines if row["gpu"].startswith("A100")]
-    assert all(float(row["issue_estimate_us"]) > 0 for row in known)
-    assert not any(row["issue_estimate_us"] for row in rooflines if row["gpu"] == "H100 SXM")
-    assert {row["layer"] for row in rooflines} == {"stage2", "stage3"}
+    for row in kernels:
+        opcodes = dict(pair.split(":") for pair in row["opcodes"].split())
+        assert sum(map(int, opcodes.values())) == int(row["instructions"])
+        assert int(opcodes["FFMA"]) > 0
+        assert row["occupancy"] == f"{int(row['blocks']) * int(row['threads']) / 32 / 64:.5g}"
 
 
 def test_by_default_everything_is_compiled():

@@ -1,0 +1,53 @@
+"""Registers, memory and opcodes of a compiled kernel, as NVIDIA's tools print them.
+
+https://docs.nvidia.com/cuda/cuda-binary-utilities/ lists the instructions.
+"""
+
+import re
+from collections import Counter
+from dataclasses import dataclass
+
+from benchmarks.kernels.toolchain import Cubin, resource_usage
+
+RESERVED_SHARED = 1024
+"""Bytes of shared memory per block that the system reserves and cubins from sm_90 on include."""
+
+_OPCODE = re.compile(r"/\*[0-9a-f]{4,}\*/\s+(?:@!?U?P[0-9T]+\s+)?([A-Z]\w*)")
+
+
+@dataclass(frozen=True)
+class Resources:
+    """What a kernel needs on a multiprocessor.
+
+    Attributes:
+        registers: Registers per thread.
+        stack_bytes: Bytes of stack per thread.
+        local_bytes: Bytes of local memory per thread, without the stack.
+        shared_bytes: Bytes of static shared memory per block, without the reserved ones.
+    """
+
+    registers: int
+    stack_bytes: int
+    local_bytes: int
+    shared_bytes: int
+
+
+def read_resources(cubin: Cubin) -> Resources:
+    """Return what a kernel needs; this does not disassemble it."""
+    text = resource_usage(cubin)
+    found = re.search(rf"Function {re.escape(cubin.name)}:\s*\n\s*(.+)", text)
+    if found is None:
+        raise ValueError(f"no resources of {cubin.name} in {text!r}")
+    used = {key: int(number) for key, number in re.findall(r"(\w+):(\d+)", found[1])}
+    reserved = RESERVED_SHARED if cubin.arch >= 90 and used["SHARED"] else 0
+    return Resources(used["REG"], used["STACK"], used["LOCAL"], used["SHARED"] - reserved)
+
+
+def count_opcodes(disassembly: str) -> Counter[str]:
+    """Count the instructions by opcode, the name without modifiers, each instruction once.
+
+    NOP is left out: it only pads the code.
+    """
+    opcodes = Counter(_OPCODE.findall(disassembly))
+    del opcodes["NOP"]
+    return opcodes
