@@ -4,6 +4,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import groupby
 
+from tabulate import tabulate
+
 from rednet.paper.comparison import NOT_COMPARABLE, Comparison, number, signed
 
 
@@ -28,28 +30,21 @@ class Table:
     notes: Sequence[str] = ()
 
     def to_markdown(self) -> str:
-        """As Markdown that is aligned as plain text, too."""
-        rights = [_is_numeric(cells) for cells in zip(*self.lines, strict=True)]
-        widths = [max(3, *map(len, cells)) for cells in zip(self.columns, *self.lines, strict=True)]
-        rule = [
-            "-" * (width - right) + ":" * right for width, right in zip(widths, rights, strict=True)
-        ]
-        rows = [self.columns, rule, *self.lines]
-        body = "\n".join(_markdown_line(row, widths, rights) for row in rows)
+        """Return the table as a Markdown section, readable as plain text too."""
+        body = tabulate(
+            self.lines,
+            self.columns,
+            tablefmt="pipe",
+            colalign=[_alignment(cells) for cells in zip(*self.lines, strict=True)],
+            disable_numparse=True,  # keeps trailing zeros: a printed 34.0 stays 34.0
+        )
         return "\n\n".join((f"## {self.title}", body, *self.notes)) + "\n"
 
 
-def _is_numeric(cells: Sequence[str]) -> bool:
-    numbers = [cell.lstrip("+-")[:1].isdigit() for cell in cells if cell != "-"]
-    return bool(numbers) and all(numbers)
-
-
-def _markdown_line(row: Sequence[str], widths: Sequence[int], rights: Sequence[bool]) -> str:
-    cells = (
-        cell.rjust(width) if right else cell.ljust(width)
-        for cell, width, right in zip(row, widths, rights, strict=True)
-    )
-    return f"| {' | '.join(cells)} |"
+def _alignment(cells: Sequence[str]) -> str:
+    """Return "right" for a column of numbers, with "-" where there is none, else "left"."""
+    numeric = [cell.lstrip("+-")[:1].isdigit() for cell in cells if cell != "-"]
+    return "right" if numeric and all(numeric) else "left"
 
 
 @dataclass

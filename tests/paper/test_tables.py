@@ -149,8 +149,8 @@ def test_markdown_is_aligned_and_right_where_it_has_numbers():
     text = comparison_table("key", "Title", "Network", rows).to_markdown()
     lines = [line for line in text.splitlines() if line.startswith("|")]
     assert len({len(line) for line in lines}) == 1
-    assert lines[1].startswith("| ----------- | ---------------: |")
-    assert lines[2].startswith("| a           |              1.5 |")
+    assert lines[1].startswith("|:------------|-------------------:|")
+    assert lines[2].startswith("| a           |                1.5 |")
     assert text.startswith("## Title\n\n|")
 
 
