@@ -1,4 +1,4 @@
-"""Cut the balanced subset of Fashion-MNIST that the package embeds."""
+"""Make the balanced subset of Fashion-MNIST that is embedded in the package."""
 
 import argparse
 from pathlib import Path
@@ -11,7 +11,7 @@ from rednet.errors import InputError
 
 
 def main() -> None:
-    """Read the full set, keep the first pictures of each class, write them to one file."""
+    """Write the first images of each class of the full data set to one file."""
     parser = build_parser()
     args = parser.parse_args()
     try:
@@ -21,23 +21,26 @@ def main() -> None:
     subset: dict[str, Any] = {}
     for split, count in {"train": args.train_per_class, "test": args.test_per_class}.items():
         images, labels = arrays[split]
-        chosen = first_of_each_class(labels, count)
-        subset |= {f"{split}_images": images[chosen], f"{split}_labels": labels[chosen]}
-        print(f"{split}: {len(chosen)} of {len(labels)} pictures, the first {count} of each class")
+        selected = first_of_each_class(labels, count)
+        subset |= {f"{split}_images": images[selected], f"{split}_labels": labels[selected]}
+        print(f"{split}: {len(selected)} of {len(labels)} images, the first {count} of each class")
     np.savez_compressed(args.output, **subset)
     print(f"wrote {args.output}: {args.output.stat().st_size:,} bytes")
 
 
 def build_parser() -> argparse.ArgumentParser:
-    """Describe the command line."""
+    """Build the parser of the command line."""
     parser = argparse.ArgumentParser(
         description=__doc__,
-        epilog="The full set comes with Debian's package dataset-fashion-mnist, in "
-        "/usr/share/datasets/fashion-mnist. The same input gives the same bytes.",
+        epilog="The full data set comes with Debian's package dataset-fashion-mnist, in "
+        "/usr/share/datasets/fashion-mnist. The same input gives the same output, byte for byte.",
     )
-    parser.add_argument("folder", type=Path, help="folder of the four IDX files, gzipped or not")
+    parser.add_argument("folder", type=Path, help="folder with the four IDX files, gzipped or not")
     parser.add_argument(
-        "--output", type=Path, default=EMBEDDED_FILE, help="an .npz file (default: %(default)s)"
+        "--output",
+        type=Path,
+        default=EMBEDDED_FILE,
+        help=".npz file to write (default: %(default)s)",
     )
     parser.add_argument("--train-per-class", type=int, default=1000, help="default: %(default)s")
     parser.add_argument("--test-per-class", type=int, default=200, help="default: %(default)s")
@@ -45,9 +48,9 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 def first_of_each_class(labels: np.ndarray, count: int) -> np.ndarray:
-    """Return the positions of each class's first ``count`` pictures, in file order."""
-    chosen = [np.flatnonzero(labels == target)[:count] for target in range(len(CLASS_NAMES))]
-    return np.sort(np.concatenate(chosen))
+    """Return the indices of the first ``count`` images of each class, in the order of the file."""
+    indices = [np.flatnonzero(labels == target)[:count] for target in range(len(CLASS_NAMES))]
+    return np.sort(np.concatenate(indices))
 
 
 if __name__ == "__main__":

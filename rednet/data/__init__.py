@@ -1,4 +1,4 @@
-"""Data: sources of labelled pictures, transforms, samplers and loaders."""
+"""Image sources, transforms, samplers and loaders."""
 
 from rednet.data.dataset import Batch, ImageDataset, Sample, collate
 from rednet.data.fashion_mnist import open_fashion_mnist

@@ -1,4 +1,4 @@
-"""A torch data set whose samples depend on nothing but (seed, epoch, index), and its batches."""
+"""A data set whose samples depend only on (seed, epoch, index), and its batches."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -15,7 +15,14 @@ from rednet.data.sources import ImageSource, UnreadableImage
 
 @dataclass(frozen=True)
 class Sample:
-    """One picture; ``image`` is None where it could not be decoded, ``unreadable`` says why."""
+    """One transformed image, or the reason why there is none.
+
+    Attributes:
+        image: Image (C, H, W) float32, or None if it could not be decoded.
+        target: Class index.
+        index: Index in the source.
+        unreadable: Name of the image and reason why it could not be decoded, or None.
+    """
 
     image: Tensor | None
     target: int
@@ -24,11 +31,13 @@ class Sample:
 
 
 class Batch(NamedTuple):
-    """The decoded pictures of a batch, and (name, reason) of the others.
+    """The images of a batch that could be decoded, and the names of the others.
 
-    ``images`` (n, C, H, W) float32, ``targets`` (n,) int64 and ``indices`` (n,) int64, the
-    numbers in the source, fit each other; with nothing decoded n is 0 and ``images`` has
-    shape (0,).
+    Attributes:
+        images: Images (n, C, H, W) float32, of shape (0,) if none could be decoded.
+        targets: Class indices (n,) int64.
+        indices: Indices in the source (n,) int64.
+        unreadable: Name and reason for each image that could not be decoded.
     """
 
     images: Tensor
@@ -38,10 +47,10 @@ class Batch(NamedTuple):
 
 
 class ImageDataset(Dataset[Sample]):
-    """Pictures of a source through a transform, addressed by (epoch, index).
+    """Transformed images of a source, addressed by (epoch, index).
 
-    The global generators of random, numpy and torch are seeded around the transform and
-    restored after it. numpy is left alone if the transform has ``draws_from_numpy`` False.
+    The global generators of random, numpy and torch are seeded for each call of the transform and
+    restored after it. numpy's is left alone if the transform has ``uses_numpy_random=False``.
     """
 
     def __init__(
@@ -50,7 +59,7 @@ class ImageDataset(Dataset[Sample]):
         self.source = source
         self.transform = transform
         self.seed = seed
-        self._with_numpy = getattr(transform, "draws_from_numpy", True)
+        self._with_numpy = getattr(transform, "uses_numpy_random", True)
 
     def __len__(self) -> int:
         return len(self.source)
@@ -59,16 +68,15 @@ class ImageDataset(Dataset[Sample]):
         epoch, index = key
         target = int(self.source.targets[index])
         try:
-            picture = self.source.load(index)
+            image = self.source.load(index)
         except UnreadableImage as error:
             return Sample(None, target, index, (error.name, error.reason))
         with seeded(hash_seed(self.seed, epoch, index), with_numpy=self._with_numpy):
-            image = self.transform(picture)
-        return Sample(image, target, index, None)
+            return Sample(self.transform(image), target, index, None)
 
 
 def collate(samples: Sequence[Sample]) -> Batch:
-    """Stack the samples that could be decoded and list those that could not."""
+    """Stack the decoded samples and list the unreadable ones."""
     decoded = [sample for sample in samples if sample.image is not None]
     images = [sample.image for sample in samples if sample.image is not None]
     return Batch(

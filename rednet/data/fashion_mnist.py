@@ -1,7 +1,7 @@
 """Fashion-MNIST: the embedded balanced subset, or the full set from a folder of IDX files.
 
 Xiao, Rasul, Vollgraf, "Fashion-MNIST: a Novel Image Dataset for Benchmarking Machine Learning
-Algorithms", arXiv 1708.07747. MIT licence, see FASHION_MNIST_LICENSE beside this file.
+Algorithms", arXiv 1708.07747. MIT licence, see FASHION_MNIST_LICENSE in this folder.
 """
 
 import gzip
@@ -33,7 +33,7 @@ _GZIP_MAGIC = b"\x1f\x8b"
 
 
 class ArrayImages:
-    """A source of gray pictures in one array of bytes (N, H, W)."""
+    """A source of gray images, held in a uint8 array (N, H, W)."""
 
     def __init__(self, name: str, images: np.ndarray, labels: np.ndarray, class_names: list[str]):
         self.name = name
@@ -45,19 +45,19 @@ class ArrayImages:
         return len(self.images)
 
     def load(self, index: int) -> Image.Image:
-        """Return the picture in mode L."""
+        """Return an image in mode L."""
         return Image.fromarray(self.images[index])
 
     def name_of(self, index: int) -> str:
-        """Return set and number, such as ``fashion_mnist/train/17``."""
+        """Return the split and the index, such as ``fashion_mnist/train/17``."""
         return f"{self.name}/{index}"
 
 
 def open_fashion_mnist(root: str | None = None) -> Splits:
-    """Open the embedded subset (10,000 and 2,000 pictures), or the IDX files in ``root``.
+    """Open the embedded subset (10,000 and 2,000 images), or the IDX files in ``root``.
 
     Raises:
-        InputError: a file of ``root`` is missing, truncated or not what its name says.
+        InputError: A file in ``root`` is missing, damaged or not an IDX file of this data set.
     """
     arrays = _read_embedded() if root is None else read_idx_folder(Path(root))
     train, test = (
@@ -73,9 +73,9 @@ def _read_embedded() -> dict[str, tuple[np.ndarray, np.ndarray]]:
 
 
 def read_idx_folder(folder: Path) -> dict[str, tuple[np.ndarray, np.ndarray]]:
-    """Read images (N, 28, 28) and labels (N,) of ``train`` and ``test``, gzipped or not."""
+    """Read the images (N, 28, 28) and labels (N,) of both splits from IDX files, gzipped or not."""
     if not folder.is_dir():
-        raise InputError(f"data folder {folder} is not there: expected a folder of IDX files")
+        raise InputError(f"data folder {folder} does not exist: expected a folder of IDX files")
     return {split: _read_pair(folder, prefix) for split, prefix in _PREFIXES.items()}
 
 
@@ -84,11 +84,13 @@ def _read_pair(folder: Path, prefix: str) -> tuple[np.ndarray, np.ndarray]:
     labels_path = _find(folder, f"{prefix}-labels-idx1-ubyte")
     images, labels = _read_idx(images_path, 3), _read_idx(labels_path, 1)
     if images.shape[1:] != IMAGE_SHAPE:
-        raise InputError(f"{images_path} has images of {images.shape[1:]}, not of {IMAGE_SHAPE}")
+        raise InputError(
+            f"{images_path} has images of size {images.shape[1:]}, expected {IMAGE_SHAPE}"
+        )
     if len(images) != len(labels):
         raise InputError(f"{labels_path} has {len(labels)} labels for {len(images)} images")
     if not len(labels) or labels.max() >= len(CLASS_NAMES):
-        raise InputError(f"{labels_path} should have labels from 0 to {len(CLASS_NAMES) - 1}")
+        raise InputError(f"{labels_path} must have labels from 0 to {len(CLASS_NAMES) - 1}")
     return images, labels
 
 
@@ -100,7 +102,7 @@ def _find(folder: Path, name: str) -> Path:
 
 
 def _read_idx(path: Path, ndim: int) -> np.ndarray:
-    """Read an IDX file of bytes: magic 0, 0, 8, ndim; sizes as big-endian uint32; then data."""
+    """Read an IDX file of bytes: magic 0, 0, 8, ndim; sizes as big-endian uint32; data."""
     content = _read_bytes(path)
     start = 4 + 4 * ndim
     if len(content) < start or content[:4] != bytes((0, 0, 8, ndim)):
@@ -108,8 +110,8 @@ def _read_idx(path: Path, ndim: int) -> np.ndarray:
     shape = tuple(np.frombuffer(content, ">u4", count=ndim, offset=4).tolist())
     if len(content) != start + int(np.prod(shape)):
         raise InputError(
-            f"{path} has {len(content) - start} bytes of data, its header says {shape}: "
-            "truncated or damaged, fetch it again"
+            f"{path} has {len(content) - start} bytes of data, but its header says {shape}: "
+            "the file is truncated or damaged, download it again"
         )
     return np.frombuffer(content, np.uint8, offset=start).reshape(shape)
 
@@ -119,4 +121,4 @@ def _read_bytes(path: Path) -> bytes:
         content = path.read_bytes()
         return gzip.decompress(content) if content.startswith(_GZIP_MAGIC) else content
     except (OSError, EOFError, zlib.error) as error:
-        raise InputError(f"{path} cannot be read: {error}; fetch it again") from error
+        raise InputError(f"{path} cannot be read: {error}; download it again") from error

@@ -1,4 +1,4 @@
-"""Pictures in folders: finding them, decoding them, and the source made of them."""
+"""Find and decode image files, and serve them as a source."""
 
 import os
 import warnings
@@ -17,40 +17,42 @@ IMAGE_SUFFIXES = frozenset(
 
 
 class ImageFiles:
-    """A source of image files below one folder."""
+    """A source of image files under one root folder."""
 
     def __init__(self, root: Path, class_names: list[str], samples: Iterable[tuple[str, int]]):
-        """Takes ``samples`` as pairs of a path relative to ``root`` and a class index."""
+        """Take ``samples`` as pairs of a path relative to ``root`` and a class index."""
         names, targets = zip(*samples, strict=True)
         self.root = root
         self.class_names = class_names
         self.targets: list[int] = list(targets)
-        # One array of bytes: a million str objects would be copied into every worker, page by
-        # page, as their reference counts are touched.
+        # One array of bytes: forked workers would copy the pages of a million str objects as they
+        # touch the reference counts.
         self._names = np.array([os.fsencode(name) for name in names])
 
     def __len__(self) -> int:
         return len(self.targets)
 
     def load(self, index: int) -> Image.Image:
-        """Decode the file; see `read_image`."""
+        """Decode an image; see `read_image`."""
         return read_image(self.name_of(index))
 
     def name_of(self, index: int) -> str:
-        """Return the path of the file."""
+        """Return the path of an image."""
         return str(self.root / os.fsdecode(bytes(self._names[index])))
 
 
 def read_image(path: str | os.PathLike[str]) -> Image.Image:
-    """Decode a file completely into mode L or RGB; EXIF orientation is ignored, as usual.
+    """Decode an image file into mode L or RGB.
 
-    Transparency is dropped and 16-bit gray scaled to 8 bits.
+    The EXIF orientation is ignored, as torchvision does. Transparency is dropped, and 16-bit gray
+    is scaled to 8 bits.
 
     Raises:
-        UnreadableImage: whatever the reason, a truncated or missing file included.
+        UnreadableImage: The file cannot be decoded for any reason, including a missing or truncated
+            file.
     """
     try:
-        # Pillow warns of large pictures and odd metadata; neither spoils the pixels.
+        # Pillow warns about large images and odd metadata; neither affects the pixels.
         with warnings.catch_warnings(action="ignore"), Image.open(path) as image:
             image.load()
             return _as_8_bits(image)
@@ -65,15 +67,15 @@ def _as_8_bits(image: Image.Image) -> Image.Image:
     if image.mode.startswith("I;16"):
         return Image.fromarray((np.asarray(image) // 257).astype(np.uint8))
     if image.mode in ("I", "F"):
-        raise ValueError("32-bit pixels have no fixed range: convert the file to 8 or 16 bits")
+        raise ValueError("32-bit pixels have no fixed range, convert the file to 8 or 16 bits")
     return image.convert("RGB")
 
 
 def subfolders(folder: Path) -> list[str]:
-    """Return the names of the folders directly in ``folder``, sorted, hidden ones left out.
+    """Return the sorted names of the folders in ``folder`` that are not hidden.
 
     Raises:
-        InputError: ``folder`` is missing, no folder, or may not be read.
+        InputError: ``folder`` is missing, not a folder or not readable.
     """
     try:
         with os.scandir(folder) as entries:
@@ -83,25 +85,26 @@ def subfolders(folder: Path) -> list[str]:
 
 
 def list_images(folder: Path) -> list[str]:
-    """Return the image files at any depth, relative to ``folder``, sorted, hidden ones left out."""
-    found: list[str] = []
+    """Return the sorted paths, relative to ``folder``, of all images in it that are not hidden."""
+    images: list[str] = []
     for parent, folders, files in os.walk(folder, followlinks=True):
+        # In place: os.walk goes into the folders that are left.
         folders[:] = [name for name in folders if not name.startswith(".")]
         inside = os.path.relpath(parent, folder)
-        found += [os.path.normpath(os.path.join(inside, f)) for f in files if is_image_name(f)]
-    return sorted(found)
+        images += [os.path.normpath(os.path.join(inside, f)) for f in files if is_image_name(f)]
+    return sorted(images)
 
 
 def is_image_name(name: str) -> bool:
-    """Say whether a file of this name should be an image, whatever the case of its suffix."""
+    """Return whether a file name has the suffix of an image, in upper or lower case."""
     return not name.startswith(".") and os.path.splitext(name)[1].lower() in IMAGE_SUFFIXES
 
 
 def images_by_class(root: Path) -> dict[str, list[str]]:
-    """Map each class folder in ``root``, sorted by name, to its images relative to ``root``.
+    """Map each class folder in ``root``, sorted by name, to its images, relative to ``root``.
 
     Raises:
-        InputError: ``root`` is missing or has no class folders, or some of them have no images.
+        InputError: ``root`` is missing or has no class folders, or a class folder has no images.
     """
     classes = subfolders(root)
     if not classes:
@@ -111,20 +114,20 @@ def images_by_class(root: Path) -> dict[str, list[str]]:
     empty = [name for name, files in images.items() if not files]
     if empty:
         raise InputError(
-            f"class folders without images in {root}: {some_of(empty)}; "
+            f"class folders without images in {root}: {join_names(empty)}; "
             f"add images ({', '.join(sorted(IMAGE_SUFFIXES))}) or remove the folders"
         )
     return images
 
 
-def labelled(
+def label_images(
     images: Mapping[str, list[str]], class_index: Mapping[str, int]
 ) -> list[tuple[str, int]]:
-    """Return (image, class index) for all images, class after class."""
+    """Return (image, class index) for all images, class by class."""
     return [(image, class_index[name]) for name, files in images.items() for image in files]
 
 
-def some_of(names: list[str], limit: int = 5) -> str:
-    """Join names for an error message; beyond ``limit`` only their number is given."""
+def join_names(names: list[str], limit: int = 5) -> str:
+    """Join names for an error message; names beyond ``limit`` are only counted."""
     rest = len(names) - limit
     return ", ".join(names[:limit]) + (f" and {rest} more" if rest > 0 else "")

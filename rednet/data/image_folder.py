@@ -1,9 +1,15 @@
-"""Any folder of classes, with its own validation folder or a split made here."""
+"""A folder of class folders, with a validation folder or a split of the training images."""
 
 import hashlib
 from pathlib import Path
 
-from rednet.data.image_files import ImageFiles, images_by_class, labelled, some_of, subfolders
+from rednet.data.image_files import (
+    ImageFiles,
+    images_by_class,
+    join_names,
+    label_images,
+    subfolders,
+)
 from rednet.data.sources import Splits
 from rednet.errors import InputError
 
@@ -13,50 +19,56 @@ VAL_FOLDERS = ("val", "valid", "validation", "test")
 def open_image_folder(root: str, *, val_fraction: float, seed: int) -> Splits:
     """Open ``root/train/<class>/`` with ``root/val/<class>/``, or split one folder of classes.
 
-    The validation folder may be called val, valid, validation or test (the first of these that
-    is there). Without one, ``root/train``, or ``root`` itself, is split: each class gives
-    ``val_fraction`` of its images, the same ones for the same ``seed``. A root with nothing but
-    a validation folder has no training half. Classes are sorted by name, and the folders in a
-    class belong to it.
+    The validation folder can be named val, valid, validation or test; the first one that exists is
+    used. Without one, ``root/train``, or else ``root``, is split, class by class. A root with
+    only a validation folder has no training split. Classes are sorted by name. Images in subfolders
+    of a class folder belong to that class.
+
+    Args:
+        root: Folder of the data set.
+        val_fraction: Fraction of each class's images to validate with, if the images are split.
+        seed: Seed of the split.
 
     Raises:
-        InputError: a folder is missing or empty, a class has no images, or the validation
-            folder has a class that the training folder lacks.
+        InputError: A folder is missing or empty, a class has no images, or the validation folder
+            has a class that the training folder lacks.
     """
     folder = Path(root)
     names = subfolders(folder)
     val = next((name for name in VAL_FOLDERS if name in names), None)
     if "train" in names and val:
-        return _open_halves(folder / "train", folder / val)
+        return _open_train_val(folder / "train", folder / val)
     if "train" in names and subfolders(folder / "train"):
         return _open_split(folder / "train", val_fraction, seed)
     if val and set(names) <= set(VAL_FOLDERS):
-        return Splits(train=None, val=_all_of(folder / val))
+        return Splits(train=None, val=_open_classes(folder / val))
     return _open_split(folder, val_fraction, seed)
 
 
-def _all_of(folder: Path) -> ImageFiles:
+def _open_classes(folder: Path) -> ImageFiles:
     images = images_by_class(folder)
     return _source(folder, list(images), images)
 
 
-def _open_halves(train_folder: Path, val_folder: Path) -> Splits:
-    train = _all_of(train_folder)
+def _open_train_val(train_folder: Path, val_folder: Path) -> Splits:
+    train = _open_classes(train_folder)
     images = images_by_class(val_folder)
     unknown = [name for name in images if name not in train.class_names]
     if unknown:
-        raise InputError(f"classes in {val_folder} that {train_folder} lacks: {some_of(unknown)}")
+        raise InputError(
+            f"classes in {val_folder} that {train_folder} lacks: {join_names(unknown)}"
+        )
     return Splits(train=train, val=_source(val_folder, train.class_names, images))
 
 
 def _open_split(folder: Path, val_fraction: float, seed: int) -> Splits:
     images = images_by_class(folder)
-    halves = {name: _split(files, val_fraction, seed) for name, files in images.items()}
-    train = {name: half[0] for name, half in halves.items()}
-    val = {name: half[1] for name, half in halves.items()}
+    splits = {name: _split(files, val_fraction, seed) for name, files in images.items()}
+    train = {name: split[0] for name, split in splits.items()}
+    val = {name: split[1] for name, split in splits.items()}
     if not any(val.values()):
         raise InputError(
-            f"{folder} has one image in each class, none to validate with: "
+            f"{folder} has one image in each class and none to validate with: "
             f"add images or a folder {folder.parent / 'val'}"
         )
     classes = list(images)
@@ -67,10 +79,10 @@ def _open_split(folder: Path, val_fraction: float, seed: int) -> Splits:
 
 
 def _split(images: list[str], val_fraction: float, seed: int) -> tuple[list[str], list[str]]:
-    """Split one class's images into training and validation, both sorted.
+    """Split the images of a class into training and validation images, both sorted.
 
-    The order of their hashes decides: no listing order matters, and an image added later
-    moves at most one other.
+    The images are ranked by hash. The order in which the file system lists them has no effect, and
+    an image added later moves at most one other.
     """
     ranked = sorted(images, key=lambda image: _hash(f"{seed}/{image}"))
     count = _val_count(len(images), val_fraction)
@@ -84,10 +96,10 @@ def _hash(text: str) -> bytes:
 def _val_count(num_images: int, val_fraction: float) -> int:
     if val_fraction == 1:
         return num_images
-    wanted = max(1, round(val_fraction * num_images))
-    return min(wanted, num_images - 1)
+    count = max(1, round(val_fraction * num_images))
+    return min(count, num_images - 1)
 
 
 def _source(folder: Path, class_names: list[str], images: dict[str, list[str]]) -> ImageFiles:
     class_index = {name: index for index, name in enumerate(class_names)}
-    return ImageFiles(folder, class_names, labelled(images, class_index))
+    return ImageFiles(folder, class_names, label_images(images, class_index))

@@ -1,4 +1,4 @@
-"""Batches from worker processes, without a draw from any global random generator."""
+"""Data loaders that leave the global random generators alone."""
 
 import os
 
@@ -16,10 +16,10 @@ def make_loader(
     num_workers: int,
     pin_memory: bool = False,
 ) -> DataLoader[Sample]:
-    """Yield a `Batch` for each of the sampler's, in order.
+    """Build a loader that yields a `Batch` for each batch of the sampler, in order.
 
-    Workers live on between epochs, with one thread each. Call the sampler's ``set_epoch``
-    before iterating: the loader asks it anew each time.
+    The worker processes have one thread each and persist between epochs. Call the sampler's
+    ``set_epoch`` before each iteration over the loader.
     """
     return DataLoader(
         dataset,
@@ -28,14 +28,14 @@ def make_loader(
         pin_memory=pin_memory,
         persistent_workers=num_workers > 0,
         collate_fn=collate,
-        # Its own generator: creating an iterator draws a seed for the workers.
+        # Without it, creating an iterator would take the workers' seed from the global generator.
         generator=torch.Generator(),
     )
 
 
 def default_num_workers() -> int:
-    """Return one worker for each core that this process may use, 8 at most."""
-    # macOS and Windows know no affinity.
+    """Return the number of cores that this process can use, at most 8."""
+    # Not available on macOS and Windows.
     affinity = getattr(os, "sched_getaffinity", None)
     usable = len(affinity(0)) if affinity else os.cpu_count() or 1
     return min(8, usable)

@@ -1,8 +1,9 @@
-"""Resizing by OpenCV, whose bilinear interpolation made the pixels that the original saw.
+"""Resize with OpenCV, as the original code did.
 
-OpenCV looks at four pixels however much it shrinks; Pillow averages over all that an output pixel
-covers. As OpenCV does when it reads a file, the picture is turned as its EXIF data say. Everything
-else (truncated sizes, rounded offsets, the decoded values but for CMYK) is the same with both.
+OpenCV's bilinear interpolation reads four pixels even when it shrinks an image, where Pillow
+averages over all pixels that an output pixel covers. Images are rotated by their EXIF orientation,
+as OpenCV does when it reads a file. Everything else (truncated sizes, rounded offsets, the decoded
+values except those of CMYK) is the same in both libraries.
 """
 
 from typing import Any
@@ -15,10 +16,10 @@ from rednet.errors import InputError
 
 
 class OpenCVResize:
-    """Resizes a picture in mode L or RGB bilinearly, without antialiasing.
+    """Resize an image in mode L or RGB bilinearly, without antialiasing.
 
     Args:
-        size: Of the short side in pixels, or (height, width).
+        size: Length of the short side in pixels, or (height, width).
 
     Raises:
         InputError: OpenCV is not installed.
@@ -26,10 +27,11 @@ class OpenCVResize:
 
     def __init__(self, size: int | tuple[int, int]):
         self.size = size
-        _opencv().setNumThreads(0)  # one process per core loads data; its pool hangs after a fork
+        # Every core has a worker process, and OpenCV's thread pool hangs after a fork.
+        _opencv().setNumThreads(0)
 
     def __call__(self, image: Image.Image) -> Image.Image:
-        """Return the picture, upright and in its new size."""
+        """Return the upright, resized image."""
         image = ImageOps.exif_transpose(image)
         width, height = self._target(image)
         if (width, height) == image.size:
@@ -48,12 +50,12 @@ class OpenCVResize:
 
 
 class OpenCVRandomResizedCrop:
-    """timm's random resized crop with `OpenCVResize`.
+    """Crop randomly as timm does, and resize with `OpenCVResize`.
 
     Args:
-        size: Of the result, both sides.
-        scale: Fraction of the area that is cut out, at least and at most.
-        ratio: Width by height of that, at least and at most.
+        size: Height and width of the result in pixels.
+        scale: Range of the crop's area, as a fraction of the image's.
+        ratio: Range of the crop's aspect ratio, width / height.
     """
 
     def __init__(self, size: int, scale: tuple[float, float], ratio: tuple[float, float]):
@@ -62,10 +64,10 @@ class OpenCVRandomResizedCrop:
         self.resize = OpenCVResize((size, size))
 
     def __call__(self, image: Image.Image) -> Image.Image:
-        """Cut out a random rectangle and resize it."""
+        """Return a random crop, resized."""
         image = ImageOps.exif_transpose(image)
-        draw = RandomResizedCropAndInterpolation.get_params
-        top, left, height, width = draw(image, self.scale, self.ratio)
+        crop = RandomResizedCropAndInterpolation.get_params
+        top, left, height, width = crop(image, self.scale, self.ratio)
         return self.resize(image.crop((left, top, left + width, top + height)))
 
 

@@ -1,4 +1,4 @@
-"""timm's automatic augmentation policies: their text checked, their operations made to run."""
+"""Checks and fixes for timm's automatic augmentation policies."""
 
 import re
 from collections.abc import Callable, Iterator
@@ -18,23 +18,23 @@ _POLICY = re.compile(
 
 
 def check_policy(text: str) -> None:
-    """Check all parts of a policy's text: timm passes over parts that it does not know.
+    """Check the text of a policy, of which timm ignores the parts it does not know.
 
     Raises:
-        InputError: naming some policies that exist.
+        InputError: The text is not a policy of timm's.
     """
     if not _POLICY.fullmatch(text):
         raise InputError(
-            f"auto_augment {text!r} is no policy of timm's: try rand-m9-mstd0.5, original or "
+            f"auto_augment {text!r} is not a policy of timm's: try rand-m9-mstd0.5, original or "
             "augmix-m3-w3"
         )
 
 
-def mend_policy(policy: Callable) -> None:
-    """Change in place the operations that raise an error with today's Pillow.
+def fix_policy(policy: Callable) -> None:
+    """Change, in place, the operations that fail with current versions of Pillow.
 
-    Posterizing to 0 bits, which strong "inc" and weak plain policies now and then ask for, keeps
-    1 bit. Rotating and shearing know no Lanczos filter and use bicubic.
+    Posterizing to 0 bits, which some magnitudes ask for, keeps 1 bit instead. Rotating and shearing
+    use the bicubic filter where they are given the Lanczos filter, which Pillow rejects.
     """
     for operation in _operations(policy):
         if operation.name.startswith("Posterize"):

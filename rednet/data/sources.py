@@ -1,4 +1,4 @@
-"""What a source of labelled pictures is, and the balanced choice of some of its pictures."""
+"""The interface of image sources, and class-balanced subsets of a source."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,7 +11,12 @@ from rednet.errors import InputError
 
 
 class UnreadableImage(Exception):
-    """A picture that could not be decoded: ``name`` says which, ``reason`` why."""
+    """An image cannot be decoded.
+
+    Attributes:
+        name: Name of the image, as `ImageSource.name_of` gives it.
+        reason: Reason in one line.
+    """
 
     def __init__(self, name: str, reason: str):
         super().__init__(name, reason)
@@ -23,39 +28,39 @@ class UnreadableImage(Exception):
 
 
 class ImageSource(Protocol):
-    """Labelled pictures by number."""
+    """A sequence of labelled images."""
 
     @property
     def class_names(self) -> list[str]:
-        """The classes, in the order of their indices."""
+        """Names of the classes, by class index."""
 
     @property
     def targets(self) -> Sequence[int]:
-        """The class index of every picture."""
+        """Class index of every image."""
 
     def __len__(self) -> int: ...
 
     def load(self, index: int) -> Image.Image:
-        """Return the decoded picture, in mode L or RGB.
+        """Return a decoded image in mode L or RGB.
 
         Raises:
-            UnreadableImage: the picture cannot be decoded.
+            UnreadableImage: The image cannot be decoded.
         """
 
     def name_of(self, index: int) -> str:
-        """Return what a user would look for: the path of the file, or set and number."""
+        """Return the name a user knows the image by: its path, or its split and index."""
 
 
 @dataclass(frozen=True)
 class Splits:
-    """The two halves of a data set; None is a half that was not asked for or not there."""
+    """The splits of a data set; None stands for a split that is missing or was not requested."""
 
     train: ImageSource | None
     val: ImageSource | None
 
 
 class SourceSubset:
-    """Some pictures of a source, numbered anew, with all of its classes."""
+    """A subset of a source's images, with all of its classes."""
 
     def __init__(self, source: ImageSource, indices: Sequence[int]):
         self.source = source
@@ -67,35 +72,38 @@ class SourceSubset:
         return len(self.indices)
 
     def load(self, index: int) -> Image.Image:
-        """Return picture ``index`` of the subset."""
+        """Return a decoded image of the subset."""
         return self.source.load(self.indices[index])
 
     def name_of(self, index: int) -> str:
-        """Return the name the picture has in the whole source."""
+        """Return the name that the image has in the source."""
         return self.source.name_of(self.indices[index])
 
 
 def balanced_subset(source: ImageSource, n: int) -> ImageSource:
-    """Choose the first ``n`` pictures, as evenly over the classes as they allow.
+    """Select the first ``n`` images, balanced over the classes.
 
-    The classes that are there take turns, each giving its next picture, until ``n`` are chosen;
-    a class that runs out is passed over. The chosen pictures keep the order of the source.
+    The classes take turns, each with its next image, until ``n`` images are selected. A class
+    without images left is skipped. The selected images keep the order of the source.
 
     Raises:
-        InputError: the source has fewer than ``n`` pictures.
+        InputError: ``n`` is less than 1 or more than the size of the source.
     """
     if not 1 <= n <= len(source):
-        raise InputError(f"{n} samples asked for: choose 1 to {len(source)}, the data set's size")
+        raise InputError(
+            f"{n} samples requested: choose 1 to {len(source)}, the size of the data set"
+        )
     targets = np.asarray(source.targets)
-    rounds = _occurrence(targets)
-    chosen = np.lexsort((targets, rounds))[:n]
-    return SourceSubset(source, np.sort(chosen).tolist())
+    # Round r of the turns takes the r-th image of every class.
+    rounds = _count_earlier(targets)
+    selected = np.lexsort((targets, rounds))[:n]
+    return SourceSubset(source, np.sort(selected).tolist())
 
 
-def _occurrence(targets: np.ndarray) -> np.ndarray:
-    """For each position, how many earlier ones have the same target."""
+def _count_earlier(targets: np.ndarray) -> np.ndarray:
+    """Return, for each position, how many earlier positions have the same target."""
     by_class = np.argsort(targets, kind="stable")
     _, starts, counts = np.unique(targets[by_class], return_index=True, return_counts=True)
-    occurrence = np.empty_like(by_class)
-    occurrence[by_class] = np.arange(len(targets)) - np.repeat(starts, counts)
-    return occurrence
+    earlier = np.empty_like(by_class)
+    earlier[by_class] = np.arange(len(targets)) - np.repeat(starts, counts)
+    return earlier

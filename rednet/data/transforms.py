@@ -1,4 +1,4 @@
-"""From a decoded picture to the network's input: timm's transforms, for gray and colour."""
+"""Transforms from a decoded image to the network's input, built from timm's."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ from timm.data.transforms_factory import transforms_imagenet_train
 from torch import Tensor
 
 from rednet.data.opencv import OpenCVRandomResizedCrop, OpenCVResize
-from rednet.data.policies import check_policy, mend_policy
+from rednet.data.policies import check_policy, fix_policy
 from rednet.errors import InputError
 
 PILLOW_INTERPOLATIONS = ("bilinear", "bicubic", "nearest", "lanczos")
@@ -25,11 +25,16 @@ _MODES = {1: "L", 3: "RGB"}
 
 @dataclass(frozen=True)
 class Preprocessing:
-    """What evaluation does to every picture; a checkpoint carries it.
+    """The preprocessing of evaluation, stored in checkpoints.
 
-    The short side is resized to ``image_size / crop_pct`` and the centre cropped. ``interpolation``
-    is Pillow's, or "opencv": bilinear without antialiasing, as the original did. ``mean`` and
-    ``std`` are of pixels in 0 to 1; one number each means gray input, three mean RGB.
+    Attributes:
+        image_size: Height and width of the network's input in pixels.
+        crop_pct: Fraction of the resized short side that the centre crop keeps: the short side is
+            resized to ``image_size / crop_pct``.
+        interpolation: A filter of Pillow's, or "opencv": bilinear without antialiasing, as in the
+            original code.
+        mean: Mean of each channel, with pixel values in 0 to 1. One number for gray, three for RGB.
+        std: Standard deviation of each channel.
     """
 
     image_size: int
@@ -43,8 +48,8 @@ class Preprocessing:
         object.__setattr__(self, "std", tuple(map(float, self.std)))
         if len(self.mean) not in _MODES or len(self.mean) != len(self.std):
             raise InputError(
-                f"mean {list(self.mean)} and std {list(self.std)} do not fit each other: "
-                "give one number each (gray) or three (RGB)"
+                f"mean {list(self.mean)} and std {list(self.std)} have wrong lengths: "
+                "give one number each for gray, or three for RGB"
             )
         if self.interpolation not in INTERPOLATIONS:
             raise InputError(
@@ -53,23 +58,28 @@ class Preprocessing:
 
     @property
     def in_chans(self) -> int:
-        """Channels of the network's input."""
+        """Number of channels of the network's input."""
         return len(self.mean)
 
     @property
     def pillow_interpolation(self) -> str:
-        """The interpolation to give to timm; OpenCV's is put in its place afterwards."""
+        """The filter to build timm's transforms with, before OpenCV's replace them."""
         return "bilinear" if self.interpolation == OPENCV else self.interpolation
 
 
 @dataclass(frozen=True)
 class Augmentation:
-    """How training pictures are varied.
+    """The augmentation of training images.
 
-    ``scale`` is the part of the area and ``ratio`` the aspect ratio of the random crop; both
-    exactly (1, 1) resize the whole picture instead. ``hflip`` and ``random_erasing`` are
-    probabilities. ``color_jitter`` is the strength for brightness, contrast and saturation.
-    ``auto_augment`` is one of timm's policies, such as rand-m9-mstd0.5.
+    With both ``scale`` and ``ratio`` at (1, 1), the whole image is resized instead of a crop.
+
+    Attributes:
+        scale: Range of the random crop's area, as a fraction of the image's.
+        ratio: Range of the random crop's aspect ratio, width / height.
+        hflip: Probability of a horizontal flip.
+        color_jitter: Strength of the jitter of brightness, contrast and saturation.
+        auto_augment: A policy of timm's, such as rand-m9-mstd0.5.
+        random_erasing: Probability of erasing a rectangle.
     """
 
     scale: tuple[float, float] = (1.0, 1.0)
@@ -81,29 +91,31 @@ class Augmentation:
 
 
 class ImageTransform:
-    """A chain of steps from a picture of any mode to a normalized tensor (C, H, W).
+    """A sequence of transforms from an image of any mode to a normalized tensor (C, H, W).
 
-    ``draws_from_numpy`` says whether a step uses numpy's global generator.
+    ``uses_numpy_random`` tells whether a transform uses numpy's global generator.
     """
 
-    def __init__(self, steps: Sequence[Callable], mode: str, *, draws_from_numpy: bool = False):
-        self.steps = list(steps)
+    def __init__(
+        self, transforms: Sequence[Callable], mode: str, *, uses_numpy_random: bool = False
+    ):
+        self.transforms = list(transforms)
         self.mode = mode
-        self.draws_from_numpy = draws_from_numpy
+        self.uses_numpy_random = uses_numpy_random
 
     def __call__(self, image: Image.Image) -> Tensor:
-        """Convert the picture to the mode the steps expect and apply them."""
+        """Convert the image to ``mode`` and apply the transforms."""
         value: Any = image if image.mode == self.mode else image.convert(self.mode)
-        for step in self.steps:
-            value = step(value)
+        for transform in self.transforms:
+            value = transform(value)
         return value
 
 
 class ToNormalizedTensor:
-    """Turn a picture in mode L or RGB into (pixels / 255 - mean) / std, float32 (C, H, W).
+    """Convert an image in mode L or RGB to (pixels / 255 - mean) / std, float32 (C, H, W).
 
-    It stands for timm's last two steps, which take four times as long on small pictures: a
-    quarter of all that is done to one.
+    This replaces timm's last two transforms, which take four times as long on small images and a
+    quarter of the whole transform's time.
     """
 
     def __init__(self, mean: Sequence[float], std: Sequence[float]):
@@ -111,13 +123,13 @@ class ToNormalizedTensor:
         self.shift = torch.tensor([-m / s for m, s in zip(mean, std, strict=True)]).view(-1, 1, 1)
 
     def __call__(self, image: Image.Image) -> Tensor:
-        """Return a contiguous tensor of its own."""
+        """Return a contiguous tensor that shares no memory with the image."""
         pixels = torch.from_numpy(np.array(image)).view(image.height, image.width, -1)
         return pixels.permute(2, 0, 1).contiguous().float().mul_(self.scale).add_(self.shift)
 
 
 def eval_transform(preprocessing: Preprocessing) -> ImageTransform:
-    """Resize the short side, crop the centre, normalize; nothing random."""
+    """Build the transform of evaluation: resize the short side, crop the centre, normalize."""
     resize, crop, *_ = create_transform(
         preprocessing.image_size,
         interpolation=preprocessing.pillow_interpolation,
@@ -130,21 +142,21 @@ def eval_transform(preprocessing: Preprocessing) -> ImageTransform:
 
 
 def train_transform(preprocessing: Preprocessing, augmentation: Augmentation) -> ImageTransform:
-    """Crop, flip, policy, colour jitter, normalize, erase: each if asked for, in this order.
+    """Build the transform of training: crop, flip, policy, colour jitter, normalize, erase.
 
-    Colour jitter is applied beside a policy too, which timm would drop unasked. Erased
-    rectangles are filled with the mean.
+    Each is left out where ``augmentation`` disables it. Colour jitter is applied with a policy too,
+    where timm would drop it. Erased rectangles are filled with the mean.
 
     Raises:
-        InputError: ``auto_augment`` is none of timm's policies.
+        InputError: ``auto_augment`` is not a policy of timm's.
     """
     policy = augmentation.auto_augment
     if policy:
         check_policy(policy)
     crop, vary, finish = _timm_stages(preprocessing, augmentation)
     if policy:
-        mend_policy(vary[0])
-    if _keeps_whole(augmentation):
+        fix_policy(vary[0])
+    if _skips_crop(augmentation):
         crop[0] = _resize_whole(preprocessing)
     elif preprocessing.interpolation == OPENCV:
         crop[0] = OpenCVRandomResizedCrop(
@@ -152,11 +164,11 @@ def train_transform(preprocessing: Preprocessing, augmentation: Augmentation) ->
         )
     finish[:2] = [ToNormalizedTensor(preprocessing.mean, preprocessing.std)]
     mode = _MODES[preprocessing.in_chans]
-    return ImageTransform([*crop, *vary, *finish], mode, draws_from_numpy=bool(policy))
+    return ImageTransform([*crop, *vary, *finish], mode, uses_numpy_random=bool(policy))
 
 
 def _timm_stages(preprocessing: Preprocessing, augmentation: Augmentation) -> list[list[Callable]]:
-    """Return what timm's training transform does first, in between, and at the end."""
+    """Return the first, middle and last transforms of timm's training transform."""
     stages = transforms_imagenet_train(
         preprocessing.image_size,
         scale=augmentation.scale,
@@ -174,7 +186,7 @@ def _timm_stages(preprocessing: Preprocessing, augmentation: Augmentation) -> li
     return [list(stage.transforms) for stage in stages]
 
 
-def _keeps_whole(augmentation: Augmentation) -> bool:
+def _skips_crop(augmentation: Augmentation) -> bool:
     return tuple(augmentation.scale) == (1, 1) and tuple(augmentation.ratio) == (1, 1)
 
 

@@ -54,14 +54,18 @@ def layouts(work_folder):
 
 DATA = [
     ("imagenet", None, "data=imagenet needs a folder: give data.root=FOLDER or set $IMAGENET_ROOT"),
-    ("imagenet", "missing", "ImageNet folder missing is not there: expected train/ and val/"),
-    ("imagenet", "file", "ImageNet folder file is not there"),
+    (
+        "imagenet",
+        "missing",
+        "ImageNet folder missing does not exist: expected a folder with train/ and val/",
+    ),
+    ("imagenet", "file", "ImageNet folder file does not exist"),
     ("imagenet", "empty", "empty has no folder train: expected empty/train/<synset>/*.JPEG"),
     ("imagenet", "trainless", "trainless has no folder train"),
     ("imagenet", "valless", "valless has no folder val: expected valless/val/<synset>/*.JPEG or"),
     ("imagenet", "emptyval", "data folder emptyval/val has no class folders"),
     ("imagenet", "named", "named/train has folders that are none of the 1000 ImageNet synsets"),
-    ("imagenet", "strange", "strange/val/holiday.JPEG is none of the 50,000 validation images"),
+    ("imagenet", "strange", "strange/val/holiday.JPEG is not among the 50,000 validation images"),
     ("image_folder", "missing", "data folder missing cannot be read: No such file or directory"),
     ("image_folder", "file", "data folder file cannot be read: Not a directory"),
     ("image_folder", "empty", "data folder empty is empty: expected empty/<class>/<image>"),
@@ -70,7 +74,7 @@ DATA = [
     ("image_folder", "hole", "class folders without images in hole: dog; add images ("),
     ("image_folder", "single", "single has one image in each class, none to validate with"),
     ("image_folder", "more", "classes in more/val that more/train lacks: dog"),
-    ("fashion_mnist", "missing", "data folder missing is not there: expected a folder of IDX"),
+    ("fashion_mnist", "missing", "data folder missing does not exist: expected a folder of IDX"),
     ("fashion_mnist", "empty", "data folder empty has neither train-images-idx3-ubyte nor"),
 ]
 
@@ -114,7 +118,7 @@ SETTINGS = [
     ),
     (["data.train_samples=10001"], "data.train_samples=10001: there are only 10000 images"),
     (["data.val_samples=2001"], "data.val_samples=2001: there are only 2000 images"),
-    (["augment.auto_augment=best"], "auto_augment 'best' is no policy of timm's: try rand-m9"),
+    (["augment.auto_augment=best"], "auto_augment 'best' is not a policy of timm's: try rand-m9"),
     (["output_dir=file/run"], "output_dir=file/run: cannot be written: Not a directory"),
     (["output_dir=file"], "output_dir=file: cannot be written: File exists"),
     (["trainer.device=xpu"], "trainer.device=xpu: not on this machine, or not in this build of"),

@@ -14,7 +14,7 @@ def fashion_mnist() -> Splits:
 
 @pytest.fixture
 def make_images(tmp_path) -> Callable[..., str]:
-    """Returns a function that writes small pictures at the given paths, all under one root."""
+    """Return a function that writes small images at the given paths and returns their root."""
 
     def make(*names: str) -> str:
         for number, name in enumerate(names):

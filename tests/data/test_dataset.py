@@ -19,7 +19,7 @@ CROP_AND_FLIP = Augmentation((0.3, 1.0), (0.75, 4 / 3), 0.5)
 
 
 class PartlyUnreadable:
-    """Fashion-MNIST with some pictures that cannot be decoded."""
+    """A source in which the images at the indices ``bad`` cannot be decoded."""
 
     def __init__(self, source, bad):
         self.source = source
@@ -32,14 +32,14 @@ class PartlyUnreadable:
 
     def load(self, index):
         if index in self.bad:
-            raise UnreadableImage(f"picture {index}", "spoiled")
+            raise UnreadableImage(f"image {index}", "damaged")
         return self.source.load(index)
 
     def name_of(self, index):
         return self.source.name_of(index)
 
 
-def draw_from_all(_image):
+def random_numbers(_image):
     return torch.tensor([random.random(), np.random.rand(), torch.rand(()).item()])
 
 
@@ -48,7 +48,7 @@ def global_states():
     return random.getstate(), kind, keys.tolist(), rest, torch.get_rng_state().tolist()
 
 
-def test_the_seed_depends_on_every_number_and_its_place():
+def test_the_seed_depends_on_every_number_and_its_position():
     seeds = {
         hash_seed(*numbers)
         for numbers in [(0, 1, 2), (0, 2, 1), (1, 0, 2), (0, 12), (0, 1), (1, 0)]
@@ -58,11 +58,11 @@ def test_the_seed_depends_on_every_number_and_its_place():
     assert hash_seed(0, 1, 2) == hash_seed(0, 1, 2)
 
 
-@pytest.mark.parametrize("draws", [0, 1])
-def test_seeding_restores_all_global_generators(draws):
-    # An odd number of normal draws leaves one in numpy's and Python's cache.
-    np.random.randn(draws)
-    [random.gauss(0, 1) for _ in range(draws)]
+@pytest.mark.parametrize("count", [0, 1])
+def test_seeding_restores_all_global_generators(count):
+    # numpy and Python make normal numbers in pairs: an odd count leaves one in their cache.
+    np.random.randn(count)
+    [random.gauss(0, 1) for _ in range(count)]
     before = global_states()
     with pytest.raises(RuntimeError), seeded(5):
         assert global_states() != before
@@ -71,10 +71,10 @@ def test_seeding_restores_all_global_generators(draws):
     assert global_states() == before
 
 
-def test_draws_depend_on_seed_epoch_and_index_only(fashion_mnist):
+def test_random_numbers_depend_only_on_seed_epoch_and_index(fashion_mnist):
     source = fashion_mnist.val
     keys = [(epoch, index) for epoch in range(3) for index in range(4)]
-    data = {seed: ImageDataset(source, draw_from_all, seed) for seed in (0, 1)}
+    data = {seed: ImageDataset(source, random_numbers, seed) for seed in (0, 1)}
     before = global_states()
     values = torch.stack([data[seed][key].image for seed in data for key in keys])
     assert global_states() == before
@@ -83,7 +83,7 @@ def test_draws_depend_on_seed_epoch_and_index_only(fashion_mnist):
     assert torch.equal(torch.stack(again[::-1]), values[len(keys) :])
 
 
-def test_a_transform_that_leaves_numpy_alone_is_as_reproducible(fashion_mnist):
+def test_a_transform_that_does_not_use_numpy_is_as_reproducible(fashion_mnist):
     data = ImageDataset(fashion_mnist.val, train_transform(PREPROCESSING, CROP_AND_FLIP), 0)
     images = [data[0, index].image for index in range(20)]
     np.random.rand(), random.random(), torch.rand(3)
@@ -105,13 +105,13 @@ def test_collate_stacks_samples_in_order(fashion_mnist):
 
 
 @pytest.mark.parametrize("keys", [(0, 1, 2), (1,)])
-def test_unreadable_pictures_are_left_out_and_listed(fashion_mnist, keys):
+def test_unreadable_images_are_left_out_and_listed(fashion_mnist, keys):
     data = ImageDataset(
         PartlyUnreadable(fashion_mnist.val, (1,)), train_transform(PREPROCESSING, CROP_AND_FLIP), 0
     )
     batch = collate([data[0, index] for index in keys])
     kept = [index for index in keys if index != 1]
-    assert batch.unreadable == [("picture 1", "spoiled")]
+    assert batch.unreadable == [("image 1", "damaged")]
     assert batch.indices.tolist() == kept
     assert batch.targets.tolist() == [data.source.targets[index] for index in kept]
     assert len(batch.images) == len(kept)

@@ -25,7 +25,7 @@ def idx(array):
 
 @pytest.fixture
 def idx_folder(tmp_path):
-    """The full set in small: every label 12 times in turn, pictures of one shade each."""
+    """A small data set: every label 12 times in turn, each image in one shade of gray."""
     folder = tmp_path / "idx"
     folder.mkdir()
     labels = np.tile(np.arange(10, dtype=np.uint8), 12)
@@ -40,7 +40,7 @@ def test_embedded_subset_is_balanced_and_complete(fashion_mnist):
     splits = fashion_mnist
     assert Counter(splits.train.targets) == dict.fromkeys(range(10), 1000)
     assert Counter(splits.val.targets) == dict.fromkeys(range(10), 200)
-    # The full set's first labels, known from its files.
+    # The first labels of the full data set.
     assert splits.train.targets[:8] == [9, 0, 0, 3, 0, 2, 7, 2]
     assert splits.val.targets[:8] == [9, 2, 1, 1, 6, 1, 4, 6]
     assert [splits.train.class_names[i] for i in (0, 9)] == ["T-shirt/top", "Ankle boot"]
@@ -53,7 +53,7 @@ def test_embedded_file_is_about_5_megabytes():
     assert 4e6 < EMBEDDED_FILE.stat().st_size < 6e6
 
 
-def test_folder_of_idx_files_gzipped_or_not(idx_folder):
+def test_idx_files_may_be_gzipped(idx_folder):
     splits = open_fashion_mnist(str(idx_folder))
     assert len(splits.train) == len(splits.val) == 120
     assert splits.train.targets[13] == 3
@@ -61,7 +61,7 @@ def test_folder_of_idx_files_gzipped_or_not(idx_folder):
 
 
 @pytest.mark.parametrize(
-    ("name", "spoil", "message"),
+    ("name", "damage", "message"),
     [
         ("train-images-idx3-ubyte", lambda b: b[:-1], "truncated or damaged"),
         ("train-images-idx3-ubyte", lambda b: b + b"1", "truncated or damaged"),
@@ -73,7 +73,7 @@ def test_folder_of_idx_files_gzipped_or_not(idx_folder):
         (
             "t10k-images-idx3-ubyte",
             lambda b: idx(np.zeros((120, 28, 27), np.uint8)),
-            r"of \(28, 27\), not of \(28, 28\)",
+            r"of size \(28, 27\), expected \(28, 28\)",
         ),
         (
             "train-labels-idx1-ubyte.gz",
@@ -87,9 +87,9 @@ def test_folder_of_idx_files_gzipped_or_not(idx_folder):
         ),
     ],
 )
-def test_a_damaged_file_is_named(idx_folder, name, spoil, message):
+def test_a_damaged_file_is_named(idx_folder, name, damage, message):
     path = idx_folder / name
-    path.write_bytes(spoil(path.read_bytes()))
+    path.write_bytes(damage(path.read_bytes()))
     with pytest.raises(InputError, match=message) as caught:
         open_fashion_mnist(str(idx_folder))
     assert name.split("-")[0] in str(caught.value)
@@ -100,7 +100,7 @@ def test_a_missing_file_or_folder_is_named(idx_folder):
     (idx_folder / "t10k-labels-idx1-ubyte.gz").unlink()
     with pytest.raises(InputError, match="has neither t10k-labels-idx1-ubyte nor"):
         open_fashion_mnist(str(idx_folder))
-    with pytest.raises(InputError, match="nowhere is not there"):
+    with pytest.raises(InputError, match="nowhere does not exist"):
         open_fashion_mnist(str(idx_folder / "nowhere"))
 
 
@@ -109,14 +109,14 @@ def run_script(monkeypatch, *args):
     runpy.run_path(str(SCRIPT), run_name="__main__")
 
 
-def test_script_cuts_a_balanced_subset_with_the_same_bytes_each_time(
+def test_script_writes_a_balanced_subset_with_the_same_bytes_each_time(
     idx_folder, tmp_path, monkeypatch, capsys
 ):
     outputs = [tmp_path / "a.npz", tmp_path / "b.npz"]
     limits = ("--train-per-class", 3, "--test-per-class", 1)
     for output in outputs:
         run_script(monkeypatch, idx_folder, "--output", output, *limits)
-        assert "train: 30 of 120 pictures" in capsys.readouterr().out
+        assert "train: 30 of 120 images" in capsys.readouterr().out
     assert outputs[0].read_bytes() == outputs[1].read_bytes()
     with np.load(outputs[0], allow_pickle=False) as file:
         assert file["train_labels"].tolist() == [*range(10)] * 3
@@ -124,13 +124,13 @@ def test_script_cuts_a_balanced_subset_with_the_same_bytes_each_time(
         assert file["test_images"].shape == (10, 28, 28)
 
 
-def test_script_says_where_the_full_set_comes_from(monkeypatch, capsys):
+def test_script_help_says_where_to_get_the_full_data_set(monkeypatch, capsys):
     with pytest.raises(SystemExit, match="0"):
         run_script(monkeypatch, "--help")
     assert "dataset-fashion-mnist" in capsys.readouterr().out
 
 
-def test_script_says_what_is_missing(tmp_path, monkeypatch, capsys):
+def test_script_names_a_missing_file(tmp_path, monkeypatch, capsys):
     with pytest.raises(SystemExit, match="2"):
         run_script(monkeypatch, tmp_path)
     assert "has neither train-images-idx3-ubyte" in capsys.readouterr().err

@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from rednet.data import UnreadableImage, read_image
-from rednet.data.image_files import ImageFiles, images_by_class, list_images, some_of
+from rednet.data.image_files import ImageFiles, images_by_class, join_names, list_images
 from rednet.errors import InputError
 
 
@@ -23,8 +23,8 @@ from rednet.errors import InputError
         ("LA", "png", "RGB"),
     ],
 )
-def test_every_mode_is_loaded_as_gray_or_colour(tmp_path, mode, suffix, loaded):
-    path = tmp_path / f"picture.{suffix}"
+def test_every_mode_is_converted_to_gray_or_rgb(tmp_path, mode, suffix, loaded):
+    path = tmp_path / f"image.{suffix}"
     Image.new("RGB", (8, 6), (200, 40, 40)).convert(mode).save(path)
     image = read_image(path)
     assert (image.mode, image.size) == (loaded, (8, 6))
@@ -42,11 +42,11 @@ def test_pixels_without_a_fixed_range_are_unreadable(tmp_path):
         read_image(tmp_path / "float.tif")
 
 
-def test_orientation_is_ignored(tmp_path):
+def test_exif_orientation_is_ignored(tmp_path):
     exif = Image.Exif()
     exif[0x0112] = 6
-    Image.new("RGB", (8, 6)).save(tmp_path / "turned.jpg", exif=exif)
-    assert read_image(tmp_path / "turned.jpg").size == (8, 6)
+    Image.new("RGB", (8, 6)).save(tmp_path / "rotated.jpg", exif=exif)
+    assert read_image(tmp_path / "rotated.jpg").size == (8, 6)
 
 
 def jpeg_bytes():
@@ -61,8 +61,8 @@ def jpeg_bytes():
     [jpeg_bytes()[:1500], jpeg_bytes()[:30], b"", b"<html>not found</html>"],
     ids=["truncated", "header only", "empty", "text"],
 )
-def test_a_spoiled_file_is_unreadable_by_name_and_reason(tmp_path, content):
-    path = tmp_path / "spoiled.jpg"
+def test_a_damaged_file_is_unreadable_with_name_and_reason(tmp_path, content):
+    path = tmp_path / "damaged.jpg"
     path.write_bytes(content)
     with pytest.raises(UnreadableImage) as caught:
         read_image(path)
@@ -73,10 +73,10 @@ def test_a_spoiled_file_is_unreadable_by_name_and_reason(tmp_path, content):
 
 def test_a_missing_file_is_unreadable(tmp_path):
     with pytest.raises(UnreadableImage, match="No such file"):
-        read_image(tmp_path / "gone.jpg")
+        read_image(tmp_path / "missing.jpg")
 
 
-def test_pillows_warnings_are_no_errors(tmp_path, monkeypatch):
+def test_pillow_warnings_are_not_errors(tmp_path, monkeypatch):
     exif = b"Exif\x00\x00MM\x00*\x00\x00\x00\x08\x00\x05broken"
     Image.new("RGB", (8, 6)).save(tmp_path / "exif.jpg", exif=exif)
     assert read_image(tmp_path / "exif.jpg").size == (8, 6)
@@ -90,20 +90,20 @@ def test_pillows_warnings_are_no_errors(tmp_path, monkeypatch):
         read_image(tmp_path / "exif.jpg")
 
 
-def test_images_are_listed_at_any_depth_sorted_without_hidden_or_other_files(make_images):
+def test_images_are_listed_sorted_at_any_depth_without_hidden_or_other_files(make_images):
     root = make_images("b.JPG", "a.png", "deep/er/c.JpEg", ".hidden/d.png", "._e.png")
-    (Path(root) / "notes.txt").write_text("no image")
+    (Path(root) / "notes.txt").write_text("text")
     assert list_images(Path(root)) == ["a.png", "b.JPG", "deep/er/c.JpEg"]
 
 
-def test_linked_folders_are_walked(make_images, tmp_path):
+def test_symlinked_folders_are_searched(make_images, tmp_path):
     make_images("elsewhere/cat/1.png")
     (tmp_path / "root").mkdir()
     (tmp_path / "root" / "cat").symlink_to(tmp_path / "elsewhere" / "cat")
     assert images_by_class(tmp_path / "root") == {"cat": ["cat/1.png"]}
 
 
-def test_image_files_load_and_name_by_index_also_after_pickling(make_images):
+def test_image_files_load_by_index_after_pickling(make_images):
     root = Path(make_images("cat/1.png", "dog/long name \xe9.png"))
     samples = [("cat/1.png", 0), ("dog/long name \xe9.png", 1)]
     files = pickle.loads(pickle.dumps(ImageFiles(root, ["cat", "dog"], samples)))
@@ -132,6 +132,6 @@ def test_class_folders_without_images_are_all_named(make_images):
         images_by_class(root)
 
 
-def test_long_lists_of_names_are_cut():
-    assert some_of([*"abcde"]) == "a, b, c, d, e"
-    assert some_of([*"abcdefg"]) == "a, b, c, d, e and 2 more"
+def test_long_lists_of_names_are_shortened():
+    assert join_names([*"abcde"]) == "a, b, c, d, e"
+    assert join_names([*"abcdefg"]) == "a, b, c, d, e and 2 more"

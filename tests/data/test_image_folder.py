@@ -16,7 +16,7 @@ def many(name, n):
 
 
 @pytest.mark.parametrize("val", ["val", "valid", "validation", "test"])
-def test_a_validation_folder_is_found_by_any_usual_name(make_images, val):
+def test_the_validation_folder_can_have_any_usual_name(make_images, val):
     root = make_images(
         "train/dog/1.png", "train/cat/x/y/2.png", "train/ant/3.png", f"{val}/dog/4.png"
     )
@@ -26,7 +26,7 @@ def test_a_validation_folder_is_found_by_any_usual_name(make_images, val):
     assert (names(splits.val), splits.val.targets) == (["4.png"], [2])
 
 
-def test_val_is_preferred_to_test(make_images):
+def test_val_is_preferred_over_test(make_images):
     root = make_images("train/a/1.png", "val/a/2.png", "test/a/3.png")
     assert names(open_image_folder(root, val_fraction=0.1, seed=0).val) == ["2.png"]
 
@@ -41,14 +41,14 @@ def test_split_is_stratified(make_images, inside, fraction, counts):
     root = make_images(*[file for name, n in sizes.items() for file in many(inside + name, n)])
     splits = open_image_folder(root, val_fraction=fraction, seed=0)
     assert tuple(splits.val.targets.count(i) for i in range(3)) == counts
-    left = tuple(n - k for n, k in zip(sizes.values(), counts, strict=True))
-    assert tuple(splits.train.targets.count(i) for i in range(3)) == left
-    paths = [half.name_of(i) for half in (splits.train, splits.val) for i in range(len(half))]
+    remaining = tuple(n - k for n, k in zip(sizes.values(), counts, strict=True))
+    assert tuple(splits.train.targets.count(i) for i in range(3)) == remaining
+    paths = [s.name_of(i) for s in (splits.train, splits.val) for i in range(len(s))]
     assert len(set(paths)) == 13
     assert splits.train.class_names == splits.val.class_names == ["a", "b", "c"]
 
 
-def test_split_depends_on_the_seed_and_not_on_the_listing_order(make_images, monkeypatch):
+def test_split_depends_on_the_seed_but_not_on_the_listing_order(make_images, monkeypatch):
     root = make_images(*many("a", 30), *many("b", 30))
     first, other = (open_image_folder(root, val_fraction=0.3, seed=s).val for s in (1, 2))
     assert names(first) != names(other)
@@ -70,20 +70,20 @@ def test_an_image_added_later_moves_at_most_one_other(make_images):
     assert len(set(before) - set(after)) <= 1
 
 
-def test_fraction_1_is_validation_only(make_images):
+def test_fraction_1_uses_all_images_for_validation(make_images):
     root = make_images(*many("a", 3), *many("b", 1))
     splits = open_image_folder(root, val_fraction=1, seed=0)
     assert splits.train is None
     assert splits.val.targets == [0, 0, 0, 1]
 
 
-def test_a_root_with_only_a_validation_folder_has_no_training_half(make_images):
+def test_a_root_with_only_a_validation_folder_has_no_training_split(make_images):
     splits = open_image_folder(make_images("val/a/1.png", "val/b/2.png"), val_fraction=0.1, seed=0)
     assert splits.train is None
     assert (splits.val.class_names, splits.val.targets) == (["a", "b"], [0, 1])
 
 
-def test_a_class_may_be_called_train(make_images):
+def test_a_class_can_be_named_train(make_images):
     root = make_images(*many("bus", 2), *many("train", 2))
     assert open_image_folder(root, val_fraction=0.5, seed=0).train.class_names == ["bus", "train"]
 

@@ -15,7 +15,7 @@ def test_synsets_are_in_standard_order():
     assert len(imagenet_labels()) == 1000
 
 
-def test_class_index_is_the_standard_one_even_if_classes_are_missing(make_images):
+def test_class_indices_are_standard_even_if_classes_are_missing(make_images):
     root = make_images(
         "train/n15075141/a.JPEG",
         "train/n01443537/b.jpg",
@@ -46,10 +46,10 @@ def test_flat_validation_folder_is_labelled_by_file_name(make_images):
         (("val/n01440764/a.png",), "has no folder train"),
         (("train/cat/a.png", "train/n01440764/b.png"), "1000 ImageNet synsets .*: cat$"),
         (("train/n01440764/a.png", "val/n99999999/b.png"), "synsets .*: n99999999$"),
-        (("train/n01440764/a.png", "val/cat.png"), "cat.png is none of the 50,000"),
+        (("train/n01440764/a.png", "val/cat.png"), "cat.png is not among the 50,000"),
         (
             ("train/n01440764/a.png", "val/ILSVRC2012_val_00050001.JPEG"),
-            "ILSVRC2012_val_00050001.JPEG is none of the 50,000",
+            "ILSVRC2012_val_00050001.JPEG is not among the 50,000",
         ),
         (
             ("train/n01440764/a.png", "val/n01440764/a.png", "val/ILSVRC2012_val_00000001.JPEG"),
@@ -63,7 +63,9 @@ def test_wrong_folders_are_named(make_images, files, message):
 
 
 def test_empty_and_missing_folders_are_named(make_images, tmp_path):
-    with pytest.raises(InputError, match="nowhere is not there: expected train/ and val/"):
+    with pytest.raises(
+        InputError, match="nowhere does not exist: expected a folder with train/ and val/"
+    ):
         open_imagenet(str(tmp_path / "nowhere"))
     root = Path(make_images("train/n01440764/a.png"))
     (root / "val").mkdir()
@@ -74,8 +76,8 @@ def test_empty_and_missing_folders_are_named(make_images, tmp_path):
         open_imagenet(str(root))
 
 
-@pytest.mark.skipif(not SAMPLE.is_dir(), reason="the ImageNet sample is not beside the repository")
-def test_real_sample():
+@pytest.mark.skipif(not SAMPLE.is_dir(), reason="needs the ImageNet sample next to the repository")
+def test_sample_of_the_real_images():
     val = open_imagenet(str(SAMPLE), train=False).val
     assert len(val) == len(set(val.targets)) == 250
     assert all(val.class_names[t] in val.name_of(i) for i, t in enumerate(val.targets))

@@ -24,16 +24,16 @@ EVERYTHING = Augmentation((0.3, 1.0), (0.75, 4 / 3), 0.5, 0.4, "rand-m9-mstd0.5"
 
 
 def load_epochs(train, num_workers, epochs=(0, 1), start_step=0):
-    """Batches of some epochs through one loader, whose workers live on."""
+    """Return the batches of several epochs from one loader with persistent workers."""
     source = balanced_subset(train, 50)
     dataset = ImageDataset(source, train_transform(PREPROCESSING, EVERYTHING), seed=3)
     sampler = TrainSampler(len(dataset), 8, seed=3)
     loader = make_loader(dataset, sampler, num_workers=num_workers, pin_memory=False)
-    found = []
+    loaded = []
     for epoch in epochs:
         sampler.set_epoch(epoch, start_step)
-        found += list(loader)
-    return found
+        loaded += list(loader)
+    return loaded
 
 
 def equal(batches, others):
@@ -51,7 +51,7 @@ def test_samples_are_the_same_at_any_number_of_workers(fashion_mnist):
     assert not equal(alone[:7], alone[7:])
 
 
-def test_the_rest_of_a_later_epoch_is_the_same_in_a_fresh_loader(fashion_mnist):
+def test_the_rest_of_a_later_epoch_is_the_same_in_a_new_loader(fashion_mnist):
     rest = load_epochs(fashion_mnist.train, 2, epochs=(1,), start_step=3)
     assert equal(load_epochs(fashion_mnist.train, 0)[7 + 3 :], rest)
 

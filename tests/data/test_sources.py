@@ -14,7 +14,7 @@ def source_of(labels):
 
 
 @pytest.mark.parametrize(
-    ("labels", "n", "chosen"),
+    ("labels", "n", "selected"),
     [
         ([0, 0, 0, 1, 1, 1], 4, [0, 1, 3, 4]),
         ([0, 0, 0, 1, 1, 1], 3, [0, 1, 3]),
@@ -25,20 +25,20 @@ def source_of(labels):
         ([0, 1, 3], 3, [0, 1, 2]),
     ],
 )
-def test_balanced_subset_takes_the_first_of_each_class_in_turn(labels, n, chosen):
+def test_balanced_subset_takes_the_first_images_of_each_class_in_turn(labels, n, selected):
     subset = balanced_subset(source_of(labels), n)
-    assert [subset.name_of(i) for i in range(len(subset))] == [f"set/{i}" for i in chosen]
-    assert list(subset.targets) == [labels[i] for i in chosen]
-    assert [subset.load(i).getpixel((0, 0)) for i in range(len(subset))] == chosen
+    assert [subset.name_of(i) for i in range(len(subset))] == [f"set/{i}" for i in selected]
+    assert list(subset.targets) == [labels[i] for i in selected]
+    assert [subset.load(i).getpixel((0, 0)) for i in range(len(subset))] == selected
     assert subset.class_names == ["a", "b", "c", "d"]
 
 
 @pytest.mark.parametrize("n", [0, 4])
-def test_balanced_subset_of_an_impossible_size_is_an_input_error(n):
-    with pytest.raises(InputError, match=f"^{n} samples asked for: choose 1 to 3"):
+def test_a_balanced_subset_of_an_impossible_size_is_an_input_error(n):
+    with pytest.raises(InputError, match=f"^{n} samples requested: choose 1 to 3"):
         balanced_subset(source_of([0, 1, 2]), n)
 
 
-def test_unreadable_image_says_which_and_why_also_after_pickling():
+def test_unreadable_image_keeps_name_and_reason_after_pickling():
     error = pickle.loads(pickle.dumps(UnreadableImage("a.png", "truncated")))
     assert (error.name, error.reason, str(error)) == ("a.png", "truncated", "a.png: truncated")

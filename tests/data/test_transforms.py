@@ -21,20 +21,20 @@ COLOUR = Preprocessing(224, 0.875, "bilinear", (0.485, 0.456, 0.406), (0.229, 0.
 FILTERS = {name: Image.Resampling[name.upper()] for name in PILLOW_INTERPOLATIONS}
 
 
-def picture(width, height, mode="RGB"):
+def random_image(width, height, mode="RGB"):
     pixels = np.random.default_rng(0).integers(0, 256, (height, width, 3), np.uint8)
     return Image.fromarray(pixels).convert(mode)
 
 
 def normalized(image, preprocessing):
-    """What the transforms should make of a picture that has its final size."""
+    """Return the expected tensor for an image of the final size."""
     pixels = np.atleast_3d(np.asarray(image, np.float64)).transpose(2, 0, 1) / 255
     mean, std = (np.reshape(v, (-1, 1, 1)) for v in (preprocessing.mean, preprocessing.std))
     return torch.from_numpy((pixels - mean) / std).float()
 
 
 def pillow_eval(image, preprocessing):
-    """Short side to image_size / crop_pct, the other in proportion, centre crop."""
+    """Resize the short side to image_size / crop_pct, crop the centre, normalize."""
     short, crop = int(preprocessing.image_size / preprocessing.crop_pct), preprocessing.image_size
     width, height = image.size
     scale = short / min(width, height)
@@ -48,9 +48,9 @@ def pillow_eval(image, preprocessing):
 @pytest.mark.parametrize("interpolation", PILLOW_INTERPOLATIONS)
 def test_evaluation_is_resize_256_and_centre_crop_224(size, interpolation):
     preprocessing = replace(COLOUR, interpolation=interpolation)
-    tensor = eval_transform(preprocessing)(picture(*size))
+    tensor = eval_transform(preprocessing)(random_image(*size))
     assert (tensor.dtype, tensor.shape) == (torch.float32, (3, 224, 224))
-    torch.testing.assert_close(tensor, pillow_eval(picture(*size), preprocessing))
+    torch.testing.assert_close(tensor, pillow_eval(random_image(*size), preprocessing))
 
 
 def test_evaluation_without_crop_keeps_every_pixel(fashion_mnist):
@@ -61,26 +61,26 @@ def test_evaluation_without_crop_keeps_every_pixel(fashion_mnist):
 
 @pytest.mark.parametrize("mode", ["L", "RGB", "RGBA", "P", "CMYK", "1"])
 @pytest.mark.parametrize("preprocessing", [GRAY, COLOUR], ids=["gray", "colour"])
-def test_pictures_of_any_mode_fit_the_channels(mode, preprocessing):
+def test_images_of_any_mode_get_the_channels_of_the_network(mode, preprocessing):
     for transform in (
         eval_transform(preprocessing),
         train_transform(preprocessing, Augmentation()),
     ):
         size = preprocessing.image_size
-        tensor = transform(picture(60, 50, mode))
+        tensor = transform(random_image(60, 50, mode))
         assert tensor.shape == (preprocessing.in_chans, size, size)
 
 
 @pytest.mark.parametrize("interpolation", PILLOW_INTERPOLATIONS)
-def test_scale_and_ratio_of_1_resize_the_whole_picture(interpolation):
+def test_scale_and_ratio_of_1_resize_the_whole_image(interpolation):
     preprocessing = replace(COLOUR, image_size=32, interpolation=interpolation)
-    image = picture(60, 40)
+    image = random_image(60, 40)
     tensor = train_transform(preprocessing, Augmentation(scale=[1, 1], ratio=[1, 1]))(image)
     expected = normalized(image.resize((32, 32), FILTERS[interpolation]), preprocessing)
     torch.testing.assert_close(tensor, expected)
 
 
-def test_random_crop_keeps_to_its_scale():
+def test_random_crop_has_the_given_scale():
     # A ramp from left to right: the spread of the crop shows its width.
     ramp = Image.fromarray(np.tile(np.arange(200, dtype=np.uint8), (200, 1)))
     augmentation = Augmentation(scale=(0.25, 0.25), ratio=(1.0, 1.0))
@@ -92,7 +92,7 @@ def test_random_crop_keeps_to_its_scale():
 
 
 @pytest.mark.parametrize(("probability", "flipped"), [(0.0, False), (1.0, True)])
-def test_flip_with_its_probability(fashion_mnist, probability, flipped):
+def test_flip_probability(fashion_mnist, probability, flipped):
     image = fashion_mnist.val.load(0)
     tensor = train_transform(GRAY, Augmentation(hflip=probability))(image)
     expected = normalized(image, GRAY)
@@ -107,7 +107,7 @@ def test_erased_rectangle_is_filled_with_the_mean():
 
 
 @pytest.mark.parametrize("auto_augment", [None, "rand-m1-n1"])
-def test_colour_jitter_acts_alone_and_beside_a_policy(auto_augment):
+def test_colour_jitter_alone_and_with_a_policy(auto_augment):
     image = Image.new("RGB", (28, 28), (120, 120, 120))
     augmentation = Augmentation(color_jitter=0.4, auto_augment=auto_augment)
     transform = train_transform(COLOUR, augmentation)
@@ -116,7 +116,7 @@ def test_colour_jitter_acts_alone_and_beside_a_policy(auto_augment):
 
 @pytest.mark.parametrize("jitter", [None, 0, 0.0])
 def test_colour_jitter_off(jitter):
-    image = picture(28, 28, "L")
+    image = random_image(28, 28, "L")
     tensor = train_transform(GRAY, Augmentation(color_jitter=jitter))(image)
     torch.testing.assert_close(tensor, normalized(image, GRAY))
 
@@ -125,10 +125,10 @@ EVERYTHING = Augmentation((0.3, 1.0), (0.75, 4 / 3), 0.5, 0.4, "rand-m9-mstd0.5"
 
 
 @pytest.mark.parametrize("preprocessing", [GRAY, COLOUR], ids=["gray", "colour"])
-def test_transforms_survive_pickling_and_depend_on_the_seed_only(preprocessing):
+def test_transforms_depend_only_on_the_seed_also_after_pickling(preprocessing):
     transform = train_transform(preprocessing, EVERYTHING)
     copy = pickle.loads(pickle.dumps(transform))
-    image = picture(40, 30)
+    image = random_image(40, 30)
     results = []
     for call in (transform, copy, transform):
         with seeded(7):
@@ -138,7 +138,7 @@ def test_transforms_survive_pickling_and_depend_on_the_seed_only(preprocessing):
         assert not torch.equal(results[0], transform(image))
 
 
-def test_preprocessing_takes_lists_and_gives_plain_values():
+def test_preprocessing_converts_lists_to_tuples_of_floats():
     preprocessing = Preprocessing(28, 1.0, "bilinear", [0], [1])
     assert preprocessing.in_chans == 1
     assert asdict(preprocessing) == {
@@ -154,8 +154,8 @@ def test_preprocessing_takes_lists_and_gives_plain_values():
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"mean": (0.5,)}, "do not fit"),
-        ({"mean": (0.5, 0.5), "std": (1, 1)}, "one number each .* or three"),
+        ({"mean": (0.5,)}, "have wrong lengths"),
+        ({"mean": (0.5, 0.5), "std": (1, 1)}, "one number each for gray, or three"),
         ({"interpolation": "cubic"}, "'cubic': choose bilinear, bicubic, nearest, lanczos"),
     ],
 )
