@@ -9,7 +9,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -17,11 +17,9 @@ from torch import Tensor
 
 from benchmarks.ceilings import Multiplier, make_copier
 from benchmarks.gpus import GPUS
-from benchmarks.layers import OPERATORS, draw
+from benchmarks.layers import OPERATORS, random_inputs
+from benchmarks.operator_case import OperatorCase
 from benchmarks.turns import Ratio, Spread, Work, take_turns
-
-if TYPE_CHECKING:
-    from benchmarks.operator import Case
 
 CONVOLUTION, PEAK_COPY = "conv3x3", "peak copy"
 PEAK_BYTES = 2**30
@@ -36,11 +34,11 @@ def applies(device: torch.device) -> bool:
     return device.type == "cuda"
 
 
-def make_convolution(case: "Case") -> dict[str, Work]:
+def make_convolution(case: OperatorCase) -> dict[str, Work]:
     """The two passes of a 3x3 convolution, which an involution of as many channels replaces."""
     channels = case.layer.channels
     layout = torch.channels_last
-    input, _, grad = draw(case.layer, case.batch, case.dtype, case.device, layout)
+    input, _, grad = random_inputs(case.layer, case.batch, case.dtype, case.device, layout)
     kernel = torch.randn(channels, channels, 3, 3, generator=torch.Generator().manual_seed(0))
     kernel = (kernel / channels).to(case.device, case.dtype, memory_format=layout)
     apply = partial(F.conv2d, stride=case.layer.stride, padding=1)
@@ -105,7 +103,7 @@ def in_graph(work: Work, calls: int, pool: Any) -> Work:
 
 
 def describe_gpu(
-    case: "Case", kind: str, multiplier: Multiplier, times: Mapping[str, list[float]]
+    case: OperatorCase, kind: str, multiplier: Multiplier, times: Mapping[str, list[float]]
 ) -> dict[str, Any]:
     """The figures of the GPU in one pass.
 

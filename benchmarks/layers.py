@@ -74,7 +74,7 @@ def layers_of(image_size: int) -> dict[str, Layer]:
     return {layer.name: layer for layer in layers}
 
 
-def draw(
+def random_inputs(
     layer: Layer,
     batch: int,
     dtype: torch.dtype,

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from functools import partial
 from typing import Any
 
@@ -11,8 +11,9 @@ from torch import Tensor
 
 from benchmarks import gpu
 from benchmarks.ceilings import Multiplier, make_copier, make_multiplier
-from benchmarks.layers import OPERATORS, Layer, draw, unfold_involution2d
+from benchmarks.layers import OPERATORS, random_inputs, unfold_involution2d
 from benchmarks.memory import in_own_process, peak_growth, return_freed_memory
+from benchmarks.operator_case import OperatorCase
 from benchmarks.turns import Ratio, Spread, Work, take_turns
 from rednet.errors import InputError
 from rednet.ops import BACKENDS, backend, involution2d
@@ -20,44 +21,11 @@ from rednet.ops import BACKENDS, backend, involution2d
 UNFOLD, BACKWARD = "unfold", "forward+backward"
 Row = dict[str, Any]
 Times = dict[str, list[float]]
-DTYPES = {
-    "fp32": torch.float32,
-    "bf16": torch.bfloat16,
-    "fp16": torch.float16,
-    "fp64": torch.float64,
-}
 
 
-@dataclass(frozen=True)
-class Case:
-    """A layer in one precision.
-
-    Attributes:
-        layer: Which.
-        precision: A key of `DTYPES`.
-        batch: Images.
-        device: Where.
-        threads: Of torch.
-    """
-
-    layer: Layer
-    precision: str
-    batch: int
-    device: torch.device
-    threads: int
-
-    @property
-    def dtype(self) -> torch.dtype:
-        """That of the precision."""
-        return DTYPES[self.precision]
-
-    @property
-    def bytes_moved(self) -> int:
-        """What one operator has to read and write."""
-        return self.layer.elements(self.batch) * self.dtype.itemsize
-
-
-def find_backends(names: Sequence[str] | None, case: Case) -> tuple[list[str], dict[str, str]]:
+def find_backends(
+    names: Sequence[str] | None, case: OperatorCase
+) -> tuple[list[str], dict[str, str]]:
     """Backends to measure, and those left out with the reason.
 
     Raises:
@@ -74,11 +42,11 @@ def find_backends(names: Sequence[str] | None, case: Case) -> tuple[list[str], d
     return able, left_out
 
 
-def make_passes(name: str, case: Case) -> dict[str, Work]:
+def make_passes(name: str, case: OperatorCase) -> dict[str, Work]:
     """The two passes of a contender: unfold in its own layout, backends in channels_last."""
     is_unfold = name == UNFOLD
     layout = torch.contiguous_format if is_unfold else torch.channels_last
-    input, weight, grad = draw(case.layer, case.batch, case.dtype, case.device, layout)
+    input, weight, grad = random_inputs(case.layer, case.batch, case.dtype, case.device, layout)
     function: Callable[..., Tensor] = unfold_involution2d if is_unfold else involution2d
     apply = partial(function, **asdict(case.layer.window))
     context = nullcontext if is_unfold else partial(backend, name)
@@ -95,7 +63,7 @@ def make_passes(name: str, case: Case) -> dict[str, Work]:
     return dict(zip(OPERATORS, (forward, forward_backward), strict=True))
 
 
-def find_peaks(case: Case, names: Sequence[str]) -> dict[str, int | None]:
+def find_peaks(case: OperatorCase, names: Sequence[str]) -> dict[str, int | None]:
     """Peak memory in bytes of forward+backward beyond its arguments; for a process of its own."""
     torch.set_num_threads(case.threads)
     return_freed_memory()
@@ -108,7 +76,7 @@ def find_peaks(case: Case, names: Sequence[str]) -> dict[str, int | None]:
 
 
 def measure_case(
-    case: Case, names: Sequence[str], turns: int, on_turn: Work = lambda: None
+    case: OperatorCase, names: Sequence[str], turns: int, on_turn: Work = lambda: None
 ) -> list[Row]:
     """Rows, one for each pass: times, rates, speed-ups over unfold and shares of the ceilings.
 
@@ -141,7 +109,7 @@ def measure_case(
     return rows
 
 
-def _add_gpu(row: Row, case: Case, multiplier: Multiplier, times: Times) -> None:
+def _add_gpu(row: Row, case: OperatorCase, multiplier: Multiplier, times: Times) -> None:
     """Adds what is known on a GPU only, to the row and to each of its contenders."""
     row["gpu"] = gpu.describe_gpu(case, row["pass"], multiplier, times)
     for name, own in row["contenders"].items():
@@ -149,7 +117,7 @@ def _add_gpu(row: Row, case: Case, multiplier: Multiplier, times: Times) -> None
 
 
 def _find_ceilings(
-    case: Case, multiplier: Multiplier, times: Times
+    case: OperatorCase, multiplier: Multiplier, times: Times
 ) -> tuple[dict[str, Any], list[float]]:
     """What the machine could do, and the least seconds for one operator, turn by turn."""
     scale = case.layer.operations(case.batch) / multiplier.operations
@@ -165,7 +133,7 @@ def _find_ceilings(
     return found, least[binds]
 
 
-def _describe_case(case: Case, kind: str) -> Row:
+def _describe_case(case: OperatorCase, kind: str) -> Row:
     layer, operators = case.layer, OPERATORS[kind]
     return {
         "layer": layer.name,
@@ -182,7 +150,7 @@ def _describe_case(case: Case, kind: str) -> Row:
     }
 
 
-def _describe(case: Case, times: Times, name: str, kind: str, least: list[float]) -> Row:
+def _describe(case: OperatorCase, times: Times, name: str, kind: str, least: list[float]) -> Row:
     """The figures of one contender in one pass; `least` is what the ceiling allows an operator."""
     own, operators = times[name], OPERATORS[kind]
     seconds = Spread.of(own).median

@@ -12,7 +12,8 @@ from benchmarks.commandline import make_output_folder
 from benchmarks.layers import OPERATORS, layers_of
 from benchmarks.machine import describe_machine
 from benchmarks.network import NO_COUNTERPART, Setting, measure_setting
-from benchmarks.operator import Case, find_backends, measure_case
+from benchmarks.operator import find_backends, measure_case
+from benchmarks.operator_case import OperatorCase
 from benchmarks.results import Results, Row
 from rednet.errors import InputError
 from rednet.runtime import keep_freed_memory, set_numerics
@@ -54,7 +55,7 @@ def _operator(options: Namespace, device: torch.device) -> None:
     set_numerics(deterministic=False, tf32=False)
     layers = layers_of(options.image_size)
     cases = [
-        Case(layers[name], precision, batch, device, torch.get_num_threads())
+        OperatorCase(layers[name], precision, batch, device, torch.get_num_threads())
         for precision, batch, name in product(options.precision, options.batch, options.layer)
     ]
     found = {case.precision: find_backends(options.backend, case) for case in cases}

@@ -9,7 +9,7 @@ from typing import Any
 
 from tqdm import tqdm
 
-from benchmarks import pictures, report
+from benchmarks import charts, report
 
 Row = dict[str, Any]
 
@@ -68,10 +68,10 @@ RECORDS: dict[str, Callable[[list[Row]], Iterable[report.Record]]] = {
     "operator": report.operator_records,
     "network": report.network_records,
 }
-PICTURES: dict[str, Callable[[Sequence[Row], Path], None]] = {
-    "ceilings": pictures.draw_ceilings,
-    "operator": pictures.draw_operator,
-    "network": pictures.draw_network,
+CHARTS: dict[str, Callable[[Sequence[Row], Path], None]] = {
+    "ceilings": charts.draw_ceilings,
+    "operator": charts.draw_operator,
+    "network": charts.draw_network,
 }
 
 
@@ -124,7 +124,7 @@ class Results:
         """Tells everything to a person."""
         records = list(RECORDS[self.part](self.rows))
         report.write_csv(records, self.folder / f"{self.part}.csv")
-        PICTURES[self.part](self.rows, self.folder / f"{self.part}.png")
+        CHARTS[self.part](self.rows, self.folder / f"{self.part}.png")
         columns = COLUMNS[self.part] | {
             name: heading for name, heading in GPU_COLUMNS.items() if name in records[0]
         }

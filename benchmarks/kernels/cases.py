@@ -25,7 +25,7 @@ LAYERS = {**layers_of(224), ODD.name: ODD}
 
 
 @dataclass(frozen=True)
-class Case:
+class KernelCase:
     """An operator on one image, identified by the names in the report's tables."""
 
     layer: str
@@ -48,6 +48,6 @@ class Case:
         return plan_grad_weight(output, input, weight, layer.window)
 
 
-def all_cases() -> list[Case]:
+def all_cases() -> list[KernelCase]:
     """Return all cases in the order of the tables."""
-    return [Case(*names) for names in product(LAYERS, OPERATORS, DTYPES, LAYOUTS)]
+    return [KernelCase(*names) for names in product(LAYERS, OPERATORS, DTYPES, LAYOUTS)]

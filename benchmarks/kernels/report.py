@@ -14,7 +14,7 @@ from tqdm import tqdm
 
 from benchmarks.commandline import make_output_folder
 from benchmarks.kernels import toolchain
-from benchmarks.kernels.cases import Case, all_cases
+from benchmarks.kernels.cases import KernelCase, all_cases
 from benchmarks.kernels.charts import draw_kernels
 from benchmarks.kernels.machine_code import Resources, count_opcodes, read_resources
 from benchmarks.kernels.occupancy import occupancy
@@ -47,11 +47,11 @@ def run(options: Namespace) -> None:
     Raises:
         InputError: The compiler or a disassembler is missing, or the folder cannot be created.
     """
-    reason = toolchain.why_not()
+    reason = toolchain.unavailable_reason()
     if reason is not None:
         raise InputError(reason)
     make_output_folder(options.output)
-    users: dict[Kernel, list[Case]] = {}
+    users: dict[Kernel, list[KernelCase]] = {}
     for case in all_cases():
         if case.dtype in options.dtype:
             users.setdefault(case.launch.kernel, []).append(case)
@@ -78,7 +78,7 @@ def examine(kernel: Kernel, arch: int) -> Found:
     return read_resources(cubin), count_opcodes(toolchain.disassemble(cubin))
 
 
-def _record(cases: Sequence[Case], kernel: Kernel, arch: int, found: Found) -> Record:
+def _record(cases: Sequence[KernelCase], kernel: Kernel, arch: int, found: Found) -> Record:
     needs, opcodes = found
     fits = occupancy(arch, kernel.threads, needs.registers, needs.shared_bytes)
     return {

@@ -43,7 +43,7 @@ class Cubin:
     code: bytes
 
 
-def why_not() -> str | None:
+def unavailable_reason() -> str | None:
     """Return why kernels cannot be compiled and disassembled here; None if they can."""
     try:
         compiler_version()

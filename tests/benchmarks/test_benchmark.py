@@ -12,7 +12,7 @@ import torch
 
 import rednet
 from benchmarks import ceilings, cli, free, memory, parts
-from benchmarks.layers import draw, layers_of, unfold_involution2d
+from benchmarks.layers import layers_of, random_inputs, unfold_involution2d
 from benchmarks.network import RATIOS, Setting, make_contenders
 from benchmarks.turns import Ratio, Spread, take_turns
 from rednet import Involution2d, ops
@@ -201,7 +201,7 @@ def test_counts_against_hand_numbers():
 @pytest.mark.parametrize("name", ["stem", "stage2-first", "stage4"])
 def test_unfold_is_the_same_operator(name):
     layer = layers_of(64)[name]
-    tensors = draw(layer, 2, torch.float64, CPU, torch.contiguous_format)
+    tensors = random_inputs(layer, 2, torch.float64, CPU, torch.contiguous_format)
     window = layer.window
     numbers = (window.kernel_size, window.stride, window.padding, window.dilation)
     found = []

@@ -11,7 +11,7 @@ from benchmarks import cli, gpu
 from benchmarks.ceilings import Multiplier, make_copier
 from benchmarks.gpus import GPUS
 from benchmarks.layers import layers_of
-from benchmarks.operator import Case
+from benchmarks.operator_case import OperatorCase
 from benchmarks.turns import take_turns
 
 CPU = torch.device("cpu")
@@ -21,7 +21,7 @@ TINY = ["--image-size", "64", "--batch", "2", "--turns", "2"]
 
 @pytest.fixture
 def case():
-    return Case(layers_of(64)["stage3-first"], "fp32", 2, CPU, 1)
+    return OperatorCase(layers_of(64)["stage3-first"], "fp32", 2, CPU, 1)
 
 
 @pytest.fixture

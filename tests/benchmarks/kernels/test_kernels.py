@@ -8,7 +8,7 @@ from itertools import cycle, product
 import pytest
 
 from benchmarks.kernels import toolchain
-from benchmarks.kernels.cases import LAYERS, ODD, OPERATORS, Case, all_cases
+from benchmarks.kernels.cases import LAYERS, ODD, OPERATORS, KernelCase, all_cases
 from benchmarks.kernels.machine_code import count_opcodes, read_resources
 from benchmarks.kernels.occupancy import occupancy
 from benchmarks.kernels.toolchain import ARCHITECTURES, Cubin
@@ -23,7 +23,7 @@ EVERY = 3
 
 
 @cache
-def cubin_of(case: Case, arch: int) -> Cubin:
+def cubin_of(case: KernelCase, arch: int) -> Cubin:
     return toolchain.compile(case.launch.kernel, arch)
 
 
@@ -102,7 +102,7 @@ def count_issued(disassembly, rounds):
 @pytest.mark.parametrize("operator", OPERATORS)
 def test_instructions_and_loads_per_multiply_add(operator, arch):
     """The input's gradient loops over the rows of the window; the others have no loop."""
-    case = Case("stage2", operator, "float32", "channels_last")
+    case = KernelCase("stage2", operator, "float32", "channels_last")
     kernel, layer = case.launch.kernel, LAYERS[case.layer]
     issued, loops = count_issued(toolchain.disassemble(cubin_of(case, arch)), layer.kernel_size)
     assert loops == (operator == "involution2d_grad_input")
@@ -112,13 +112,15 @@ def test_instructions_and_loads_per_multiply_add(operator, arch):
     assert issued["FFMA"] == expected, "or the ratios below are no evidence"
     assert issued.total() / expected <= MOST_INSTRUCTIONS[operator]
     assert issued["LDG"] + issued["LDGSTS"] + issued["LD"] <= MOST_LOADS[operator] * expected
-    assert Case("stage1", operator, "float32", "channels_last").launch.kernel == kernel
+    assert KernelCase("stage1", operator, "float32", "channels_last").launch.kernel == kernel
 
 
 @pytest.mark.parametrize("layer", [EVERYWHERE, ODD.name])
 @pytest.mark.parametrize("operator", OPERATORS)
 def test_subnormal_numbers_are_not_flushed(operator, layer):
     """CuPy asks the compiler to flush them."""
-    code = toolchain.disassemble(cubin_of(Case(layer, operator, "float32", "channels_last"), 80))
+    code = toolchain.disassemble(
+        cubin_of(KernelCase(layer, operator, "float32", "channels_last"), 80)
+    )
     assert "FFMA " in code
     assert "FFMA.FTZ" not in code

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks.kernels import cli, report, toolchain
-from benchmarks.kernels.cases import OPERATORS, Case
+from benchmarks.kernels.cases import OPERATORS, KernelCase
 from benchmarks.kernels.toolchain import ARCHITECTURES
 
 ROOT = Path(__file__).parents[3]
@@ -22,7 +22,7 @@ def read(path):
 @pytest.mark.parametrize("processes", ["1", pytest.param("2", marks=pytest.mark.nightly)])
 def test_the_report(processes, tmp_path, capsys, monkeypatch):
     cases = [
-        Case(layer, operator, "float32", "channels_last")
+        KernelCase(layer, operator, "float32", "channels_last")
         for layer in ("stage2", "stage3")
         for operator in OPERATORS
     ]
