@@ -7,10 +7,10 @@ from pathlib import Path
 
 from torch import nn
 
-from rednet.figures.images import Images, find_images, load_images
-from rednet.figures.layers import choose_layers, involutions
+from rednet.figures.input_images import Images, find_images, load_images
+from rednet.figures.generated_kernels import choose_layers, involutions
 from rednet.figures.receptive_field import has_stages
-from rednet.figures.report import (
+from rednet.figures.writers import (
     write_envelopes,
     write_kernels,
     write_receptive_field,

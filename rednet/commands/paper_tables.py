@@ -13,8 +13,8 @@ from rednet.errors import InputError
 
 if TYPE_CHECKING:
     from rednet.evaluation import Evaluation
-    from rednet.paper.accuracy import Accuracies
-    from rednet.paper.evaluated import Accuracy
+    from rednet.paper.accuracy import Accuracy
+    from rednet.paper.accuracy_tables import Accuracies
     from rednet.paper.networks import Network
     from rednet.runtime import Runtime
     from rednet.weights import Checkpoint
@@ -74,7 +74,7 @@ def _require_unused(folder: Path) -> None:
 
 def _write(accuracies: "Accuracies", folder: Path, runtime: "Runtime") -> str:
     """Writes the tables as far as they are known; returns their Markdown."""
-    from rednet.paper.report import build_tables, write_tables
+    from rednet.paper.document import build_tables, write_tables
 
     return write_tables(build_tables(accuracies), folder) if runtime.is_primary else ""
 
@@ -109,8 +109,8 @@ def _evaluate(
 ) -> tuple["Network", "Accuracy", "Evaluation"]:
     """Evaluates one file; InputError where it is no checkpoint of a network in the tables."""
     from rednet.build.evaluation import build_evaluation, run_evaluation
-    from rednet.paper.accuracy import has_row
-    from rednet.paper.evaluated import Accuracy
+    from rednet.paper.accuracy import Accuracy
+    from rednet.paper.accuracy_tables import has_row
     from rednet.paper.networks import network_from_options
     from rednet.weights import read_checkpoint
 

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from torch import nn
 
-from rednet.figures.layers import Layers
+from rednet.figures.generated_kernels import Layers
 from rednet.layers import Involution2d
 from rednet.models.blocks import Downsample
 from rednet.models.rednet import RedNet

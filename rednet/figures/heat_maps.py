@@ -9,8 +9,8 @@ from matplotlib.figure import Figure
 from matplotlib.patheffects import AbstractPathEffect, withStroke
 from torch import Tensor, nn
 
-from rednet.figures.images import Images
-from rednet.figures.layers import Layers, observe_kernels
+from rednet.figures.generated_kernels import Layers, observe_kernels
+from rednet.figures.input_images import Images
 from rednet.figures.mosaic import TILE, Mosaic, compose, lighten
 from rednet.figures.style import DIVERGING, NOTE_SIZE, paper_style
 

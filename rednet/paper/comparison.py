@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from decimal import ROUND_HALF_UP, Decimal
 
-from rednet.paper.evaluated import Accuracy
+from rednet.paper.accuracy import Accuracy
 
 UNITS = {
     "parameters": "M",

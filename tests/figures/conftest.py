@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from rednet import RedNet
-from rednet.figures.images import Images
+from rednet.figures.input_images import Images
 
 TINY = {"width": 0.25, "layers": (1, 2, 1, 1), "num_classes": 7}
 

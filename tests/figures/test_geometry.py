@@ -7,8 +7,8 @@ import torch
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize
 
+from rednet.figures.generated_kernels import involutions
 from rednet.figures.geometry import kernel_centres
-from rednet.figures.layers import involutions
 from rednet.figures.mosaic import TILE, Mosaic, compose
 
 COLOURS = ScalarMappable(Normalize(0, 1), "gray")

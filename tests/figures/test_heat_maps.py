@@ -5,8 +5,8 @@ import pytest
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize
 
+from rednet.figures.generated_kernels import involutions
 from rednet.figures.heat_maps import draw_heat_maps, kernel_sums
-from rednet.figures.layers import involutions
 from rednet.figures.mosaic import GAP, TILE, Mosaic, compose
 
 COLOURS = ScalarMappable(Normalize(-1, 1), "RdBu_r")

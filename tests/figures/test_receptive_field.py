@@ -10,11 +10,11 @@ from rednet.errors import InputError
 from rednet.figures.geometry import Extent, theoretical_extents
 from rednet.figures.receptive_field import (
     ReceptiveField,
+    draw_receptive_fields,
     has_stages,
     radius_rows,
     receptive_fields,
 )
-from rednet.figures.receptive_field_figure import draw_receptive_fields
 
 OPTIONS = [
     {},

@@ -6,9 +6,17 @@ import numpy as np
 import pytest
 import torch
 
-from rednet.figures.layers import involutions
-from rednet.figures.tap_figures import draw_blocks, draw_distances, draw_stages
-from rednet.figures.taps import Taps, by_stage, distance_profile, measure_taps, rows
+from rednet.figures.generated_kernels import involutions
+from rednet.figures.taps import (
+    Taps,
+    by_stage,
+    distance_profile,
+    draw_blocks,
+    draw_distances,
+    draw_stages,
+    measure_taps,
+    rows,
+)
 
 
 @pytest.fixture

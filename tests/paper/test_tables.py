@@ -8,13 +8,11 @@ import pytest
 
 from rednet.paper.ablations import ablation_table, ablations, stem_table
 from rednet.paper.comparison import Comparison
-from rednet.paper.main_table import rednet_table, resnet_table
+from rednet.paper.complexity_tables import generator_table, hybrid_table, rednet_table, resnet_table
+from rednet.paper.cost_breakdown import operator_macs, operator_table, operator_weights, parts_table
+from rednet.paper.document import build_tables, write_tables
 from rednet.paper.networks import Network, resnet
-from rednet.paper.operators import operator_macs, operator_table, operator_weights
-from rednet.paper.parts import parts_table
-from rednet.paper.report import build_tables, write_tables
 from rednet.paper.tables import comparison_table
-from rednet.paper.variants import generator_table, hybrid_table
 
 VARIED = ("kernel size", "group channels", "generator")
 

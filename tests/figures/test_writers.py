@@ -7,8 +7,8 @@ import pytest
 from PIL import Image
 
 from rednet.errors import InputError
-from rednet.figures.layers import choose_layers
-from rednet.figures.report import (
+from rednet.figures.generated_kernels import choose_layers
+from rednet.figures.writers import (
     write_envelopes,
     write_kernels,
     write_receptive_field,

@@ -6,10 +6,10 @@ import json
 import pytest
 
 from rednet.data import Preprocessing
-from rednet.paper.accuracy import accuracy_tables, has_row
-from rednet.paper.evaluated import Accuracy
+from rednet.paper.accuracy import Accuracy
+from rednet.paper.accuracy_tables import accuracy_tables, has_row
+from rednet.paper.document import write_tables
 from rednet.paper.networks import Network, resnet
-from rednet.paper.report import write_tables
 from rednet.weights import imagenet_preprocessing
 
 

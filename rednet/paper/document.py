@@ -14,14 +14,12 @@ import torch
 from rednet.files import to_csv, to_json, write_text_atomically
 from rednet.paper import complexity
 from rednet.paper.ablations import ablation_table, stem_table
-from rednet.paper.accuracy import Accuracies, accuracy_tables
+from rednet.paper.accuracy import record_evaluation
+from rednet.paper.accuracy_tables import Accuracies, accuracy_tables
 from rednet.paper.comparison import Comparison
-from rednet.paper.evaluated import record_evaluation
-from rednet.paper.main_table import rednet_table, resnet_table
-from rednet.paper.operators import operator_table
-from rednet.paper.parts import parts_table
+from rednet.paper.complexity_tables import generator_table, hybrid_table, rednet_table, resnet_table
+from rednet.paper.cost_breakdown import operator_table, parts_table
 from rednet.paper.tables import Table
-from rednet.paper.variants import generator_table, hybrid_table
 
 FORMAT = 1
 HEAD = """# The tables of the involution paper: published and here

@@ -7,15 +7,21 @@ import numpy as np
 from torch import nn
 
 from rednet.figures import envelopes, learning_rate
+from rednet.figures.generated_kernels import Layers, choose_layers, involutions
 from rednet.figures.geometry import kernel_centres
 from rednet.figures.heat_maps import draw_heat_maps, kernel_sums
-from rednet.figures.images import Images
-from rednet.figures.layers import Layers, choose_layers, involutions
-from rednet.figures.receptive_field import radius_rows, receptive_fields
-from rednet.figures.receptive_field_figure import draw_receptive_fields
+from rednet.figures.input_images import Images
+from rednet.figures.receptive_field import draw_receptive_fields, radius_rows, receptive_fields
 from rednet.figures.style import save_figure, write_rows
-from rednet.figures.tap_figures import draw_blocks, draw_distances, draw_stages
-from rednet.figures.taps import Taps, by_stage, distance_profile, measure_taps
+from rednet.figures.taps import (
+    Taps,
+    by_stage,
+    distance_profile,
+    draw_blocks,
+    draw_distances,
+    draw_stages,
+    measure_taps,
+)
 from rednet.figures.taps import rows as tap_rows
 from rednet.training.schedule import Schedule
 

@@ -7,7 +7,7 @@ from PIL import Image
 
 from rednet.data import Preprocessing
 from rednet.errors import InputError
-from rednet.figures.images import BATCH, find_images, load_images
+from rednet.figures.input_images import BATCH, find_images, load_images
 
 COLOUR = Preprocessing(16, 1.0, "bilinear", (0.5, 0.4, 0.3), (0.2, 0.3, 0.4))
 GRAY = Preprocessing(16, 1.0, "bilinear", (0.3,), (0.2,))

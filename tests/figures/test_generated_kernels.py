@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from rednet.errors import InputError
-from rednet.figures.layers import choose_layers, involutions, observe_kernels
+from rednet.figures.generated_kernels import choose_layers, involutions, observe_kernels
 from rednet.layers import Involution2d
 
 BLOCKS = ["layer1.0", "layer2.0", "layer2.1", "layer3.0", "layer4.0"]
