@@ -4,13 +4,14 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from tabulate import tabulate
+
 from rednet.files import to_csv, to_json
 
 Record = dict[str, Any]
 
 FORMAT = 1
 SIGNIFICANT = 5
-NOTHING = "-"
 MEASURED = ("resnet", "rednet")
 """Contenders whose memory is measured."""
 
@@ -58,25 +59,15 @@ def _spread(name: str, values: Mapping[str, float]) -> Record:
 
 
 def to_table(records: Sequence[Record], columns: Mapping[str, str]) -> str:
-    """The columns of flat records that have a heading, aligned."""
-    cells = [
-        list(columns.values()),
-        *([_cell(record[name]) for name in columns] for record in records),
-    ]
-    widths = [max(len(row[index]) for row in cells) for index in range(len(columns))]
-    lines = ("  ".join(_aligned(row, widths)).rstrip() for row in cells)
-    return "\n".join(lines)
-
-
-def _aligned(row: Sequence[str], widths: Sequence[int]) -> Iterator[str]:
-    for cell, width in zip(row, widths, strict=True):
-        yield cell.rjust(width) if cell == NOTHING or cell[0].isdigit() else cell.ljust(width)
-
-
-def _cell(value: Any) -> str:
-    if value is None:
-        return NOTHING
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
+    """Return the columns of flat records that have a heading, as aligned text."""
+    return tabulate(
+        [[record[name] for name in columns] for record in records],
+        headers=list(columns.values()),
+        tablefmt="plain",
+        floatfmt=".4g",
+        numalign="right",
+        missingval="-",
+    )
 
 
 def write_csv(records: Sequence[Record], path: Path) -> None:
