@@ -1,4 +1,4 @@
-"""The benchmark: this machine's ceilings, the operator against unfold, RedNet against ResNet.
+"""Benchmarks: the machine's ceilings, the operator against unfold, RedNet against ResNet.
 
-Speed is a ratio of contenders that take turns in one process, never a figure on its own.
+Speed is always a ratio between contenders that take turns in one process.
 """

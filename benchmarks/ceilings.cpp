@@ -1,4 +1,4 @@
-// The most multiply-adds a second: chains in registers, enough of them to hide the latency.
+// Peak multiply-adds per second: enough chains in registers to hide the latency.
 
 #include "../kernels/cpu/vectors.h"
 
@@ -6,9 +6,9 @@ namespace {
 
 constexpr int kChains = kVectorBytes == 32 ? 12 : 20;
 
-volatile double sink;  // unless the sums go somewhere, the loop is removed
+volatile double sink;  // keeps the compiler from removing the loop
 
-// Chains written out one by one, since a loop over an array of them may stay in memory.
+// The chains are unrolled by hand, because an array in a loop may stay in memory.
 template <typename Vector, int... kIndex>
 Vector run_chains(int64_t rounds, Vector factor, Vector term,
                   std::integer_sequence<int, kIndex...>) {

@@ -1,4 +1,4 @@
-"""The ceilings of this machine: multiply-adds and bytes a second, measured."""
+"""Measure the ceilings of this machine: multiply-adds and bytes per second."""
 
 import ctypes
 from collections.abc import Callable
@@ -20,12 +20,12 @@ MATRIX_SIDES = {"cpu": 1024, "cuda": 4096}
 
 @dataclass(frozen=True)
 class Multiplier:
-    """Something that multiplies and adds as fast as this machine can.
+    """Work that multiplies and adds as fast as this machine can.
 
     Attributes:
-        run: Does it once.
-        operations: How many multiplications and additions that is.
-        method: In words.
+        run: Runs the work once.
+        operations: Multiplications and additions in one run.
+        method: Short description for the tables.
     """
 
     run: Work
@@ -34,17 +34,17 @@ class Multiplier:
 
 
 def make_copier(bytes_moved: int, device: torch.device) -> Work:
-    """A copy between two tensors that reads and writes so many bytes in all, half and half."""
+    """Return a copy between two tensors that reads and writes `bytes_moved` bytes in total."""
     source = torch.ones(max(1, bytes_moved // 8), device=device)
     target = torch.zeros_like(source)
     return lambda: target.copy_(source)
 
 
 def make_multiplier(device: torch.device, dtype: torch.dtype) -> Multiplier:
-    """The fastest multiply-adds in `dtype`; half and bfloat16 are summed in float32, so in that.
+    """Return the fastest multiply-adds in `dtype`.
 
-    On a CPU it is a loop over registers in C++; where that cannot be compiled, and on other
-    devices, a product of matrices.
+    Half and bfloat16 are measured in float32, in which the operators accumulate them. On a CPU the
+    work is a C++ loop over registers; without a compiler, and on other devices, a matrix product.
     """
     dtype = torch.float64 if dtype == torch.float64 else torch.float32
     if device.type == "cpu":
@@ -84,7 +84,7 @@ def _matrix_product(device: torch.device, dtype: torch.dtype) -> Multiplier:
 def measure_ceilings(
     device: torch.device, turns: int, on_turn: Callable[[], object] = lambda: None
 ) -> list[dict[str, Any]]:
-    """Rows: GFLOP/s of float32 and float64, GB/s of copies that move more and more bytes."""
+    """Return rows with GFLOP/s in float32 and float64 and GB/s of copies of increasing size."""
     multipliers = {
         str(dtype).removeprefix("torch."): make_multiplier(device, dtype)
         for dtype in (torch.float32, torch.float64)
@@ -117,10 +117,10 @@ def _row(name: str, unit: str, method: str, amount: float, times: list[float]) -
 
 
 def check_device(name: str) -> torch.device:
-    """The device of `--device`: "auto" is a GPU where there is one.
+    """Return the device that `--device` names; "auto" is a GPU if there is one.
 
     Raises:
-        InputError: It is not there.
+        InputError: The device does not exist.
     """
     has_cuda = torch.cuda.is_available()
     if name == "cuda" and not has_cuda:

@@ -1,4 +1,4 @@
-"""Results as bar charts with their spread."""
+"""Draw results as bar charts with their spread."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -21,7 +21,7 @@ RATIO_LABELS = {
 
 
 def draw_operator(rows: Sequence[Row], path: Path) -> None:
-    """Speed-up over unfold, and share of the binding ceiling, by layer."""
+    """Draw speed-up over unfold and share of the binding ceiling, by layer."""
     kinds = list(dict.fromkeys((row["precision"], row["batch"], row["pass"]) for row in rows))
     figure = Figure(figsize=(15, 3.4 * len(kinds)), layout="constrained")
     panels = figure.subplots(len(kinds), 2, squeeze=False)
@@ -68,7 +68,7 @@ def _draw_shares(axes: Axes, rows: Sequence[Row], title: str) -> None:
 
 
 def draw_network(rows: Sequence[Row], path: Path) -> None:
-    """Ratios of speed and of memory, by setting."""
+    """Draw ratios of speed and of memory, by setting."""
     weighed = [row for row in rows if row["memory_over_resnet"] is not None]
     panels = 2 if weighed else 1
     figure = Figure(figsize=(max(8, 2 + 1.6 * len(rows)), 4 * panels), layout="constrained")
@@ -96,7 +96,7 @@ def _setting(row: Row) -> str:
 
 
 def draw_ceilings(rows: Sequence[Row], path: Path) -> None:
-    """Multiply-adds and copies a second."""
+    """Draw multiply-adds and copied bytes per second."""
     figure = Figure(figsize=(11, 3.6), layout="constrained")
     for axes, unit in zip(figure.subplots(1, 2), ("GFLOP/s", "GB/s"), strict=True):
         own = [row for row in rows if row["unit"] == unit]
@@ -111,7 +111,7 @@ def _bar(ratio: Mapping[str, float], scale: float = 1) -> Bar:
 
 
 def _bars(axes: Axes, groups: Sequence[str], series: Mapping[str, Sequence[Bar]]) -> None:
-    """Bars side by side for every group, each with its spread and its height in figures."""
+    """Draw a bar per series in every group, with its spread, labelled with its height."""
     width = 0.8 / max(1, len(series))
     for index, (label, bars) in enumerate(series.items()):
         places = [group + (index - (len(series) - 1) / 2) * width for group in range(len(groups))]

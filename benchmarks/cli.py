@@ -1,4 +1,4 @@
-"""The command line of the benchmark: python scripts/benchmark.py [ceilings|operator|network]."""
+"""The command line of the benchmarks: python scripts/benchmark.py [ceilings|operator|network]."""
 
 import argparse
 from collections.abc import Sequence
@@ -9,8 +9,8 @@ from benchmarks.commandline import Parser, run_command
 
 PROGRAM = "python scripts/benchmark.py"
 PARTS = {
-    "all": "the three others, at their defaults",
-    "ceilings": "multiply-adds and copied bytes a second of this machine",
+    "all": "all of the following, at their defaults",
+    "ceilings": "multiply-adds and copied bytes per second of this machine",
     "operator": "the involutions of RedNet-50: every backend against unfold and the ceilings",
     "network": "RedNet against timm's ResNet and against a free involution",
 }
@@ -21,19 +21,20 @@ LAYERS = (
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Runs the benchmark; returns the exit code: 0, 2 for wrong input, 130 after an interrupt."""
+    """Run the benchmarks; return the exit code: 0, 2 for wrong input, 130 after an interrupt."""
     return run_command(_run, argv)
 
 
 def _run(argv: Sequence[str]) -> None:
     options = parse(argv)
+    # Imported here because torch takes seconds to import, and a mistake is answered without it.
     from benchmarks.parts import run
 
     run(options)
 
 
 def parse(argv: Sequence[str]) -> argparse.Namespace:
-    """The options; `command` among them is what to type for the same measurement elsewhere."""
+    """Parse the options; `command` is the command line that repeats the measurement elsewhere."""
     argv = list(argv)
     if not argv or (argv[0] not in PARTS and argv[0] not in ("-h", "--help")):
         argv = ["all", *argv] if not argv or argv[0].startswith("-") else argv
@@ -45,7 +46,7 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
 
 
 def _without_output(argv: Sequence[str]) -> list[str]:
-    """The folder is of this machine and of no interest elsewhere."""
+    """Drop `--output`: the folder means nothing on another machine."""
     kept, skip = [], False
     for word in argv:
         if not skip and not word.startswith("--output"):
@@ -82,8 +83,8 @@ PRECISIONS = {
 
 def _add_common(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--output", type=Path, help="folder of the results (runs/benchmark-TIME)")
-    parser.add_argument("--turns", type=_at_least(1), default=9, help="of each contender (9)")
-    parser.add_argument("--threads", type=_at_least(1), help="torch's threads (torch's choice)")
+    parser.add_argument("--turns", type=_at_least(1), default=9, help="turns of each contender (9)")
+    parser.add_argument("--threads", type=_at_least(1), help="threads of torch (torch's default)")
     parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
 
 
@@ -109,7 +110,7 @@ def _add_network(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--compile", choices=("no", "yes", "both"), default="no", help="torch.compile (no)"
     )
-    parser.add_argument("--backend", help="that RedNet has to use (the first that can run)")
+    parser.add_argument("--backend", help="backend of RedNet (the first that can run)")
 
 
 def _at_least(least: int) -> "argparse._ActionType":

@@ -1,8 +1,8 @@
-"""What the benchmark of the operator does on a GPU beside: roofline, convolution, CUDA graphs.
+"""What the operator's benchmark adds on a GPU: roofline, convolution, CUDA graphs.
 
-The shorter kernels take less time than Python needs to launch them: a turn is the replay of a CUDA
-graph of many calls, so that the GPU is timed and not Python. Tensors that fit the GPU's cache stay
-there from call to call, for the contenders as for the copy that they are measured against.
+Short kernels take less time than Python needs to launch them. A turn therefore replays a CUDA graph
+of many calls. Tensors that fit into the GPU's cache stay there between calls, for the contenders
+and for the copy that they are compared with.
 """
 
 import math
@@ -23,19 +23,19 @@ from benchmarks.turns import Ratio, Spread, Work, take_turns
 
 CONVOLUTION, PEAK_COPY = "conv3x3", "peak copy"
 PEAK_BYTES = 2**30
-"""What the copy moves that tells the bandwidth: more than any cache holds."""
+"""Bytes moved by the copy that measures the bandwidth; more than any cache holds."""
 MOST_CALLS = 20
-"""Calls in a graph, fewer where they take longer than `GRAPH_SECONDS`."""
+"""Calls in a graph, fewer if they take longer than `GRAPH_SECONDS`."""
 GRAPH_SECONDS = 0.005
 
 
 def applies(device: torch.device) -> bool:
-    """Whether this is what is measured."""
+    """Return whether the operator is measured as on a GPU."""
     return device.type == "cuda"
 
 
 def make_convolution(case: OperatorCase) -> dict[str, Work]:
-    """The two passes of a 3x3 convolution, which an involution of as many channels replaces."""
+    """Return the two passes of the 3x3 convolution that the involution replaces."""
     channels = case.layer.channels
     layout = torch.channels_last
     input, _, grad = random_inputs(case.layer, case.batch, case.dtype, case.device, layout)
@@ -54,7 +54,7 @@ def make_convolution(case: OperatorCase) -> dict[str, Work]:
 
 
 def make_peak_copy(device: torch.device) -> Work:
-    """A copy that tells the bandwidth of device memory."""
+    """Return a copy that measures the bandwidth of device memory."""
     return make_copier(PEAK_BYTES, device)
 
 
@@ -64,7 +64,7 @@ def take_turns_in_graphs(
     device: torch.device,
     on_turn: Work = lambda: None,
 ) -> dict[str, list[float]]:
-    """As `take_turns`, without the time that Python takes for a launch."""
+    """Do what `take_turns` does, without the time that Python takes for launches."""
     with torch.cuda.device(device):
         pool = torch.cuda.graph_pool_handle()
         calls = {name: calls_in_graph(work) for name, work in contenders.items()}
@@ -74,11 +74,9 @@ def take_turns_in_graphs(
 
 
 def calls_in_graph(work: Work) -> int:
-    """How many calls make a graph; the first ones, which compile and choose algorithms, are done.
-
-    They are in a stream of their own, as torch asks for before a capture.
-    """
+    """Warm up, which compiles and selects algorithms, and return the number of calls in a graph."""
     start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
+    # torch requires that the work has run in a side stream before it is captured.
     stream = torch.cuda.Stream()
     stream.wait_stream(torch.cuda.current_stream())
     with torch.cuda.stream(stream):
@@ -94,7 +92,7 @@ def calls_in_graph(work: Work) -> int:
 
 
 def in_graph(work: Work, calls: int, pool: Any) -> Work:
-    """So many calls as one; their memory is of a pool that all graphs share, one at a time."""
+    """Capture `calls` calls in a graph; all graphs share `pool`, since one runs at a time."""
     graph = torch.cuda.CUDAGraph()
     with torch.cuda.graph(graph, pool=pool):
         for _ in range(calls):
@@ -105,10 +103,10 @@ def in_graph(work: Work, calls: int, pool: Any) -> Work:
 def describe_gpu(
     case: OperatorCase, kind: str, multiplier: Multiplier, times: Mapping[str, list[float]]
 ) -> dict[str, Any]:
-    """The figures of the GPU in one pass.
+    """Return the figures of the GPU for one pass.
 
-    The roofline is the longer of two times: that of moving every tensor once, as fast as a large
-    copy does, and that of the multiply-adds.
+    The roofline is the longer of two times: moving every tensor once at the bandwidth of a large
+    copy, and computing the multiply-adds.
     """
     bandwidth = PEAK_BYTES / Spread.of(times[PEAK_COPY]).median
     arithmetic = multiplier.operations / Spread.of(times["fma"]).median
@@ -126,13 +124,13 @@ def describe_gpu(
 def compare(
     own: Sequence[float], figures: Mapping[str, Any], convolution: Sequence[float], bytes_moved: int
 ) -> dict[str, float | None]:
-    """A contender against the roofline, against the datasheet's bandwidth, and the convolution.
+    """Compare a contender with the roofline, the datasheet's bandwidth and the convolution.
 
     Args:
-        own: Its seconds, turn by turn.
-        figures: What `describe_gpu` found.
-        convolution: Seconds of the convolution.
-        bytes_moved: What the pass has to read and write.
+        own: Seconds of the contender, turn by turn.
+        figures: Result of `describe_gpu`.
+        convolution: Seconds of the convolution, turn by turn.
+        bytes_moved: Bytes that the pass has to read and write.
     """
     milliseconds = 1000 * Spread.of(own).median
     sheet = figures["datasheet_gbs"]
@@ -144,6 +142,6 @@ def compare(
 
 
 def datasheet_gbs(device: torch.device) -> float | None:
-    """Bandwidth of device memory as NVIDIA states it; None for a GPU that is not in the table."""
+    """Return the datasheet's memory bandwidth in GB/s; None for a GPU that is not in the table."""
     bandwidths = {gpu.device_name: gpu.bandwidth / 1e9 for gpu in GPUS}
     return bandwidths.get(torch.cuda.get_device_name(device))

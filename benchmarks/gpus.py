@@ -5,17 +5,17 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Gpu:
-    """By its datasheet.
+    """A GPU's datasheet.
 
     Attributes:
-        name: Of the product.
-        device_name: What torch calls it.
-        arch: Compute capability without its point.
-        bandwidth: Bytes a second.
-        flops: Operations a second in float32, without tensor cores.
-        flops64: The same in float64.
-        multiprocessors: How many.
-        clock: Cycles a second, at boost.
+        name: Name of the product.
+        device_name: Name that torch reports.
+        arch: Compute capability without the point.
+        bandwidth: Bandwidth of device memory in bytes per second.
+        flops: Operations per second in float32, without tensor cores.
+        flops64: Operations per second in float64, without tensor cores.
+        multiprocessors: Number of multiprocessors.
+        clock: Boost clock in Hz.
     """
 
     name: str
@@ -33,4 +33,4 @@ GPUS = (
     Gpu("A100 SXM 80 GB", "NVIDIA A100-SXM4-80GB", 80, 2039e9, 19.5e12, 9.7e12, 108, 1.41e9),
     Gpu("H100 SXM", "NVIDIA H100 80GB HBM3", 90, 3350e9, 66.9e12, 33.5e12, 132, 1.98e9),
 )
-"""NVIDIA's datasheets and whitepapers of the A100 and of the H100."""
+"""Figures from NVIDIA's datasheets and whitepapers of the A100 and the H100."""

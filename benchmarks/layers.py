@@ -1,4 +1,4 @@
-"""The involutions of RedNet-50, what they have to do, and the original's way to do it.
+"""The involutions of RedNet-50, their cost, and the original's implementation with unfold.
 
 N batch, C channels, G groups, K kernel size, H W input, Ho Wo output.
 """
@@ -13,12 +13,12 @@ from rednet.layers.involution import centred_window
 from rednet.ops import Window
 
 OPERATORS = {"forward": 1, "forward+backward": 3}
-"""How many of the three operators a pass runs; all of them do and move the same."""
+"""Number of operators that a pass runs; the three have equal operations and bytes."""
 
 
 @dataclass(frozen=True)
 class Layer:
-    """An involution of square images."""
+    """An involution on square images."""
 
     name: str
     channels: int
@@ -29,7 +29,7 @@ class Layer:
 
     @property
     def window(self) -> Window:
-        """Its window, around the pixel."""
+        """The window, centred on the pixel."""
         return centred_window(self.kernel_size, self.stride, 1)
 
     @property
@@ -54,17 +54,17 @@ class Layer:
         return self.channels, self.out_size, self.out_size
 
     def operations(self, batch: int) -> int:
-        """Multiplications and additions of one operator, 2*N*C*K*K*Ho*Wo."""
+        """Return the multiplications and additions of one operator, 2*N*C*K*K*Ho*Wo."""
         return 2 * batch * self.channels * self.window.area * self.out_size**2
 
     def elements(self, batch: int) -> int:
-        """Numbers that one operator has to read or write: input, weight and output once each."""
+        """Return the elements that one operator reads or writes: input, weight and output."""
         shapes = (self.input_shape, self.weight_shape, self.output_shape)
         return batch * sum(torch.Size(shape).numel() for shape in shapes)
 
 
 def layers_of(image_size: int) -> dict[str, Layer]:
-    """The different involutions of RedNet-50 for square images, by name, from stem to stage 4."""
+    """Return the distinct involutions of RedNet-50 by name, from stem to stage 4."""
     sides = [-(-image_size // reduction) for reduction in (2, 4, 8, 16, 32)]
     layers = [Layer("stem", 32, sides[0], kernel_size=3), Layer("stage1", 64, sides[1])]
     for stage in (2, 3, 4):
@@ -81,7 +81,7 @@ def random_inputs(
     device: torch.device,
     layout: torch.memory_format,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Input, weight and gradient of the output, the same numbers every time."""
+    """Return input, weight and gradient of the output, with the same numbers every time."""
     generator = torch.Generator().manual_seed(0)
     shapes = (layer.input_shape, layer.weight_shape, layer.output_shape)
     tensors = [
@@ -94,7 +94,7 @@ def random_inputs(
 def unfold_involution2d(
     input: Tensor, weight: Tensor, kernel_size: int, stride: int, padding: int, dilation: int
 ) -> Tensor:
-    """An involution as the original computes it: K*K copies of the image, multiplied and summed.
+    """Compute an involution as the original does: unfold K*K copies of the image, multiply, sum.
 
     After `cls/mmcls/models/utils/involution_naive.py` of the original repository.
     """

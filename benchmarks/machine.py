@@ -1,4 +1,4 @@
-"""What was measured on: processor, device, versions."""
+"""Describe the machine of a measurement: processor, device, versions."""
 
 import os
 import platform
@@ -16,7 +16,7 @@ import rednet
 
 
 def describe_machine(device: torch.device) -> dict[str, Any]:
-    """Plain values that say what a figure was measured on."""
+    """Return plain values that describe the machine and the versions of the software."""
     return {
         "cpu": _cpu_model(),
         "cores": len(os.sched_getaffinity(0))
@@ -42,7 +42,7 @@ def _cpu_model() -> str:
 
 
 def _compiler() -> str | None:
-    """First line of what the system's C++ compiler says of itself."""
+    """Return the first line of the C++ compiler's version."""
     command = shlex.split(os.environ.get("CXX") or "c++")
     if shutil.which(command[0]) is None:
         return None

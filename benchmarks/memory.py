@@ -1,4 +1,4 @@
-"""Peak memory: of the device's allocator on a GPU, of the process's resident pages on a CPU."""
+"""Peak memory: from torch's allocator on a GPU, from the process's resident pages on a CPU."""
 
 import ctypes
 import gc
@@ -21,7 +21,7 @@ RETURNED_AT_ONCE = 65536
 
 
 def in_own_process(function: Callable[..., Any], *arguments: Any) -> Any:
-    """The result of a function in a fresh process; None where the system ended it."""
+    """Run a function in a fresh process; return None if the system killed it."""
     with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
         try:
             return pool.submit(function, *arguments).result()
@@ -30,12 +30,11 @@ def in_own_process(function: Callable[..., Any], *arguments: Any) -> Any:
 
 
 def peak_growth(work: Work, device: torch.device) -> int | None:
-    """By how many bytes memory grows at most while `work` runs.
+    """Return the largest growth of memory in bytes while `work` runs.
 
-    On a CPU these are the pages that the system counts for the process, with everything that any
-    library allocates; freed memory goes back to the system at once, so that the peak is of what is
-    in use. To be called in a process of its own, after a first run of the same work. None where
-    the system does not tell (it is not Linux).
+    On a CPU this counts the resident pages of the process, so allocations of every library are
+    included. Call it in a fresh process, after `return_freed_memory` and a first run of the same
+    work. The result is None on systems other than Linux.
     """
     gc.collect()
     if device.type == "cuda":
@@ -52,7 +51,10 @@ def peak_growth(work: Work, device: torch.device) -> int | None:
 
 
 def return_freed_memory() -> None:
-    """Has the C library give every larger block that is freed back to the system at once."""
+    """Make the C library return freed blocks to the system at once.
+
+    Otherwise the resident pages would include memory that is no longer in use.
+    """
     libc = ctypes.CDLL(None)
     if hasattr(libc, "mallopt"):
         libc.mallopt(M_MMAP_THRESHOLD, RETURNED_AT_ONCE)

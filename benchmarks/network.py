@@ -1,4 +1,4 @@
-"""Whole networks: RedNet against timm's ResNet of equal depth, and against a free involution."""
+"""Compare RedNet with timm's ResNet of equal depth and with a free involution."""
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
@@ -24,7 +24,7 @@ RATIOS = {
     "rednet_over_bound": (BOUND, REDNET),
     "bound_over_resnet": (RESNET, BOUND),
 }
-"""Images a second of the first over those of the second, so times the other way round."""
+"""Ratios of images per second; the times are therefore divided the other way round."""
 MODES = ("inference", "training")
 NO_COUNTERPART = {38: "timm has no ResNet-38 to compare with"}
 NUM_CLASSES = 1000
@@ -37,13 +37,13 @@ class Setting:
     Attributes:
         depth: 26, 50, 101 or 152.
         precision: "fp32", or "bf16", "fp16" (autocast).
-        mode: Of `MODES`; training is forward, cross-entropy, backward and a step of SGD.
+        mode: One of `MODES`; training is forward, cross-entropy, backward and a step of SGD.
         compiled: Whether torch.compile is used.
-        batch: Images.
-        image_size: Pixels.
-        device: Where.
-        threads: Of torch.
-        backend: That RedNet has to use; None for the free choice.
+        batch: Images per batch.
+        image_size: Side of the images in pixels.
+        device: Device of networks and images.
+        threads: Threads that torch uses.
+        backend: Backend that RedNet has to use; None for the first that can run.
     """
 
     depth: int
@@ -58,7 +58,7 @@ class Setting:
 
     @property
     def runtime(self) -> Runtime:
-        """Device, precision and layout, which is channels_last for all."""
+        """Device and precision; the layout is channels_last for all networks."""
         return Runtime(self.device, self.precision)
 
     @property
@@ -74,7 +74,7 @@ def _forced(name: str | None) -> AbstractContextManager[Any]:
 
 
 def make_contenders(setting: Setting) -> dict[str, Work]:
-    """What takes turns; RedNet and its bound are one network, different in nothing else."""
+    """Return the contenders; RedNet and its bound are the same network."""
     resnet, red = (make_step(setting, name) for name in (RESNET, REDNET))
     return {
         RESNET: resnet,
@@ -92,7 +92,7 @@ def _within(context: Callable[[], AbstractContextManager[Any]], work: Work) -> W
 
 
 def make_step(setting: Setting, name: str) -> "Inference | Training":
-    """What a network called "resnet" or "rednet" does with a batch, in the setting's mode."""
+    """Return one step of the network "resnet" or "rednet" in the setting's mode."""
     torch.manual_seed(0)
     runtime = setting.runtime
     model = runtime.place(timm.create_model(f"{name}{setting.depth}", num_classes=NUM_CLASSES))
@@ -102,20 +102,20 @@ def make_step(setting: Setting, name: str) -> "Inference | Training":
 
 
 class Inference:
-    """A network answers a batch."""
+    """A forward pass of a network on one batch."""
 
     def __init__(self, model: nn.Module, images: Tensor, runtime: Runtime, compiled: bool) -> None:
         self.images, self.runtime = images, runtime
         self.model: Any = torch.compile(model.eval()) if compiled else model.eval()
 
     def __call__(self) -> Tensor:
-        """The logits."""
+        """Return the logits."""
         with torch.no_grad(), self.runtime.autocast():
             return self.model(self.images)
 
 
 class Training:
-    """A network makes an update on a batch: forward, cross-entropy, backward, SGD."""
+    """A training step of a network on one batch: forward, cross-entropy, backward, SGD."""
 
     def __init__(self, model: nn.Module, images: Tensor, runtime: Runtime, compiled: bool) -> None:
         self.images, self.runtime = images, runtime
@@ -127,7 +127,7 @@ class Training:
         self.model: Any = torch.compile(model) if compiled else model
 
     def __call__(self) -> None:
-        """One update."""
+        """Run one step."""
         self.optimizer.zero_grad(set_to_none=True)
         with self.runtime.autocast():
             loss = F.cross_entropy(self.model(self.images), self.targets)
@@ -135,16 +135,16 @@ class Training:
         self.optimizer.step()
 
     def held_bytes(self) -> int:
-        """Bytes of what lives from step to step: weights, statistics, momenta, images, targets."""
+        """Return the bytes of weights, statistics, momenta, images and targets."""
         momenta = [state["momentum_buffer"] for state in self.optimizer.state.values()]
         tensors = [*self.own.state_dict().values(), *momenta, self.images, self.targets]
         return sum(tensor.nbytes for tensor in tensors)
 
 
 def find_peak(setting: Setting, name: str) -> int | None:
-    """Peak memory in bytes of a training step, all tensors included; for a process of its own.
+    """Return the peak memory in bytes of a training step; run this in a fresh process.
 
-    What is left of compiling and of loading libraries is not counted.
+    All tensors are included, memory left from compiling and loading libraries is not.
     """
     torch.set_num_threads(setting.threads)
     set_numerics(deterministic=False, tf32=True)
@@ -160,7 +160,7 @@ def find_peak(setting: Setting, name: str) -> int | None:
 
 
 def measure_setting(setting: Setting, turns: int, on_turn: Work = lambda: None) -> dict[str, Any]:
-    """A row: milliseconds per image of each contender, ratios, and memory of a training step."""
+    """Return a row: milliseconds per image of each contender, ratios, memory of a training step."""
     torch.compiler.reset()
     peaks = _find_peaks(setting) if setting.mode == "training" else {}
     times = take_turns(make_contenders(setting), turns, setting.device, on_turn)
@@ -189,7 +189,7 @@ def _memory_ratio(peaks: dict[str, int | None]) -> float | None:
 
 
 def describe_setting(setting: Setting) -> dict[str, Any]:
-    """The setting as plain values."""
+    """Return the setting as plain values."""
     return {
         "depth": setting.depth,
         "precision": setting.precision,

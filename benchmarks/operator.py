@@ -1,4 +1,4 @@
-"""The operator by layer: every backend against unfold, and against the ceilings of the machine."""
+"""Compare the operator's backends with unfold and with the machine's ceilings, layer by layer."""
 
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
@@ -26,10 +26,10 @@ Times = dict[str, list[float]]
 def find_backends(
     names: Sequence[str] | None, case: OperatorCase
 ) -> tuple[list[str], dict[str, str]]:
-    """Backends to measure, and those left out with the reason.
+    """Return the backends to measure, and the reasons why others are left out.
 
     Raises:
-        InputError: One that was asked for by name does not exist or cannot run.
+        InputError: A backend in `names` does not exist or cannot run.
     """
     reasons = {one.name: one.unavailable_reason(case.device, case.dtype) for one in BACKENDS}
     for name in names or ():
@@ -43,7 +43,7 @@ def find_backends(
 
 
 def make_passes(name: str, case: OperatorCase) -> dict[str, Work]:
-    """The two passes of a contender: unfold in its own layout, backends in channels_last."""
+    """Return the two passes of a contender: unfold in contiguous, backends in channels_last."""
     is_unfold = name == UNFOLD
     layout = torch.contiguous_format if is_unfold else torch.channels_last
     input, weight, grad = random_inputs(case.layer, case.batch, case.dtype, case.device, layout)
@@ -64,7 +64,10 @@ def make_passes(name: str, case: OperatorCase) -> dict[str, Work]:
 
 
 def find_peaks(case: OperatorCase, names: Sequence[str]) -> dict[str, int | None]:
-    """Peak memory in bytes of forward+backward beyond its arguments; for a process of its own."""
+    """Return the peak memory in bytes of forward+backward beyond the arguments.
+
+    Run this in a fresh process.
+    """
     torch.set_num_threads(case.threads)
     return_freed_memory()
     peaks = {}
@@ -78,10 +81,10 @@ def find_peaks(case: OperatorCase, names: Sequence[str]) -> dict[str, int | None
 def measure_case(
     case: OperatorCase, names: Sequence[str], turns: int, on_turn: Work = lambda: None
 ) -> list[Row]:
-    """Rows, one for each pass: times, rates, speed-ups over unfold and shares of the ceilings.
+    """Return a row per pass: times, rates, speed-ups over unfold and shares of the ceilings.
 
-    The ceilings take part in the turns: a copy of as many bytes as the operator has to move, and
-    multiply-adds. So do, on a GPU, a convolution and a large copy.
+    The ceilings take turns too: a copy of as many bytes as the operator has to move, and
+    multiply-adds; on a GPU also a convolution and a large copy.
     """
     contenders = (UNFOLD, *names)
     peaks = in_own_process(find_peaks, case, contenders) or {}
@@ -110,7 +113,7 @@ def measure_case(
 
 
 def _add_gpu(row: Row, case: OperatorCase, multiplier: Multiplier, times: Times) -> None:
-    """Adds what is known on a GPU only, to the row and to each of its contenders."""
+    """Add what is measured only on a GPU, to the row and to each of its contenders."""
     row["gpu"] = gpu.describe_gpu(case, row["pass"], multiplier, times)
     for name, own in row["contenders"].items():
         own["gpu"] = gpu.compare(times[name], row["gpu"], times[gpu.CONVOLUTION], row["bytes"])
@@ -119,7 +122,7 @@ def _add_gpu(row: Row, case: OperatorCase, multiplier: Multiplier, times: Times)
 def _find_ceilings(
     case: OperatorCase, multiplier: Multiplier, times: Times
 ) -> tuple[dict[str, Any], list[float]]:
-    """What the machine could do, and the least seconds for one operator, turn by turn."""
+    """Return the ceilings, and the least seconds for one operator, turn by turn."""
     scale = case.layer.operations(case.batch) / multiplier.operations
     least = {"copy": times["copy"], "fma": [scale * time for time in times["fma"]]}
     medians = {name: Spread.of(values).median for name, values in least.items()}
@@ -151,7 +154,7 @@ def _describe_case(case: OperatorCase, kind: str) -> Row:
 
 
 def _describe(case: OperatorCase, times: Times, name: str, kind: str, least: list[float]) -> Row:
-    """The figures of one contender in one pass; `least` is what the ceiling allows an operator."""
+    """Return the figures of one contender; `least` has the ceiling's seconds per operator."""
     own, operators = times[name], OPERATORS[kind]
     seconds = Spread.of(own).median
     return {

@@ -1,4 +1,4 @@
-"""The parts of the benchmark: what the options ask for, measured one after the other."""
+"""Run the parts of the benchmark that the options select, one after the other."""
 
 from argparse import Namespace
 from collections.abc import Iterator, Sequence
@@ -20,10 +20,10 @@ from rednet.runtime import keep_freed_memory, set_numerics
 
 
 def run(options: Namespace) -> None:
-    """Runs the parts that were asked for.
+    """Run the selected parts.
 
     Raises:
-        InputError: Something was asked for that this machine or timm does not have.
+        InputError: The options name something that this machine or timm does not have.
     """
     device = check_device(options.device)
     if options.threads:
@@ -122,7 +122,7 @@ def _settings(options: Namespace, device: torch.device) -> Iterator[Setting]:
 
 
 def _check_backend(settings: Sequence[Setting]) -> None:
-    """Every setting must be able to run before the first one does."""
+    """Check that every setting can run before the first one does."""
     for setting in settings:
         try:
             setting.used_backend  # noqa: B018

@@ -1,4 +1,4 @@
-"""Results as text: a table to read, CSV to compare, JSON with everything."""
+"""Write results as text: a table to read, CSV to compare, JSON with everything."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -17,7 +17,7 @@ MEASURED = ("resnet", "rednet")
 
 
 def operator_records(rows: Iterable[Mapping[str, Any]]) -> Iterator[Record]:
-    """A flat record for every layer, precision, batch, pass and contender."""
+    """Yield a flat record for every layer, precision, batch, pass and contender."""
     case = ("layer", "precision", "batch", "pass")
     for row in rows:
         for name, own in row["contenders"].items():
@@ -38,7 +38,7 @@ def operator_records(rows: Iterable[Mapping[str, Any]]) -> Iterator[Record]:
 
 
 def network_records(rows: Iterable[Mapping[str, Any]]) -> Iterator[Record]:
-    """A flat record for every setting."""
+    """Yield a flat record for every setting."""
     case = ("depth", "mode", "precision", "execution", "batch", "image_size", "backend")
     for row in rows:
         record = {key: row[key] for key in case}
@@ -71,12 +71,12 @@ def to_table(records: Sequence[Record], columns: Mapping[str, str]) -> str:
 
 
 def write_csv(records: Sequence[Record], path: Path) -> None:
-    """Flat records, numbers rounded to what they are worth."""
+    """Write flat records, with floats rounded to `SIGNIFICANT` digits."""
     path.write_text(to_csv([_rounded(record) for record in records]))
 
 
 def write_json(content: Record, rows: Sequence[Record], path: Path) -> None:
-    """`content` and, under "rows", one line for every row."""
+    """Write `content` and, under "rows", one line for every row."""
     records = [_rounded(row) for row in rows]
     path.write_text(to_json({"format": FORMAT, **content}, "rows", records))
 

@@ -1,4 +1,4 @@
-"""What a part of the benchmark has found, saved while it is found."""
+"""The results of a part of the benchmark, saved while they come in."""
 
 import sys
 from collections.abc import Callable, Iterable, Sequence
@@ -77,13 +77,14 @@ CHARTS: dict[str, Callable[[Sequence[Row], Path], None]] = {
 
 @dataclass
 class Results:
-    """What a part of the benchmark has found; saved as it comes.
+    """Rows of a part of the benchmark, saved whenever some are added.
 
     Attributes:
         part: "ceilings", "operator" or "network".
-        folder: Where the files go.
-        header: What the file says beside the rows.
-        rounds: How many rounds of turns there will be.
+        folder: Folder of the files.
+        header: Entries of the JSON file other than the rows.
+        rounds: Total rounds of turns, for the progress bar.
+        rows: Rows so far.
     """
 
     part: str
@@ -107,21 +108,21 @@ class Results:
             self._conclude()
 
     def on_turn(self) -> None:
-        """Notes that every contender had its turn."""
+        """Advance the progress bar by one round of turns."""
         self.bar.update()
 
     def say(self, line: str) -> None:
-        """Writes a line without disturbing the bar."""
+        """Print a line above the progress bar."""
         self.bar.write(line, file=sys.stdout)
         sys.stdout.flush()
 
     def add(self, rows: Sequence[Row]) -> None:
-        """Saves what is known so far."""
+        """Add rows and save all rows so far."""
         self.rows += rows
         report.write_json(self.header, self.rows, self.folder / f"{self.part}.json")
 
     def _conclude(self) -> None:
-        """Tells everything to a person."""
+        """Write the CSV file and the chart, print the table."""
         records = list(RECORDS[self.part](self.rows))
         report.write_csv(records, self.folder / f"{self.part}.csv")
         CHARTS[self.part](self.rows, self.folder / f"{self.part}.png")

@@ -1,6 +1,6 @@
-"""Taking turns: contenders are timed one after the other again and again, so that drift hits all.
+"""Time contenders in turns, so that drift of the machine affects all of them alike.
 
-A turn repeats a short call until it takes long enough for the clock; its time is that of one call.
+A turn repeats a short call until it takes long enough for the clock; the time is per call.
 """
 
 import gc
@@ -28,7 +28,7 @@ class Spread:
 
     @classmethod
     def of(cls, values: Sequence[float]) -> "Spread":
-        """Of some values."""
+        """Return the spread of some values."""
         lower, median, upper = (float(value) for value in np.percentile(values, (25, 50, 75)))
         return cls(median, lower, upper)
 
@@ -38,10 +38,10 @@ class Ratio:
     """How many times longer one contender takes than another.
 
     Attributes:
-        of_medians: The ratio of their medians.
-        median: The median of the ratios turn by turn.
-        lower: Their lower quartile.
-        upper: Their upper quartile.
+        of_medians: Ratio of the medians.
+        median: Median of the ratios turn by turn.
+        lower: Lower quartile of the ratios turn by turn.
+        upper: Upper quartile of the ratios turn by turn.
     """
 
     of_medians: float
@@ -51,7 +51,7 @@ class Ratio:
 
     @classmethod
     def of(cls, slower: Sequence[float], faster: Sequence[float]) -> "Ratio":
-        """Of the times of both, turn by turn."""
+        """Return the ratio of two contenders' times, turn by turn."""
         by_turn = Spread.of([one / other for one, other in zip(slower, faster, strict=True)])
         of_medians = Spread.of(slower).median / Spread.of(faster).median
         return cls(of_medians, by_turn.median, by_turn.lower, by_turn.upper)
@@ -63,16 +63,16 @@ def take_turns(
     device: torch.device,
     on_turn: Work = lambda: None,
 ) -> dict[str, list[float]]:
-    """Times contenders A B C A B C ...
+    """Time contenders in the order A B C A B C ...
 
     Args:
-        contenders: Functions by name; each is called once or twice before the first turn.
-        turns: How often each has its turn.
-        device: Where they compute.
+        contenders: Functions by name; each is called twice before the first turn.
+        turns: Turns of each contender.
+        device: Device that the contenders compute on.
         on_turn: Called after every round of turns.
 
     Returns:
-        Seconds of one call, for every contender and turn.
+        Seconds per call, for every contender and turn.
     """
     calls = {name: _calls_per_turn(work, device) for name, work in contenders.items()}
     times: dict[str, list[float]] = {name: [] for name in contenders}
@@ -111,7 +111,7 @@ def _seconds_by_events(work: Work, calls: int, device: torch.device) -> float:
 
 @contextmanager
 def _no_collection() -> Iterator[None]:
-    """Python collects its garbage before, not during."""
+    """Collect Python's garbage before the timing and not during it."""
     gc.collect()
     gc.disable()
     try:

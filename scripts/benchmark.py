@@ -1,9 +1,9 @@
-"""Measures ceilings, operator and networks: python scripts/benchmark.py [operator|network|...]."""
+"""Benchmark ceilings, operator and networks: python scripts/benchmark.py [operator|network|...]."""
 
 import sys
 from pathlib import Path
 
-# The laboratory is not installed: it is found beside this folder.
+# The benchmarks are not installed; they run from a checkout only.
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from benchmarks.cli import main

@@ -1,9 +1,9 @@
-"""Reports what the CUDA kernels' machine code consists of: python scripts/kernel_report.py."""
+"""Report what the CUDA kernels need, without a GPU: python scripts/kernel_report.py."""
 
 import sys
 from pathlib import Path
 
-# The laboratory is not installed: it is found beside this folder.
+# The benchmarks are not installed; they run from a checkout only.
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from benchmarks.kernels.cli import main

@@ -23,7 +23,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _run(argv: Sequence[str]) -> None:
     options = parse(argv)
-    # Imported here because torch takes seconds to import and a mistake needs none of it.
+    # Imported here because torch takes seconds to import, and a mistake is answered without it.
     from benchmarks.kernels.report import run
 
     run(options)
