@@ -14,7 +14,7 @@ from rednet.errors import InputError
 from rednet.evaluation import Evaluation, evaluate
 from rednet.weights import OURS, Checkpoint, load_weights, name_network, require_network
 from rednet.runtime import Runtime
-from rednet.training.metrics import Progress
+from rednet.training.progress import Progress
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""The configured training run."""
+"""Build a training run from its configuration."""
 
 import dataclasses
 from pathlib import Path
@@ -30,67 +30,82 @@ from rednet.errors import InputError
 from rednet.weights import load_weights, read_checkpoint
 from rednet.runtime import Runtime
 from rednet.training.checkpoints import CheckpointStore
+from rednet.training.clipping import Clipping
+from rednet.training.log import RunLog
 from rednet.training.mixing import Mixing
+from rednet.training.nonfinite import NonFinitePolicy
 from rednet.training.schedule import Schedule
-from rednet.training.step import Clipping, UpdateStep
+from rednet.training.step import TrainStep
 from rednet.training.trainer import LoopSettings, Trainer
+from rednet.training.unreadable import UnreadableImages
 
 
 def build_trainer(config: Config, runtime: Runtime, folder: Path) -> Trainer:
-    """Assembles a run, at its beginning.
+    """Build a run that has not started yet.
 
     Args:
-        config: All of it.
-        runtime: Where and how to compute.
-        folder: Where the run writes.
+        config: Whole configuration.
+        runtime: Device, precision and processes.
+        folder: Folder that the run writes to.
 
     Raises:
-        InputError: Data, network, weights and settings do not fit each other.
+        InputError: Data, network, weights and settings do not fit together.
     """
     if config.model is None:
         raise InputError("model: say which network to train, e.g. model=rednet50")
     torch.manual_seed(config.seed)
     splits = build_splits(config.data, config.seed)
     assert splits.train is not None and splits.val is not None
-    names = splits.train.class_names
+    class_names = splits.train.class_names
     preprocessing = build_preprocessing(config.data)
     sampler, loader = build_train_data(splits.train, preprocessing, config, runtime)
-    lr = scaled_lr(config.optimizer, sampler.global_batch)
-    model = build_model(config.model, len(names), preprocessing.in_chans)
+    val_loader = build_val_loader(splits.val, preprocessing, config.data, runtime)
+
+    model = build_model(config.model, len(class_names), preprocessing.in_chans)
     _start_from(config.checkpoint, model)
     model = place_model(model, config.trainer, runtime)
-    check_forward(model, config.model.name, len(names), preprocessing, runtime)
+    check_forward(model, config.model.name, len(class_names), preprocessing, runtime)
     if sampler.smallest_micro_batch() == 1:
         check_single_image_batch(model, preprocessing, runtime)
+
+    lr = scaled_lr(config.optimizer, sampler.global_batch)
+    schedule = build_schedule(config.schedule, lr, sampler.steps_per_epoch)
+    train_step = _build_step(config, model, lr, runtime)
+    mixing = _build_mixing(config, len(class_names), runtime)
+    ema = ModelEmaV3(model, config.trainer.ema_decay) if config.trainer.ema_decay else None
+    log = RunLog(folder, config.trainer.log_every, enabled=runtime.is_primary)
+    store = CheckpointStore(folder, config.trainer.keep_latest, config.trainer.keep_best)
+    unreadable = UnreadableImages(config.data.max_unreadable, runtime)
     return Trainer(
         model=model,
-        step=_build_step(config, model, lr, runtime),
-        schedule=build_schedule(config.schedule, lr, sampler.steps_per_epoch),
+        train_step=train_step,
+        schedule=schedule,
         sampler=sampler,
         loader=loader,
-        val_loader=build_val_loader(splits.val, preprocessing, config.data, runtime),
+        val_loader=val_loader,
         runtime=runtime,
-        folder=folder,
-        store=CheckpointStore(folder, config.trainer.keep_latest, config.trainer.keep_best),
-        description=_describe(config, preprocessing, names),
+        log=log,
+        store=store,
+        unreadable=unreadable,
+        description=_describe(config, preprocessing, class_names),
         settings=_loop_settings(config),
-        mixing=_build_mixing(config, len(names), runtime),
-        ema=ModelEmaV3(model, config.trainer.ema_decay) if config.trainer.ema_decay else None,
+        mixing=mixing,
+        ema=ema,
     )
 
 
 def scaled_lr(optimizer: Optimizer, global_batch: int) -> float:
-    """The learning rate for this global batch."""
+    """Return the learning rate for a global batch, scaled linearly if `lr_base_size` is set."""
     if optimizer.lr_base_size is None:
         return optimizer.lr
     return optimizer.lr * global_batch / optimizer.lr_base_size
 
 
 def build_optimizer(optimizer: Optimizer, model: nn.Module, lr: float) -> torch.optim.Optimizer:
-    """One of timm's optimizers; with `decay_all` off, biases and normalisations do not decay.
+    """Build one of timm's optimizers; without `decay_all`, biases and norms do not decay.
 
     Raises:
-        InputError: There is no such optimizer, or it cannot work here.
+        InputError: There is no such optimizer, or it cannot be used here.
     """
     names = [str(name) for name in list_optimizers()]
     if optimizer.name not in names:
@@ -114,7 +129,7 @@ def build_optimizer(optimizer: Optimizer, model: nn.Module, lr: float) -> torch.
 
 
 def build_schedule(schedule: ScheduleConfig, lr: float, steps_per_epoch: int) -> Schedule:
-    """The learning rate over the run, `lr` at its top."""
+    """Build the learning rate schedule, with `lr` at its top."""
     values = dataclasses.asdict(schedule)
     values["milestones"] = tuple(schedule.milestones or ())
     values["gamma"] = 1.0 if schedule.gamma is None else schedule.gamma
@@ -129,16 +144,17 @@ def _start_from(path: str | None, model: nn.Module) -> None:
         print(note, flush=True)
 
 
-def _build_step(config: Config, model: nn.Module, lr: float, runtime: Runtime) -> UpdateStep:
+def _build_step(config: Config, model: nn.Module, lr: float, runtime: Runtime) -> TrainStep:
     trainer = config.trainer
-    return UpdateStep(
+    optimizer = build_optimizer(config.optimizer, model, lr)
+    return TrainStep(
         parallel_model(model, compiled=trainer.compile, runtime=runtime),
-        build_optimizer(config.optimizer, model, lr),
+        optimizer,
         runtime,
-        samples=config.data.batch_size * trainer.grad_accum_steps,
+        samples_per_rank=config.data.batch_size * trainer.grad_accum_steps,
         label_smoothing=config.augment.label_smoothing,
         clipping=Clipping(trainer.clip_grad, trainer.clip_mode),
-        on_nonfinite=trainer.on_nonfinite,
+        nonfinite=NonFinitePolicy(trainer.on_nonfinite),
     )
 
 
@@ -161,14 +177,12 @@ def _loop_settings(config: Config) -> LoopSettings:
         seed=config.seed,
         max_steps=config.trainer.max_steps,
         eval_every=config.trainer.eval_every,
-        log_every=config.trainer.log_every,
-        max_unreadable=config.data.max_unreadable,
         skip_unreadable=config.data.on_unreadable == "skip",
     )
 
 
 def _describe(config: Config, preprocessing: Preprocessing, names: list[str]) -> dict[str, Any]:
-    """What a checkpoint says about its network."""
+    """Return what a checkpoint says about its network."""
     assert config.model is not None
     return {
         "model": dataclasses.asdict(config.model),

@@ -24,7 +24,7 @@ def rows(schedule: Schedule) -> list[dict[str, Any]]:
     within = np.unique(np.linspace(0, per_epoch - 1, count).round().astype(int))
     updates = [epoch * per_epoch + int(u) for epoch in range(schedule.epochs) for u in within]
     return [
-        {"update": update, "epoch": update / per_epoch, "lr": schedule.at(update)}
+        {"update": update, "epoch": update / per_epoch, "lr": schedule.lr_at(update)}
         for update in updates
     ]
 

@@ -1,4 +1,4 @@
-"""The learning rate as a pure function of the update's number."""
+"""The learning rate as a pure function of the step number."""
 
 import math
 from dataclasses import dataclass
@@ -6,22 +6,22 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Schedule:
-    """A linear warm-up laid over a cosine, a staircase or a constant.
+    """A cosine, staircase or constant learning rate, multiplied by a linear warm-up.
 
-    As in the original's framework the cosine's clock starts with the run, not after the warm-up,
-    and the warm-up multiplies what the schedule says at that moment.
+    As in the original's framework, the cosine starts with the run and not after the warm-up, so the
+    warm-up factor multiplies a rate that already falls.
 
     Attributes:
         name: "cosine", "step" or "constant".
         lr: Learning rate at the top.
         epochs: Length of the run.
-        steps_per_epoch: Optimizer updates in an epoch.
-        warmup_epochs: Length of the warm-up; need not be whole.
-        warmup_start: Fraction of the learning rate at update 0.
-        min_lr: Where the cosine ends.
-        step_on: "epoch" holds the rate through each epoch, "update" moves it every update.
-        milestones: Epochs at which a staircase goes down.
-        gamma: Its factor at each.
+        steps_per_epoch: Steps in an epoch.
+        warmup_epochs: Length of the warm-up; may be fractional.
+        warmup_start: Warm-up factor at step 0.
+        min_lr: Learning rate at which the cosine ends.
+        step_on: "epoch" keeps the rate constant within an epoch, "step" changes it every step.
+        milestones: Epochs at which the staircase descends.
+        gamma: Factor applied at each milestone.
     """
 
     name: str
@@ -36,18 +36,19 @@ class Schedule:
     gamma: float = 0.1
 
     @property
-    def updates(self) -> int:
-        """Updates of the whole run."""
+    def total_steps(self) -> int:
+        """Steps of the whole run."""
         return self.epochs * self.steps_per_epoch
 
-    def at(self, update: int) -> float:
-        """Learning rate of an update, the run's first being 0."""
-        epoch = update / self.steps_per_epoch
+    def lr_at(self, step: int) -> float:
+        """Return the learning rate of a step, counted from 0."""
+        epoch = step / self.steps_per_epoch
         if self.step_on == "epoch":
-            epoch = float(update // self.steps_per_epoch)
-        return self._unwarmed(epoch) * self._warmth(update)
+            epoch = float(step // self.steps_per_epoch)
+        return self.base_lr(epoch) * self.warmup_factor(step)
 
-    def _unwarmed(self, epoch: float) -> float:
+    def base_lr(self, epoch: float) -> float:
+        """Return the learning rate without the warm-up."""
         if self.name == "cosine":
             swing = 0.5 * (1 + math.cos(math.pi * epoch / self.epochs))
             return self.min_lr + (self.lr - self.min_lr) * swing
@@ -55,8 +56,9 @@ class Schedule:
             return self.lr * self.gamma ** sum(epoch >= milestone for milestone in self.milestones)
         return self.lr
 
-    def _warmth(self, update: int) -> float:
-        updates = self.warmup_epochs * self.steps_per_epoch
-        if update >= updates:
+    def warmup_factor(self, step: int) -> float:
+        """Return the factor of the warm-up, 1 once it is over."""
+        steps = self.warmup_epochs * self.steps_per_epoch
+        if step >= steps:
             return 1.0
-        return 1 - (1 - update / updates) * (1 - self.warmup_start)
+        return 1 - (1 - step / steps) * (1 - self.warmup_start)

@@ -14,7 +14,7 @@ from safetensors.torch import save_file
 
 from rednet.config import EvaluationConfig, to_yaml, validate
 from rednet.data import imagenet_synsets
-from rednet.training.metrics import read_metrics
+from rednet.training.log import read_metrics
 
 FASHION = ["data=fashion_mnist", "data.val_samples=10"]
 NETWORK = ["model=timm", "model.name=test_resnet"]

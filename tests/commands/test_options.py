@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from rednet.training.metrics import read_metrics
+from rednet.training.log import read_metrics
 
 # 11 pictures in updates of 4, 4 and 3.
 SIZES = ["data.image_size=12", "data.train_samples=11", "data.val_samples=10", "data.batch_size=4"]
@@ -35,7 +35,7 @@ def test_a_run_with(options, train):
     assert (done.code, done.err) == (0, "")
     assert "warning" not in done.out
     last = read_metrics(Path("run"))[-1]
-    assert last["update"] == 3 * last["epoch"] or "trainer.grad_accum_steps=2" in options
+    assert last["global_step"] == 3 * last["epoch"] or "trainer.grad_accum_steps=2" in options
     assert 0 < last["train_loss"] < 20
     assert 0 < last["val_loss"] < 20
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from rednet.training.metrics import read_metrics
+from rednet.training.log import read_metrics
 
 
 def weights(run, name="last.pt"):
@@ -52,9 +52,18 @@ def test_a_finished_run_has_nothing_left_to_do(run, train_tiny, files_in):
     [
         (["resume=never"], "output_dir=run already holds a run: choose another folder, or go on"),
         (["resume=other"], "output_dir=run already holds a run: choose another folder, or go on"),
-        (["model.name=test_efficientnet"], "run/checkpoints/last.pt is of another run: its model"),
-        (["optimizer=adamw"], "run/checkpoints/last.pt is of another run: its optimizer is {'name"),
-        (["optimizer.decay_all=false"], "run/checkpoints/last.pt is of another run: its optimizer"),
+        (
+            ["model.name=test_efficientnet"],
+            "run/checkpoints/last.pt belongs to another run: its mo",
+        ),
+        (
+            ["optimizer=adamw"],
+            "run/checkpoints/last.pt belongs to another run: its opt",
+        ),
+        (
+            ["optimizer.decay_all=false"],
+            "run/checkpoints/last.pt belongs to another run: its opt",
+        ),
     ],
 )
 def test_a_folder_that_holds_another_run_keeps_it(argv, line, run, train_tiny, files_in):
@@ -69,7 +78,7 @@ def test_a_folder_with_other_classes_is_another_run(run, train_tiny, make_pictur
     root = make_pictures("pictures", [f"class{number}" for number in range(10)])
     gray = ["data.mean=[0.5]", "data.std=[0.5]"]
     done = train_tiny("data=image_folder", f"data.root={root}", *gray, "output_dir=run")
-    assert "run/checkpoints/last.pt is of another run: its class_names is ['T-shirt" in done.error
+    assert "run/checkpoints/last.pt belongs to another run: its class_names is ['T-sh" in done.error
 
 
 @pytest.mark.parametrize(
@@ -92,7 +101,7 @@ def test_a_damaged_checkpoint_is_not_overwritten(damage, line, run, train_tiny, 
 def test_weights_alone_are_no_run_to_go_on_with(train_tiny, trained):
     torch.save(weights(trained), "weights.pt")
     error = train_tiny("resume=weights.pt").error
-    assert error.startswith("resume=weights.pt: holds weights but no state of a run; checkpoint=")
+    assert error.startswith("resume=weights.pt: holds weights but no training state; checkpoint=")
 
 
 def test_starting_from_weights(train_tiny, trained):

@@ -13,11 +13,11 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from rednet.config import CONFIGS, compose, to_yaml, validate
 from rednet.data import imagenet_synsets
-from rednet.training.metrics import read_metrics
+from rednet.training.log import read_metrics
 
 EXPERIMENTS = sorted(path.stem for path in (CONFIGS / "experiment").glob("*.yaml"))
 METRICS = [
-    *("epoch", "update", "lr", "train_loss", "val_loss", "val_top1", "val_top5"),
+    *("epoch", "global_step", "lr", "train_loss", "val_loss", "val_top1", "val_top5"),
     *("images_per_second", "seconds"),
 ]
 PREPROCESSING = ["image_size", "crop_pct", "interpolation", "mean", "std"]
@@ -30,7 +30,7 @@ def load(path):
 
 
 @pytest.mark.parametrize("experiment", EXPERIMENTS)
-def test_every_experiment_runs_one_update(experiment, train, imagenet):
+def test_every_experiment_runs_one_step(experiment, train, imagenet):
     argv = [f"experiment={experiment}", *SMALL, "trainer.max_steps=1", "trainer.device=cpu"]
     if compose("train", argv).data.name == "imagenet":
         argv += [f"data.root={imagenet}", "data.image_size=32"]
@@ -38,7 +38,7 @@ def test_every_experiment_runs_one_update(experiment, train, imagenet):
     done = train(*argv, "output_dir=run")
     assert (done.code, done.err) == (0, "")
     (line,) = read_metrics(Path("run"))
-    assert line["update"] == 1
+    assert line["global_step"] == 1
     assert line["train_loss"] > 0
 
 
@@ -46,7 +46,7 @@ def test_the_papers_learning_rate_is_scaled_and_said(train, imagenet):
     options = ["model=rednet26", "model.options.width=0.25", "data.image_size=32"]
     where = [f"data.root={imagenet}", "trainer.device=cpu", "output_dir=run"]
     done = train("experiment=paper", *options, *SMALL, *where, "trainer.max_steps=2")
-    assert "lr 0.0015625 = 0.8 x 4 / 2048 at global batch 4; 130 epochs of 2 updates" in done.out
+    assert "lr 0.0015625 = 0.8 x 4 / 2048 at global batch 4; 130 epochs of 2 steps" in done.out
     first = 0.8 * 4 / 2048 * 0.25
     assert read_metrics(Path("run"))[0]["lr"] == pytest.approx(first * (1 + 3 / 10))
 
@@ -68,7 +68,7 @@ def test_a_run_leaves_these_files_and_no_others(trained, files_in):
 def test_metrics_have_a_line_for_each_epoch(trained):
     lines = read_metrics(trained)
     assert [list(line) for line in lines] == [METRICS, METRICS]
-    assert [(line["epoch"], line["update"]) for line in lines] == [(1, 2), (2, 4)]
+    assert [(line["epoch"], line["global_step"]) for line in lines] == [(1, 2), (2, 4)]
     assert all(0 <= line["val_top1"] <= line["val_top5"] <= 100 for line in lines)
 
 
@@ -99,7 +99,9 @@ def test_what_a_checkpoint_holds(trained):
     assert checkpoint["config"] == (trained / "config.yaml").read_text()
     assert checkpoint["metrics"] == read_metrics(trained)[-1]
     assert checkpoint["versions"]["torch"] == version("torch")
-    assert {"optimizer", "scaler", "epoch", "update", "random"} <= checkpoint["train_state"].keys()
+    assert {"optimizer", "scaler", "epoch", "global_step", "random"} <= checkpoint[
+        "train_state"
+    ].keys()
 
 
 def test_best_is_the_epoch_with_the_highest_top1(trained):
@@ -135,7 +137,7 @@ def test_a_run_says_what_it_trains(train_tiny):
         "test_resnet: 0.37 M parameters; fashion_mnist: 10 training and 10 validation images, "
         "10 classes; cpu"
     )
-    assert lines[1] == "lr 0.0015625 = 0.8 x 4 / 2048 at global batch 4; 1 epochs of 3 updates"
+    assert lines[1] == "lr 0.0015625 = 0.8 x 4 / 2048 at global batch 4; 1 epochs of 3 steps"
     assert len(lines) == 7
     for line in lines[2:5]:
         pattern = r"epoch 1/1  loss \d\.\d{4}  norm \d+\.\d\d  \d+ images/s  \d\d:\d\d left"

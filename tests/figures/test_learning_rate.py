@@ -20,7 +20,7 @@ SCHEDULES = {
 @pytest.mark.parametrize("schedule", SCHEDULES.values(), ids=SCHEDULES)
 def test_rows_are_the_schedule(schedule):
     table = rows(schedule)
-    assert all(row["lr"] == schedule.at(row["update"]) for row in table)
+    assert all(row["lr"] == schedule.lr_at(row["update"]) for row in table)
     updates = [row["update"] for row in table]
     assert updates == sorted(set(updates))
     per_epoch = schedule.steps_per_epoch

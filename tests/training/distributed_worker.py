@@ -15,7 +15,8 @@ from torchvision.ops.misc import FrozenBatchNorm2d
 from rednet.build.training import build_trainer
 from rednet.config import compose
 from rednet.runtime import start_runtime
-from rednet.training.step import NonFiniteError
+from rednet.training.nonfinite import NonFiniteError
+from rednet.training.step import TrainStep
 
 GLOBAL_BATCH = 16
 
@@ -31,16 +32,16 @@ def thaw(model):
 
 
 def watch(trainer, losses, poison):
-    run = trainer.step.run
+    train_step = TrainStep.__call__
 
-    def watched(batches, lr, unreadable):
-        if poison and trainer.state.update == 2:
+    def watched(self, batches, lr):
+        if poison and trainer.counters.global_step == 2:
             batches[0][0][0] = math.nan
-        result = run(batches, lr, unreadable)
-        losses.append(result.loss_sum / result.samples)
+        result = train_step(self, batches, lr)
+        losses.append(result.loss_sum / result.num_samples)
         return result
 
-    trainer.step.run = watched
+    TrainStep.__call__ = watched
 
 
 def main(folder, mode):

@@ -63,7 +63,7 @@ def test_the_training_command_under_torchrun(tmp_path):
     out = run(TORCHRUN, ROOT / "train.py", "experiment=smoke", *sizes, f"output_dir={folder}")
     assert out.count("checkpoints are in") == 1
     trained = json.loads((folder / "metrics.jsonl").read_text())
-    assert trained["update"] == 1
+    assert trained["global_step"] == 1
     run(
         [sys.executable], ROOT / "scripts/evaluate.py", "data=fashion_mnist", "data.val_samples=21",
         f"checkpoint={folder}/checkpoints/last.pt", f"output_dir={tmp_path}/evaluation",

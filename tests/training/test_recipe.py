@@ -16,6 +16,7 @@ from rednet.build.training import build_schedule, build_trainer, scaled_lr
 from rednet.config import compose
 from rednet.data import TrainSampler
 from rednet.runtime import Runtime
+from rednet.training.step import TrainStep
 
 EPOCHS, UPDATES_PER_EPOCH, WARMUP_EPOCHS, BATCH = 6, 5, 2, 8
 UPDATES = EPOCHS * UPDATES_PER_EPOCH
@@ -68,7 +69,7 @@ class Transcription:
 
 
 @pytest.fixture
-def losses_of_both(tmp_path):
+def losses_of_both(tmp_path, monkeypatch):
     """Returns a function that runs the paper's recipe, and its transcription at every update."""
 
     def run(lr: float, *, synchronised: bool) -> list[tuple[float, float]]:
@@ -79,20 +80,20 @@ def losses_of_both(tmp_path):
                 nn.init.constant_(block.bn3.weight, 0.5)
         oracle = Transcription(copy.deepcopy(trainer.model).train())
         losses = []
-        update = trainer.step.run
+        train_step = TrainStep.__call__
 
-        def both(batches, *args, **kwargs):
+        def both(self, batches, current_lr):
             if synchronised:
-                oracle.take_over(trainer.model, trainer.step.optimizer)
-            result = update(batches, *args, **kwargs)
+                oracle.take_over(trainer.model, self.optimizer)
+            result = train_step(self, batches, current_lr)
             ((images, targets),) = batches
             warmup = WARMUP_EPOCHS * UPDATES_PER_EPOCH
             rate = published_lr(len(losses), lr, EPOCHS, UPDATES_PER_EPOCH, warmup)
             theirs = oracle.update(images, targets, rate)
-            losses.append((result.loss_sum / result.samples, theirs))
+            losses.append((result.loss_sum / result.num_samples, theirs))
             return result
 
-        trainer.step.run = both
+        monkeypatch.setattr(TrainStep, "__call__", both)
         trainer.fit()
         for ours, theirs in zip(trainer.model.parameters(), oracle.model.parameters(), strict=True):
             assert ours.dtype == torch.float64
@@ -122,8 +123,8 @@ def test_the_learning_rate_of_every_update_of_the_paper():
     sampler = TrainSampler(1_281_167, config.data.batch_size, world_size=64)
     lr = scaled_lr(config.optimizer, sampler.global_batch)
     schedule = build_schedule(config.schedule, lr, sampler.steps_per_epoch)
-    assert schedule.updates == 130 * 626
-    for update in range(schedule.updates):
-        assert schedule.at(update) == pytest.approx(
+    assert schedule.total_steps == 130 * 626
+    for update in range(schedule.total_steps):
+        assert schedule.lr_at(update) == pytest.approx(
             published_lr(update, 0.8, 130, 626, 3130), rel=1e-15
         )

@@ -4,9 +4,12 @@ import pytest
 import torch
 import torch.nn.functional as F
 from torch import nn
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from rednet.runtime import Runtime
-from rednet.training.step import Clipping, NonFiniteError, UpdateStep
+from rednet.training.clipping import Clipping
+from rednet.training.nonfinite import NonFiniteError, NonFinitePolicy
+from rednet.training.step import TrainStep
 
 
 def network():
@@ -22,34 +25,34 @@ def samples(count, seed=1):
 
 def make(model, lr=0.1, precision="fp32", batch=8, **settings):
     optimizer = torch.optim.SGD(model.parameters(), lr)
-    return UpdateStep(model, optimizer, Runtime(precision=precision), batch, **settings)
+    return TrainStep(model, optimizer, Runtime(precision=precision), batch, **settings)
 
 
 def weights(model):
     return [p.detach().clone() for p in model.parameters()]
 
 
-def test_an_update_is_plain_gradient_descent_on_the_mean_smoothed_loss():
+def test_a_step_is_plain_gradient_descent_on_the_mean_smoothed_loss():
     model, oracle = network(), network()
     images, targets = samples(8)
-    result = make(model, label_smoothing=0.1).run([(images, targets)], lr=0.3)
+    result = make(model, label_smoothing=0.1)([(images, targets)], lr=0.3)
     loss = F.cross_entropy(oracle(images), targets, label_smoothing=0.1)
     grads = torch.autograd.grad(loss, list(oracle.parameters()))
     for new, old, grad in zip(model.parameters(), oracle.parameters(), grads, strict=True):
         torch.testing.assert_close(new, old - 0.3 * grad)
-    assert result.loss_sum / result.samples == pytest.approx(loss.item())
+    assert result.loss_sum / result.num_samples == pytest.approx(loss.item())
     assert result.grad_norm == pytest.approx(torch.cat([g.flatten() for g in grads]).norm().item())
     assert result.updated
 
 
 @pytest.mark.parametrize("parts", [(8,), (3, 5), (1, 1, 3), (2,)])
 def test_accumulation_gives_the_mean_over_all_samples(parts):
-    """Also where an update has fewer samples than a full one."""
+    """Also where a step has fewer samples than a full one."""
     images, targets = samples(sum(parts))
     whole, split = network(), network()
-    make(whole, batch=len(targets)).run([(images, targets)], lr=0.5)
+    make(whole, batch=len(targets))([(images, targets)], lr=0.5)
     pieces = list(zip(images.split(list(parts)), targets.split(list(parts)), strict=True))
-    make(split, batch=8).run(pieces, lr=0.5)
+    make(split, batch=8)(pieces, lr=0.5)
     for one, other in zip(weights(whole), weights(split), strict=True):
         torch.testing.assert_close(one, other)
 
@@ -57,7 +60,7 @@ def test_accumulation_gives_the_mean_over_all_samples(parts):
 def test_norm_clipping_limits_the_step_and_reports_the_norm_before():
     model = network()
     before = weights(model)
-    result = make(model, clipping=Clipping(0.01, "norm")).run([samples(8)], lr=1.0)
+    result = make(model, clipping=Clipping(0.01, "norm"))([samples(8)], lr=1.0)
     moved = torch.cat([(a - b).flatten() for a, b in zip(before, weights(model), strict=True)])
     assert result.grad_norm > 0.1
     assert moved.norm().item() == pytest.approx(0.01, rel=1e-3)
@@ -66,15 +69,15 @@ def test_norm_clipping_limits_the_step_and_reports_the_norm_before():
 def test_value_clipping_limits_every_gradient():
     model = network()
     before = weights(model)
-    make(model, clipping=Clipping(0.001, "value")).run([samples(8)], lr=1.0)
+    make(model, clipping=Clipping(0.001, "value"))([samples(8)], lr=1.0)
     moved = max((a - b).abs().max() for a, b in zip(before, weights(model), strict=True))
     assert moved.item() == pytest.approx(0.001, rel=1e-3)
 
 
 def test_adaptive_clipping_leaves_the_classifier_alone():
     clipped, free = network(), network()
-    make(clipped, clipping=Clipping(0.001, "agc")).run([samples(8)], lr=1.0)
-    make(free).run([samples(8)], lr=1.0)
+    make(clipped, clipping=Clipping(0.001, "agc"))([samples(8)], lr=1.0)
+    make(free)([samples(8)], lr=1.0)
     torch.testing.assert_close(clipped[3].weight, free[3].weight)
     assert not torch.allclose(clipped[1].weight, free[1].weight)
 
@@ -90,7 +93,7 @@ def test_a_non_finite_loss_raises_and_the_weights_have_not_moved(precision):
     model = network()
     before = weights(model)
     with pytest.raises(NonFiniteError, match="loss is nan; the weights have not moved"):
-        make(model, precision=precision).run([poisoned()], lr=0.1)
+        make(model, precision=precision)([poisoned()], lr=0.1)
     assert all(map(torch.equal, before, weights(model)))
 
 
@@ -119,18 +122,18 @@ def test_a_non_finite_gradient_raises_although_the_loss_is_finite():
     model = ExplodingNetwork()
     before = weights(model)
     with pytest.raises(NonFiniteError, match="norm is"):
-        make(model, clipping=Clipping(1.0)).run([samples(8)], lr=0.1)
+        make(model, clipping=Clipping(1.0))([samples(8)], lr=0.1)
     assert all(map(torch.equal, before, weights(model)))
 
 
 @pytest.mark.parametrize("precision", ["fp32", "fp16"])
-def test_skipping_passes_over_the_update_and_goes_on(precision):
+def test_a_skipped_step_moves_no_weights(precision):
     model = network()
-    step = make(model, precision=precision, on_nonfinite="skip")
+    step = make(model, precision=precision, nonfinite=NonFinitePolicy("skip"))
     before = weights(model)
-    assert not step.run([poisoned()], lr=0.1).updated
+    assert not step([poisoned()], lr=0.1).updated
     assert all(map(torch.equal, before, weights(model)))
-    assert step.run([samples(8)], lr=0.1).updated
+    assert step([samples(8)], lr=0.1).updated
     assert not any(map(torch.equal, before, weights(model)))
 
 
@@ -138,17 +141,41 @@ def test_fp16_overflow_is_the_scalers_business_until_the_scale_falls_below_one()
     model = ExplodingNetwork()
     step = make(model, precision="fp16")
     before, scale = weights(model), step.scaler.get_scale()
-    assert not step.run([samples(8)], lr=0.1).updated
+    assert not step([samples(8)], lr=0.1).updated
     assert step.scaler.get_scale() == scale / 2
     with pytest.raises(NonFiniteError, match="loss scale"):
         for _ in range(40):
-            step.run([samples(8)], lr=0.1)
+            step([samples(8)], lr=0.1)
     assert all(map(torch.equal, before, weights(model)))
 
 
 def test_fp16_scaling_does_not_show_in_the_norm():
     plain, scaled = network(), network()
-    expected = make(plain).run([samples(8)], lr=0.1).grad_norm
-    assert make(scaled, precision="fp16").run([samples(8)], lr=0.1).grad_norm == pytest.approx(
+    expected = make(plain)([samples(8)], lr=0.1).grad_norm
+    assert make(scaled, precision="fp16")([samples(8)], lr=0.1).grad_norm == pytest.approx(
         expected, rel=2e-2
     )
+
+
+class ScalarReads(TorchDispatchMode):
+    """Counts how often the host reads a number of a tensor by `item`, `float` or `bool`."""
+
+    count = 0
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        self.count += function is torch.ops.aten._local_scalar_dense.default
+        return function(*args, **kwargs or {})
+
+
+@pytest.mark.parametrize(
+    "clipping", [Clipping(), Clipping(0.1, "norm"), Clipping(0.1, "value"), Clipping(0.1, "agc")]
+)
+@pytest.mark.parametrize("count", [8, 5])
+def test_a_step_waits_for_the_device_once(clipping, count, monkeypatch):
+    transfers = []
+    tolist = torch.Tensor.tolist
+    monkeypatch.setattr(torch.Tensor, "tolist", lambda x: transfers.append(x) or tolist(x))
+    step = make(network(), clipping=clipping)
+    with ScalarReads() as reads:
+        step([samples(count)], lr=0.1)
+    assert (len(transfers), reads.count) == (1, 0)

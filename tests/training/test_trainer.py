@@ -5,13 +5,14 @@ import pytest
 import torch
 
 from rednet.errors import InputError
-from rednet.training.metrics import read_metrics
-from rednet.training.step import NonFiniteError
+from rednet.training.log import read_metrics
+from rednet.training.nonfinite import NonFiniteError
+from rednet.training.step import TrainStep
 from rednet.weights import read_checkpoint
 
 KEYS = [
     "epoch",
-    "update",
+    "global_step",
     "lr",
     "train_loss",
     "val_loss",
@@ -36,20 +37,20 @@ def without_times(folder):
 def test_a_run_writes_a_line_per_epoch_and_its_checkpoints(make_trainer):
     trainer = make_trainer()
     trainer.fit()
-    lines = read_metrics(trainer.folder)
+    lines = read_metrics(trainer.log.folder)
     assert [list(line) for line in lines] == [KEYS, KEYS]
-    assert [(line["epoch"], line["update"]) for line in lines] == [(1, 5), (2, 10)]
+    assert [(line["epoch"], line["global_step"]) for line in lines] == [(1, 5), (2, 10)]
     assert (
         lines[-1]["val_top1"] == read_checkpoint(trainer.store.last).content["metrics"]["val_top1"]
     )
-    assert any((trainer.folder / "tensorboard").iterdir())
+    assert any((trainer.log.folder / "tensorboard").iterdir())
 
 
 def test_equal_runs_are_equal_at_any_number_of_workers(make_trainer):
     one, other = make_trainer(folder="a"), make_trainer("data.num_workers=2", folder="b")
     one.fit()
     other.fit()
-    assert without_times(one.folder) == without_times(other.folder)
+    assert without_times(one.log.folder) == without_times(other.log.folder)
     assert_equal_states(one.model.state_dict(), other.model.state_dict())
 
 
@@ -72,10 +73,10 @@ def test_a_resumed_run_is_the_uninterrupted_run(make_trainer, overrides):
     )  # fmt: skip
     first.fit()
     second = make_trainer("schedule.epochs=3", *overrides, folder="cut")
-    second.resume(read_checkpoint(second.store.last).content)
-    assert second.state.epoch == 1
+    second.load_state_dict(read_checkpoint(second.store.last).content)
+    assert second.counters.epoch == 1
     second.fit()
-    assert without_times(second.folder) == without_times(whole.folder)
+    assert without_times(second.log.folder) == without_times(whole.log.folder)
     assert_equal_states(second.model.state_dict(), whole.model.state_dict())
     kept, expected = (
         read_checkpoint(trainer.store.last).content["train_state"] for trainer in (second, whole)
@@ -92,9 +93,9 @@ def test_a_resumed_run_is_the_uninterrupted_run(make_trainer, overrides):
 def test_resuming_takes_the_settings_of_today(make_trainer):
     make_trainer("trainer.max_steps=5").fit()
     trainer = make_trainer("optimizer.weight_decay=0.5", "optimizer.lr=0.007")
-    trainer.resume(read_checkpoint(trainer.store.last).content)
-    assert {group["weight_decay"] for group in trainer.step.optimizer.param_groups} == {0.5}
-    assert trainer.schedule.at(5) == pytest.approx(0.007)
+    trainer.load_state_dict(read_checkpoint(trainer.store.last).content)
+    assert {group["weight_decay"] for group in trainer.train_step.optimizer.param_groups} == {0.5}
+    assert trainer.schedule.lr_at(5) == pytest.approx(0.007)
 
 
 def test_epochs_after_the_resumed_one_leave_the_log(make_trainer):
@@ -102,32 +103,32 @@ def test_epochs_after_the_resumed_one_leave_the_log(make_trainer):
     trainer = make_trainer("schedule.epochs=2")
     content = read_checkpoint(trainer.store.last).content
     content["train_state"]["epoch"] = 1
-    trainer.resume(content)
+    trainer.load_state_dict(content)
     trainer.fit()
-    assert [line["epoch"] for line in read_metrics(trainer.folder)] == [1, 2]
+    assert [line["epoch"] for line in read_metrics(trainer.log.folder)] == [1, 2]
 
 
 def test_a_half_written_line_of_a_crash_is_dropped(make_trainer):
     trainer = make_trainer("trainer.max_steps=5")
     trainer.fit()
-    with (trainer.folder / "metrics.jsonl").open("a") as file:
-        file.write('{"epoch": 2, "upd')
-    assert [line["epoch"] for line in read_metrics(trainer.folder)] == [1]
+    with (trainer.log.folder / "metrics.jsonl").open("a") as file:
+        file.write('{"epoch": 2, "glob')
+    assert [line["epoch"] for line in read_metrics(trainer.log.folder)] == [1]
 
 
 def test_a_run_may_go_on_in_half_precision(make_trainer):
     sizes = ("data.train_samples=16", "data.val_samples=10", "schedule.epochs=2")
     make_trainer(*sizes, "trainer.max_steps=2").fit()
     trainer = make_trainer(*sizes, "trainer.precision=fp16")
-    trainer.resume(read_checkpoint(trainer.store.last).content)
+    trainer.load_state_dict(read_checkpoint(trainer.store.last).content)
     trainer.fit()
-    assert trainer.state.epoch == 2
+    assert trainer.counters.epoch == 2
 
 
 def test_a_finished_run_has_nothing_left_to_do(make_trainer):
     make_trainer().fit()
     trainer = make_trainer()
-    trainer.resume(read_checkpoint(trainer.store.last).content)
+    trainer.load_state_dict(read_checkpoint(trainer.store.last).content)
     assert trainer.fit() is None
 
 
@@ -139,29 +140,29 @@ def test_averaged_weights_are_what_is_evaluated_and_kept(make_trainer):
     assert_equal_states(content["state_dict_ema"], averaged)
     assert not torch.equal(averaged["fc.weight"], trainer.model.state_dict()["fc.weight"])
     trainer.ema = None
-    assert trainer._evaluate().loss != result.loss
+    assert trainer.evaluate().loss != result.loss
 
 
 def test_evaluation_is_skipped_but_never_at_the_end(make_trainer):
     trainer = make_trainer("schedule.epochs=3", "trainer.eval_every=2")
     trainer.fit()
-    evaluated = [line["val_top1"] is not None for line in read_metrics(trainer.folder)]
+    evaluated = [line["val_top1"] is not None for line in read_metrics(trainer.log.folder)]
     assert evaluated == [False, True, True]
 
 
-def test_it_stops_after_max_updates_within_an_epoch(make_trainer):
+def test_it_stops_after_max_steps_within_an_epoch(make_trainer):
     trainer = make_trainer("trainer.max_steps=7")
     trainer.fit()
-    assert trainer.state.update == 7
-    assert trainer.state.epoch == 1
-    assert [line["update"] for line in read_metrics(trainer.folder)] == [5, 7]
+    assert trainer.counters.global_step == 7
+    assert trainer.counters.epoch == 1
+    assert [line["global_step"] for line in read_metrics(trainer.log.folder)] == [5, 7]
 
 
 def test_a_diverged_run_raises_and_keeps_its_last_checkpoint(make_trainer):
     trainer = make_trainer("trainer.max_steps=5")
     trainer.fit()
     again = make_trainer()
-    again.resume(read_checkpoint(again.store.last).content)
+    again.load_state_dict(read_checkpoint(again.store.last).content)
     with torch.no_grad():
         again.model.fc.weight.fill_(math.nan)
     with pytest.raises(NonFiniteError):
@@ -169,30 +170,31 @@ def test_a_diverged_run_raises_and_keeps_its_last_checkpoint(make_trainer):
     assert read_checkpoint(again.store.last).content["train_state"]["epoch"] == 1
 
 
-def test_skipped_updates_do_not_enter_the_loss(make_trainer):
+def test_skipped_steps_do_not_enter_the_loss(make_trainer):
     trainer = make_trainer("trainer.on_nonfinite=skip", "schedule.epochs=1")
     with torch.no_grad():
         trainer.model.fc.bias.fill_(math.nan)
     trainer.fit()
-    line = json.loads((trainer.folder / "metrics.jsonl").read_text())
+    line = json.loads((trainer.log.folder / "metrics.jsonl").read_text())
     assert line["train_loss"] is None
     assert line["val_loss"] is None  # not a number, which JSON does not know
-    assert trainer.state.updated == 0
+    assert trainer.counters.optimizer_steps == 0
 
 
-def test_the_learning_rate_is_the_schedules(make_trainer):
+def test_the_learning_rate_is_the_schedules(make_trainer, monkeypatch):
     trainer = make_trainer("schedule=cosine", "schedule.warmup_epochs=1")
-    seen, run = [], trainer.step.run
+    optimizer, seen = trainer.train_step.optimizer, []
+    train_step = TrainStep.__call__
 
-    def spy(batches, lr, unreadable):
-        result = run(batches, lr, unreadable)
-        seen.extend(group["lr"] for group in trainer.step.optimizer.param_groups)
+    def spy(self, batches, lr):
+        result = train_step(self, batches, lr)
+        seen.extend(group["lr"] for group in optimizer.param_groups)
         return result
 
-    trainer.step.run = spy
+    monkeypatch.setattr(TrainStep, "__call__", spy)
     trainer.fit()
-    groups = len(trainer.step.optimizer.param_groups)
-    assert seen[::groups] == [trainer.schedule.at(update) for update in range(10)]
+    groups = len(optimizer.param_groups)
+    assert seen[::groups] == [trainer.schedule.lr_at(step) for step in range(10)]
 
 
 def test_a_batch_larger_than_the_data_is_refused(make_trainer):
@@ -200,7 +202,7 @@ def test_a_batch_larger_than_the_data_is_refused(make_trainer):
         make_trainer("data.batch_size=64")
 
 
-def test_a_last_batch_of_one_picture_is_refused_where_nothing_can_be_normalised(make_trainer):
+def test_a_last_batch_of_one_image_is_refused_where_nothing_can_be_normalised(make_trainer):
     sizes = ("data.image_size=28", "data.train_samples=41", "schedule.epochs=1")
     with pytest.raises(InputError, match="comes down to one picture"):
         make_trainer(*sizes, "model.options.stem=involution3")
