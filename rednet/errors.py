@@ -1,8 +1,8 @@
-"""The one exception that means: the user gave something that cannot work."""
+"""The exception for invalid input."""
 
 
 class InputError(ValueError):
-    """What the user gave is wrong: the message says what, where, and what would be right.
+    """The user's input is invalid; the message says what is wrong, where, and how to fix it.
 
-    The commands print it as one line and leave with exit code 2; in Python it is a ``ValueError``.
+    The commands print the message as one line and exit with code 2.
     """

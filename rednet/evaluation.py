@@ -1,4 +1,4 @@
-"""Exact evaluation: loss, top-1, top-5, and which class was taken for which."""
+"""Exact evaluation: loss, top-1, top-5 and the confusion matrix."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -12,7 +12,7 @@ from rednet.data import Batch
 from rednet.errors import InputError
 from rednet.runtime import Runtime
 
-NAMED_AT_MOST = 10
+MAX_NAMED = 10
 
 
 @dataclass(frozen=True)
@@ -21,12 +21,12 @@ class Evaluation:
 
     Attributes:
         loss: Mean cross-entropy.
-        top1: Percentage of samples whose class had the highest logit.
-        top5: Percentage of samples whose class was among the five highest.
-        samples: How many were evaluated.
-        confusion: Counts (classes, classes) by true class (row) and predicted class (column).
-        top5_correct: Samples (classes,) of each true class that were among the five highest.
-        unreadable: (name, reason) of every image that could not be read.
+        top1: Top-1 accuracy in percent.
+        top5: Top-5 accuracy in percent.
+        samples: Number of evaluated samples.
+        confusion: Sample counts (classes, classes): rows are true classes, columns predictions.
+        top5_correct: Sample counts (classes,) of each true class that is among the top five.
+        unreadable: Name and reason for each image that could not be read.
     """
 
     loss: float
@@ -38,7 +38,7 @@ class Evaluation:
     unreadable: list[tuple[str, str]] = field(default_factory=list)
 
     def per_class(self, class_names: Sequence[str]) -> list[dict[str, Any]]:
-        """One row for each class, top-1 and top-5 in percent, None for a class without samples."""
+        """Return a row for each class; top-1 and top-5 are in percent, None without samples."""
         counts = self.confusion.sum(1)
         mistakes = self.confusion.clone().fill_diagonal_(0)
         rows = []
@@ -57,24 +57,28 @@ class Evaluation:
         return rows
 
     def require_readable(self) -> None:
-        """Raises InputError where images could not be read, naming them."""
+        """Raise an error if any image could not be read.
+
+        Raises:
+            InputError: Images could not be read; the message names them.
+        """
         if self.unreadable:
             raise InputError(
-                f"{describe_unreadable(self.unreadable)}; mend or remove them, or leave them out "
-                "with data.on_unreadable=skip"
+                f"{describe_unreadable(self.unreadable)}; fix or remove them, or skip them with "
+                "data.on_unreadable=skip"
             )
 
 
 def describe_unreadable(unreadable: list[tuple[str, str]]) -> str:
-    """One line that counts and names images that could not be read."""
-    named = "; ".join(f"{name} ({reason})" for name, reason in unreadable[:NAMED_AT_MOST])
-    more = len(unreadable) - NAMED_AT_MOST
+    """Return a line that counts the unreadable images and names the first ones."""
+    named = "; ".join(f"{name} ({reason})" for name, reason in unreadable[:MAX_NAMED])
+    more = len(unreadable) - MAX_NAMED
     rest = f"; and {more} more" if more > 0 else ""
     return f"{len(unreadable)} image(s) cannot be read: {named}{rest}"
 
 
-class _Tally:
-    """Running counts on the device, without a synchronisation per batch."""
+class _RunningCounts:
+    """Counts over batches, kept on the device so that no batch waits for the host."""
 
     def __init__(self, num_classes: int, device: torch.device) -> None:
         self.scores = ClassificationEvaluator(device)
@@ -84,12 +88,11 @@ class _Tally:
     def add(self, logits: Tensor, targets: Tensor) -> None:
         self.scores.update(logits, targets)
         classes = self.confusion.shape[0]
-        best = logits.topk(min(5, classes), dim=1).indices
-        ones = torch.ones_like(targets)
-        cells = targets * classes + best[:, 0]
-        self.confusion.view(-1).scatter_add_(0, cells, ones)
-        found = best.eq(targets[:, None]).any(1)
-        self.top5_correct.scatter_add_(0, targets, found.long())
+        predictions = logits.topk(min(5, classes), dim=1).indices
+        cells = targets * classes + predictions[:, 0]
+        self.confusion.view(-1).scatter_add_(0, cells, torch.ones_like(targets))
+        in_top5 = predictions.eq(targets[:, None]).any(1)
+        self.top5_correct.scatter_add_(0, targets, in_top5.long())
 
 
 @torch.no_grad()
@@ -100,20 +103,20 @@ def evaluate(
     runtime: Runtime,
     progress: Any = None,
 ) -> Evaluation:
-    """Evaluates a network on all batches; every process brings its own and gets all results.
+    """Evaluate a network; each process passes its batches and gets the results of all processes.
 
     Args:
-        model: Gives logits (n, num_classes); left in the mode it was in.
-        batches: Of this process.
-        num_classes: Of the network.
-        runtime: Where and how to compute.
-        progress: Has `advance(images)`, or None.
+        model: Network that returns logits (n, num_classes). Its training mode is restored.
+        batches: Batches of this process.
+        num_classes: Number of classes.
+        runtime: Device, precision and processes.
+        progress: Object whose `advance(images)` is called after each batch, or None.
 
     Raises:
-        InputError: There is no readable image at all.
+        InputError: No image could be read.
     """
     training = model.training
-    tally = _Tally(num_classes, runtime.device)
+    counts = _RunningCounts(num_classes, runtime.device)
     unreadable: list[tuple[str, str]] = []
     model.eval()
     for batch in batches:
@@ -121,17 +124,19 @@ def evaluate(
         if len(batch.targets):
             with runtime.autocast():
                 logits = model(runtime.place_images(batch.images))
-            tally.add(logits, batch.targets.to(runtime.device))
+            counts.add(logits, batch.targets.to(runtime.device))
         if progress is not None:
             progress.advance(len(batch.targets) * runtime.world_size)
     model.train(training)
-    return _collect(tally, unreadable, runtime)
+    return _collect(counts, unreadable, runtime)
 
 
-def _collect(tally: _Tally, unreadable: list[tuple[str, str]], runtime: Runtime) -> Evaluation:
+def _collect(
+    counts: _RunningCounts, unreadable: list[tuple[str, str]], runtime: Runtime
+) -> Evaluation:
     unreadable = [image for images in runtime.gather(unreadable) for image in images]
-    scores = tally.scores.compute(distributed=runtime.world_size > 1)
-    confusion = runtime.sum(tally.confusion).cpu()
+    scores = counts.scores.compute(distributed=runtime.world_size > 1)
+    confusion = runtime.sum(counts.confusion).cpu()
     samples = int(confusion.sum())
     if samples == 0:
         raise InputError(describe_unreadable(unreadable) if unreadable else "no image to evaluate")
@@ -141,6 +146,6 @@ def _collect(tally: _Tally, unreadable: list[tuple[str, str]], runtime: Runtime)
         top5=scores["top5"],
         samples=samples,
         confusion=confusion,
-        top5_correct=runtime.sum(tally.top5_correct).cpu(),
+        top5_correct=runtime.sum(counts.top5_correct).cpu(),
         unreadable=unreadable,
     )

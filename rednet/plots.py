@@ -1,4 +1,4 @@
-"""Pictures of results, drawn without a display."""
+"""Plots of training curves and confusion matrices, which need no display."""
 
 import warnings
 from collections.abc import Sequence
@@ -12,38 +12,38 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from torch import Tensor
 
-NUMBERED_AT_MOST = 20
-NAMED_AT_MOST = 60
-PIXELS_PER_CLASS = 3
+MAX_CLASSES_WITH_COUNTS = 20
+MAX_CLASSES_WITH_NAMES = 60
+MIN_PIXELS_PER_CLASS = 3
 MAX_DPI = 300
 
 
 def draw_curves(metrics: Sequence[dict[str, Any]], path: Path) -> None:
-    """Loss, top-1 and learning rate over the epochs of a run.
+    """Plot the losses, the top-1 accuracy and the learning rate of a run over its epochs.
 
     Args:
         metrics: Lines of metrics.jsonl.
-        path: Where the PNG goes.
+        path: PNG file to write.
     """
     figure = Figure(figsize=(12, 3.6), layout="constrained")
     losses, accuracy, rate = figure.subplots(1, 3)
-    _curve(losses, metrics, "train_loss", "training")
-    _curve(losses, metrics, "val_loss", "validation")
+    _plot_curve(losses, metrics, "train_loss", "training")
+    _plot_curve(losses, metrics, "val_loss", "validation")
     losses.set_title("loss")
     losses.legend()
-    _curve(accuracy, metrics, "val_top1", "top-1")
+    _plot_curve(accuracy, metrics, "val_top1", "top-1")
     accuracy.set_title("validation top-1, %")
-    _curve(rate, metrics, "lr", "learning rate")
+    _plot_curve(rate, metrics, "lr", "learning rate")
     rate.set_title("learning rate")
-    last = max((line["epoch"] for line in metrics), default=1)
+    last_epoch = max((line["epoch"] for line in metrics), default=1)
     for axes in (losses, accuracy, rate):
-        axes.set(xlabel="epoch", xlim=(0.5, last + 0.5))
+        axes.set(xlabel="epoch", xlim=(0.5, last_epoch + 0.5))
         axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
         axes.grid(alpha=0.3)
     figure.savefig(path, dpi=120)
 
 
-def _curve(axes: Axes, metrics: Sequence[dict[str, Any]], name: str, label: str) -> None:
+def _plot_curve(axes: Axes, metrics: Sequence[dict[str, Any]], name: str, label: str) -> None:
     points = [(line["epoch"], line[name]) for line in metrics if line[name] is not None]
     axes.plot(
         [epoch for epoch, _ in points],
@@ -55,37 +55,38 @@ def _curve(axes: Axes, metrics: Sequence[dict[str, Any]], name: str, label: str)
 
 
 def draw_confusion(confusion: Tensor, class_names: Sequence[str], path: Path, title: str) -> None:
-    """Which class is taken for which: true classes down, predictions across.
+    """Plot a confusion matrix on a logarithmic colour scale.
 
     Args:
-        confusion: Counts (classes, classes).
-        class_names: In the order of the classes.
-        path: Where the PNG goes.
-        title: Above the picture.
+        confusion: Sample counts (classes, classes): rows are true classes, columns predictions.
+        class_names: Names of the classes, by class index.
+        path: PNG file to write.
+        title: Title of the plot.
     """
     counts = confusion.numpy()
     size = float(np.clip(2.5 + 0.55 * len(class_names), 6, 14))
     figure = Figure(figsize=(size, size), layout="constrained")
     axes = figure.subplots()
     visible = np.where(counts > 0, counts, np.nan)
-    top = max(10, counts.max())
-    image = axes.imshow(visible, cmap="viridis", norm=LogNorm(1, top), interpolation="nearest")
+    highest = max(10, counts.max())
+    image = axes.imshow(visible, cmap="viridis", norm=LogNorm(1, highest), interpolation="nearest")
     figure.colorbar(image, ax=axes, label="images", format="%g", fraction=0.04, pad=0.02)
     axes.set(xlabel="predicted", ylabel="true", title=title)
-    if len(class_names) <= NAMED_AT_MOST:
+    if len(class_names) <= MAX_CLASSES_WITH_NAMES:
         ticks = range(len(class_names))
         axes.set_xticks(ticks, class_names, rotation=60, ha="right", parse_math=False)
         axes.set_yticks(ticks, class_names, parse_math=False)
-    if len(class_names) <= NUMBERED_AT_MOST:
-        _write_counts(axes, counts, top)
-    dpi = min(MAX_DPI, max(110, PIXELS_PER_CLASS * len(class_names) / size))
-    with warnings.catch_warnings(action="ignore"):  # of letters that the font lacks
+    if len(class_names) <= MAX_CLASSES_WITH_COUNTS:
+        _write_counts(axes, counts, highest)
+    dpi = min(MAX_DPI, max(110, MIN_PIXELS_PER_CLASS * len(class_names) / size))
+    # Matplotlib warns about characters that the font lacks.
+    with warnings.catch_warnings(action="ignore"):
         figure.savefig(path, dpi=dpi, bbox_inches="tight")
 
 
-def _write_counts(axes: Axes, counts: np.ndarray, top: float) -> None:
+def _write_counts(axes: Axes, counts: np.ndarray, highest: float) -> None:
     for (row, column), count in np.ndenumerate(counts):
         if count:
-            dark = np.log(count) < 0.6 * np.log(top)
+            dark = np.log(count) < 0.6 * np.log(highest)
             color = "white" if dark else "black"
             axes.text(column, row, str(count), ha="center", va="center", color=color, fontsize=8)

@@ -1,4 +1,4 @@
-"""Results as files: JSON, CSV and pictures."""
+"""Files with the results of an evaluation."""
 
 import json
 import math
@@ -13,23 +13,23 @@ from rednet.plots import draw_confusion
 def write_evaluation(
     result: Evaluation, class_names: Sequence[str], folder: Path, model: str
 ) -> list[str]:
-    """Writes evaluation.json, per_class.csv and confusion.png.
+    """Write evaluation.json, per_class.csv and confusion.png.
 
     Args:
-        result: Of the evaluation.
-        class_names: In the order of the classes.
-        folder: Where the files go.
+        result: Result to write.
+        class_names: Names of the classes, by class index.
+        folder: Folder of the files.
         model: Name of the network.
 
     Returns:
-        Lines that tell the result to a person.
+        Lines that summarize the result for the user.
     """
     scores = {
         "model": model,
         "samples": result.samples,
         "top1": result.top1,
         "top5": result.top5,
-        "loss": result.loss if math.isfinite(result.loss) else None,  # JSON knows no nan
+        "loss": result.loss if math.isfinite(result.loss) else None,  # JSON has no NaN
         "unreadable": [list(image) for image in result.unreadable],
     }
     write_text_atomically(folder / "evaluation.json", json.dumps(scores, indent=2) + "\n")
@@ -40,5 +40,7 @@ def write_evaluation(
     draw_confusion(result.confusion, class_names, folder / "confusion.png", title)
     lines = [f"{model}  {summary}  ({result.samples} images)"]
     if result.unreadable:
-        lines.append(f"{len(result.unreadable)} images could not be read; evaluation.json has them")
+        lines.append(
+            f"{len(result.unreadable)} image(s) could not be read; evaluation.json lists them"
+        )
     return [*lines, f"per-class table and confusion matrix are in {folder}"]

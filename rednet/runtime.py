@@ -1,4 +1,4 @@
-"""Where and how a run computes: device, precision, memory layout, and the processes beside it."""
+"""Device, precision, memory layout and processes of a run."""
 
 import ctypes
 import os
@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from rednet.errors import InputError
 
+# Parameters of mallopt, from glibc's malloc.h.
 M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4
 
 AUTOCAST_DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
@@ -21,15 +22,15 @@ STORAGE_DTYPES = {"fp64": torch.float64}
 
 @dataclass(frozen=True)
 class Runtime:
-    """Device, precision and place among the processes of a run.
+    """How and where this process of a run computes.
 
     Attributes:
-        device: Where tensors live.
-        precision: "fp32", "bf16" or "fp16" (autocast over float32 weights), or "fp64" (everything
-            in float64, for proofs).
-        channels_last: Whether networks and images are laid out so.
-        rank: Number of this process.
-        world_size: How many processes there are.
+        device: Device of the network and the images.
+        precision: "fp32", "bf16" or "fp16" (autocast with float32 weights), or "fp64" (everything
+            in float64, for numerical checks).
+        channels_last: Whether networks and images use the channels_last memory format.
+        rank: Rank of this process.
+        world_size: Number of processes.
     """
 
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
@@ -40,16 +41,16 @@ class Runtime:
 
     @property
     def is_primary(self) -> bool:
-        """Whether this process writes the files and speaks to the user."""
+        """Whether this process writes the files and prints the messages."""
         return self.rank == 0
 
     @property
     def dtype(self) -> torch.dtype:
-        """Of weights and images."""
+        """Dtype of weights and images."""
         return STORAGE_DTYPES.get(self.precision, torch.float32)
 
     def autocast(self) -> torch.autocast:
-        """The context in which networks run."""
+        """Return the context in which to run a network."""
         return torch.autocast(
             self.device.type,
             dtype=AUTOCAST_DTYPES.get(self.precision),
@@ -57,11 +58,11 @@ class Runtime:
         )
 
     def place(self, model: nn.Module) -> nn.Module:
-        """Moves a network here, in our layout."""
+        """Move a network to the device, with the run's dtype and memory format."""
         return model.to(self.device, self.dtype).to(memory_format=self._memory_format)
 
     def place_images(self, images: Tensor) -> Tensor:
-        """Moves images (N, C, H, W) here, in our layout."""
+        """Move images (N, C, H, W) to the device, with the run's dtype and memory format."""
         return images.to(
             self.device, self.dtype, non_blocking=True, memory_format=self._memory_format
         )
@@ -71,13 +72,13 @@ class Runtime:
         return torch.channels_last if self.channels_last else torch.contiguous_format
 
     def sum(self, values: Tensor) -> Tensor:
-        """The sum of a tensor over all processes, in place."""
+        """Sum a tensor over all processes, in place, and return it."""
         if self.world_size > 1:
             dist.all_reduce(values)
         return values
 
     def gather(self, value: Any) -> list[Any]:
-        """A picklable value of each process, by rank."""
+        """Return the picklable values of all processes, by rank."""
         if self.world_size == 1:
             return [value]
         values: list[Any] = [None] * self.world_size
@@ -85,34 +86,34 @@ class Runtime:
         return values
 
     def from_primary(self, value: Any) -> Any:
-        """The first process's value, for all."""
+        """Return the value of the primary process, on all processes."""
         return self.gather(value)[0]
 
 
 @contextmanager
 def start_runtime(device: str, precision: str, channels_last: bool) -> Iterator[Runtime]:
-    """The runtime of this process, among the others if `torchrun` started it.
+    """Set up the runtime of this process, and the process group if `torchrun` started it.
 
     Args:
-        device: "auto" (a GPU if there is one), or as torch writes it.
-        precision: As in `Runtime`.
-        channels_last: As in `Runtime`.
+        device: "auto" (a GPU if there is one, else the CPU), or the name of a torch device.
+        precision: See `Runtime`.
+        channels_last: See `Runtime`.
 
     Raises:
-        InputError: The device is not there.
+        InputError: The device is not available.
     """
     rank, local_rank, world_size = (
         int(os.environ.get(name, default))
         for name, default in (("RANK", 0), ("LOCAL_RANK", 0), ("WORLD_SIZE", 1))
     )
-    place = find_device(device, local_rank)
-    if place.type == "cpu":
+    found = find_device(device, local_rank)
+    if found.type == "cpu":
         keep_freed_memory()
-    runtime = Runtime(place, precision, channels_last, rank, world_size)
+    runtime = Runtime(found, precision, channels_last, rank, world_size)
     if world_size == 1:
         yield runtime
         return
-    dist.init_process_group("nccl" if place.type == "cuda" else "gloo")
+    dist.init_process_group("nccl" if found.type == "cuda" else "gloo")
     try:
         yield runtime
     finally:
@@ -120,11 +121,11 @@ def start_runtime(device: str, precision: str, channels_last: bool) -> Iterator[
 
 
 def set_numerics(*, deterministic: bool, tf32: bool) -> None:
-    """Chooses algorithms for the whole process.
+    """Set the process-wide options of torch's algorithms.
 
     Args:
-        deterministic: Refuse operations that differ from run to run.
-        tf32: Let GPUs round the factors of float32 products to 10 bits.
+        deterministic: Use deterministic algorithms, and raise an error where there is none.
+        tf32: Let GPUs multiply float32 tensors in TF32, which has 10 bits of mantissa.
     """
     torch.use_deterministic_algorithms(deterministic)
     torch.backends.cudnn.deterministic = deterministic
@@ -134,10 +135,10 @@ def set_numerics(*, deterministic: bool, tf32: bool) -> None:
 
 
 def keep_freed_memory() -> None:
-    """Has the C library keep freed memory for the next tensor, where it is glibc.
+    """Make glibc's malloc keep freed memory instead of returning it to the system.
 
-    By default every tensor above 32 MB is new pages of the system, which cost several times the
-    time of writing to them: the activations of one network and a batch of 16 reach that size.
+    By default every tensor above 32 MB gets new pages, which cost several times the time of writing
+    to them. The activations of RedNet-50 with a batch of 16 reach that size.
     """
     if os.name != "posix":
         return
@@ -148,10 +149,10 @@ def keep_freed_memory() -> None:
 
 
 def find_device(name: str, local_rank: int = 0) -> torch.device:
-    """The device called `name`; each process of a machine gets a GPU of its own.
+    """Return the device called `name`; "cuda" is the GPU with the index `local_rank`.
 
     Raises:
-        InputError: It is not there.
+        InputError: The device is not available.
     """
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
@@ -166,19 +167,19 @@ def find_device(name: str, local_rank: int = 0) -> torch.device:
     if not torch.cuda.is_available() or device.index >= count:
         raise InputError(
             f"trainer.device={name}: this machine has {count} CUDA devices; "
-            "trainer.device=cpu runs anywhere"
+            "trainer.device=cpu works everywhere"
         )
     torch.cuda.set_device(device)
     return device
 
 
 def _find_accelerator(device: torch.device) -> torch.device:
-    """An accelerator that is no CUDA device, if this torch and machine have it."""
-    own = torch.accelerator.current_accelerator()
+    """Return an accelerator other than a CUDA device, if it is available."""
+    available = torch.accelerator.current_accelerator()
     count = torch.accelerator.device_count()
-    if own is None or own.type != device.type or (device.index or 0) >= count:
+    if available is None or available.type != device.type or (device.index or 0) >= count:
         raise InputError(
-            f"trainer.device={device}: not on this machine, or not in this build of torch; "
-            "trainer.device=cpu runs anywhere"
+            f"trainer.device={device}: not available on this machine or in this build of torch; "
+            "trainer.device=cpu works everywhere"
         )
     return device

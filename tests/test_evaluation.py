@@ -1,4 +1,4 @@
-"""Evaluation against the plainest computation of the same figures."""
+"""Evaluation against a plain computation in Python."""
 
 import math
 
@@ -22,7 +22,7 @@ from rednet.runtime import Runtime
 
 
 class Lookup(nn.Module):
-    """Gives the logits that stand in a table at the number that an image is filled with."""
+    """Returns row i of a table as the logits of an image that is filled with the number i."""
 
     def __init__(self, table):
         super().__init__()
@@ -39,7 +39,7 @@ def logits_and_targets(samples, classes):
 
 
 def batches_of(targets, batch_size, unreadable=()):
-    """Batches in which sample i is an image of i everywhere, some of them unreadable."""
+    """Yield batches in which image i is filled with the number i; some images are unreadable."""
     for part in torch.arange(len(targets)).split(batch_size):
         kept = torch.tensor([i for i in part.tolist() if i not in unreadable], dtype=torch.int64)
         missing = [(f"{i}.png", "broken") for i in part.tolist() if i in unreadable]
@@ -47,8 +47,8 @@ def batches_of(targets, batch_size, unreadable=()):
         yield Batch(images, targets[kept], kept, missing)
 
 
-def plainly(logits, targets):
-    """Loss, top-1 and top-5 in percent, and the confusion matrix, sample after sample."""
+def evaluate_plainly(logits, targets):
+    """Return loss, top-1 and top-5 in percent and the confusion matrix, one sample at a time."""
     classes = logits.shape[1]
     losses, first, five, confusion = [], 0, 0, [[0] * classes for _ in range(classes)]
     for row, target in zip(logits.double().tolist(), targets.tolist(), strict=True):
@@ -64,12 +64,12 @@ def plainly(logits, targets):
 @pytest.mark.parametrize("classes", [2, 5, 7, 40])
 @pytest.mark.parametrize("batch_size", [1, 4, 100])
 @pytest.mark.parametrize("unreadable", [(), (0, 8, 9, 10, 11, 52)])
-def test_it_is_exact(classes, batch_size, unreadable):
+def test_evaluation_is_exact(classes, batch_size, unreadable):
     logits, targets = logits_and_targets(53, classes)
     batches = batches_of(targets, batch_size, unreadable)
     result = evaluate(Lookup(logits), batches, classes, Runtime())
     kept = [index for index in range(53) if index not in unreadable]
-    loss, top1, top5, confusion = plainly(logits[kept], targets[kept])
+    loss, top1, top5, confusion = evaluate_plainly(logits[kept], targets[kept])
     assert result.loss == pytest.approx(loss, rel=1e-6)
     assert (result.top1, result.top5) == pytest.approx((top1, top5), rel=1e-12)
     assert result.confusion.tolist() == confusion
@@ -79,7 +79,7 @@ def test_it_is_exact(classes, batch_size, unreadable):
 
 
 @pytest.mark.parametrize(("batch_size", "num_workers"), [(1, 0), (3, 2), (64, 1)])
-def test_batches_and_workers_make_no_difference(batch_size, num_workers):
+def test_batch_size_and_workers_make_no_difference(batch_size, num_workers):
     source = balanced_subset(open_fashion_mnist().val, 23)
     transform = eval_transform(Preprocessing(28, 1.0, "bilinear", (0.286,), (0.353,)))
     dataset = ImageDataset(source, transform)
@@ -90,13 +90,13 @@ def test_batches_and_workers_make_no_difference(batch_size, num_workers):
     result = evaluate(model, loader, 10, Runtime())
     images = torch.stack([dataset[0, index].image for index in range(23)])
     with torch.no_grad():
-        loss, top1, top5, confusion = plainly(model(images), torch.tensor(source.targets))
+        loss, top1, top5, confusion = evaluate_plainly(model(images), torch.tensor(source.targets))
     assert result.loss == pytest.approx(loss, rel=1e-5)
     assert (result.top1, result.top5) == pytest.approx((top1, top5))
     assert result.confusion.tolist() == confusion
 
 
-def test_the_network_is_left_as_it_was():
+def test_the_network_does_not_change():
     model = nn.Sequential(nn.BatchNorm2d(3), nn.Flatten(), nn.Linear(12, 2))
     before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
     targets = torch.tensor([0, 1, 1])
@@ -108,21 +108,21 @@ def test_the_network_is_left_as_it_was():
     assert all(parameter.grad is None for parameter in model.parameters())
 
 
-def test_half_precision_and_layout_are_the_runtimes():
-    seen = []
+def test_precision_and_memory_format_of_the_runtime():
+    is_channels_last = []
 
-    class Looking(Lookup):
+    class Recorder(Lookup):
         def forward(self, images):
-            seen.append(images.is_contiguous(memory_format=torch.channels_last))
+            is_channels_last.append(images.is_contiguous(memory_format=torch.channels_last))
             return super().forward(images) @ torch.eye(3)
 
     logits, targets = logits_and_targets(20, 3)
-    result = evaluate(Looking(logits), batches_of(targets, 8), 3, Runtime(precision="bf16"))
-    assert result.loss == pytest.approx(plainly(logits, targets)[0], rel=0.02)
-    assert seen == [True, True, True]
+    result = evaluate(Recorder(logits), batches_of(targets, 8), 3, Runtime(precision="bf16"))
+    assert result.loss == pytest.approx(evaluate_plainly(logits, targets)[0], rel=0.02)
+    assert is_channels_last == [True, True, True]
 
 
-def test_logits_that_are_no_numbers_give_a_loss_that_is_none():
+def test_nan_logits_give_a_nan_loss():
     logits, targets = logits_and_targets(8, 3)
     logits[3] = float("nan")
     assert math.isnan(evaluate(Lookup(logits), batches_of(targets, 4), 3, Runtime()).loss)
@@ -146,14 +146,14 @@ def test_progress_counts_images():
     ("unreadable", "message"),
     [(range(4), r"4 image\(s\) cannot be read: 0.png \(broken\); 1.png"), ((), "no image to")],
 )
-def test_nothing_to_evaluate(unreadable, message):
+def test_no_readable_image_is_an_input_error(unreadable, message):
     logits, targets = logits_and_targets(4, 3)
     batches = batches_of(targets, 2, unreadable) if unreadable else []
     with pytest.raises(InputError, match=message):
         evaluate(Lookup(logits), batches, 3, Runtime())
 
 
-def test_a_row_for_each_class():
+def test_per_class_has_a_row_for_each_class():
     confusion = torch.tensor([[2, 1, 1], [0, 0, 0], [0, 0, 4]])
     result = Evaluation(0.0, 0.0, 0.0, 8, confusion, torch.tensor([3, 0, 4]))
     assert result.per_class(["cat", "dog", "eel"]) == [
@@ -171,7 +171,7 @@ def test_many_unreadable_images_are_counted_and_some_named():
     assert "\n" not in line
 
 
-def test_unreadable_images_are_an_error_on_demand():
+def test_require_readable_raises_for_unreadable_images():
     result = Evaluation(0.0, 0.0, 0.0, 1, torch.eye(1), torch.ones(1), [("a.png", "broken")])
     with pytest.raises(InputError, match=r"1 image\(s\) cannot be read: a.png \(broken\)"):
         result.require_readable()

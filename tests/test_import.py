@@ -1,4 +1,4 @@
-"""What `import rednet` does, in a fresh interpreter each time."""
+"""What `import rednet` loads and registers, each time in a new interpreter."""
 
 import subprocess
 import sys
@@ -12,14 +12,14 @@ timm.create_model("rednet26", width=0.25)
 
 
 def python(code: str) -> str:
-    """Output of the code; a warning of the interpreter's is an error."""
+    """Return the output of the code; a RuntimeWarning is an error."""
     command = [sys.executable, "-W", "error::RuntimeWarning", "-c", code]
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     return done.stdout
 
 
-def test_importing_is_light():
+def test_import_loads_no_heavy_package():
     heavy = ["torch", "timm", "torchvision", "hydra", "matplotlib", "rednet.registry", "rednet.ops"]
     loaded = python(f"import sys, rednet; print([m for m in {heavy} if m in sys.modules])")
     assert loaded.strip() == "[]"
@@ -41,7 +41,7 @@ def test_timm_knows_the_models_in_any_order_of_imports(imports):
     python(imports + CREATE)
 
 
-def test_a_wrong_name_is_an_attribute_error():
+def test_an_unknown_name_is_an_attribute_error():
     code = "import rednet\ntry: rednet.involution3d\nexcept AttributeError as e: print(e)"
     assert python(code).strip() == "module 'rednet' has no attribute 'involution3d'"
 

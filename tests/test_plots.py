@@ -1,4 +1,4 @@
-"""Pictures of results: that they are drawn, legible and free of surprises."""
+"""Plots have the expected size and show what they should."""
 
 import numpy as np
 import pytest
@@ -16,7 +16,7 @@ def line(epoch, **values):
 METRICS = {
     "a run": [line(epoch) for epoch in range(1, 13)],
     "one epoch": [line(1)],
-    "nothing yet": [],
+    "no epoch": [],
     "gaps": [line(1, val_loss=None, val_top1=None), line(2), line(3, train_loss=None)],
     "never evaluated": [line(1, val_loss=None, val_top1=None)],
 }
@@ -44,24 +44,24 @@ def test_confusion(classes, tmp_path):
         assert image.width < 1.3 * image.height
 
 
-def test_only_what_happened_is_coloured(tmp_path):
+def test_only_counts_above_zero_are_coloured(tmp_path):
     for name, count in (("few", 1), ("many", 1_000_000)):
         path = tmp_path / f"{name}.png"
         draw_confusion(count * torch.eye(40, dtype=torch.int64), ["c"] * 40, path, "title")
         with Image.open(path) as image:
             pixels = np.asarray(image.convert("HSV"))
-        assert 0.01 < (pixels[..., 1] > 100).mean() < 0.08  # the diagonal and the scale beside
+        assert 0.01 < (pixels[..., 1] > 100).mean() < 0.08  # the diagonal and the colour bar
 
 
 @pytest.mark.slow
-def test_every_class_of_imagenet_has_its_pixels(tmp_path):
+def test_imagenet_has_at_least_2_pixels_per_class(tmp_path):
     names = [f"n{index:08d}" for index in range(1000)]
     draw_confusion(confusion_of(1000), names, tmp_path / "confusion.png", "title")
     with Image.open(tmp_path / "confusion.png") as image:
         assert 2500 < min(image.size) < 4000
 
 
-def test_any_name_of_a_class_is_only_text(tmp_path):
+def test_class_names_are_plain_text(tmp_path):
     names = ["$x_{$", r"a $\nothing$ b", "\u4e2d\u6587", "T-shirt/top", "_"]
     draw_confusion(confusion_of(5), names, tmp_path / "confusion.png", "title")
     assert (tmp_path / "confusion.png").is_file()

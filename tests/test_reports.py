@@ -1,4 +1,4 @@
-"""The files and lines that tell the result of an evaluation."""
+"""The files and the summary of an evaluation."""
 
 import csv
 import json
@@ -16,11 +16,11 @@ def result():
     return Evaluation(0.25, 75.0, 100.0, 4, confusion, torch.tensor([3, 1]), [("a.png", "broken")])
 
 
-def test_files_and_lines(result, tmp_path):
+def test_files_and_summary(result, tmp_path):
     lines = write_evaluation(result, ["cat, big", 'a "dog"'], tmp_path, "rednet26")
     assert lines == [
         "rednet26  top-1 75.00 %, top-5 100.00 %, loss 0.2500  (4 images)",
-        "1 images could not be read; evaluation.json has them",
+        "1 image(s) could not be read; evaluation.json lists them",
         f"per-class table and confusion matrix are in {tmp_path}",
     ]
     assert json.loads((tmp_path / "evaluation.json").read_text()) == {

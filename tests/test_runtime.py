@@ -1,4 +1,4 @@
-"""Where and how a run computes."""
+"""Device, precision, memory layout and processes of a run."""
 
 import pytest
 import torch
@@ -7,19 +7,19 @@ from rednet.errors import InputError
 from rednet.runtime import Runtime, find_device, start_runtime
 
 
-def test_auto_takes_a_gpu_if_there_is_one():
+def test_auto_selects_a_gpu_if_there_is_one():
     expected = "cuda" if torch.cuda.is_available() else "cpu"
     assert find_device("auto").type == expected
     assert find_device("cpu") == torch.device("cpu")
 
 
 @pytest.mark.parametrize("name", ["cuda:99", "mps:99", "xpu:99"])
-def test_a_device_that_is_not_there(name):
-    with pytest.raises(InputError, match=rf"trainer\.device={name}: .*trainer\.device=cpu runs"):
+def test_an_unavailable_device_is_an_input_error(name):
+    with pytest.raises(InputError, match=rf"trainer\.device={name}: .*trainer\.device=cpu works"):
         find_device(name)
 
 
-def test_one_process_is_alone():
+def test_a_run_of_one_process():
     with start_runtime("cpu", "fp32", channels_last=True) as runtime:
         assert runtime.is_primary
         assert runtime.gather("a") == ["a"]
@@ -31,7 +31,7 @@ def test_one_process_is_alone():
     ("precision", "inside"),
     [("fp32", torch.float32), ("bf16", torch.bfloat16), ("fp16", torch.float16)],
 )
-def test_precision_is_that_of_the_products_not_of_the_weights(precision, inside):
+def test_autocast_keeps_float32_weights(precision, inside):
     runtime = Runtime(precision=precision)
     linear = runtime.place(torch.nn.Linear(3, 2))
     with runtime.autocast():
@@ -40,7 +40,7 @@ def test_precision_is_that_of_the_products_not_of_the_weights(precision, inside)
 
 
 @pytest.mark.parametrize("channels_last", [False, True])
-def test_layout_of_weights_and_images(channels_last):
+def test_memory_format_of_weights_and_images(channels_last):
     runtime = Runtime(channels_last=channels_last)
     conv = runtime.place(torch.nn.Conv2d(3, 4, 3))
     images = runtime.place_images(torch.ones(2, 3, 5, 5))

@@ -244,7 +244,7 @@ def test_unreadable_images_are_an_error_after_the_results(evaluate_damaged, dama
 def test_unreadable_images_are_left_out_on_demand(evaluate_damaged):
     done = evaluate_damaged("data.on_unreadable=skip")
     assert (done.code, done.err) == (0, "")
-    assert "2 images could not be read; evaluation.json has them" in done.out
+    assert "2 image(s) could not be read; evaluation.json lists them" in done.out
     assert results()["samples"] == 6
 
 
