@@ -23,8 +23,8 @@ from rednet.paper.published import (
     MODEL_ZOO,
     PAPER,
     RESNET,
-    Competitor,
-    Figures,
+    NetworkFamily,
+    PublishedResult,
 )
 
 AXES = {"flops": "complexity, G FLOPs (published)", "parameters": "parameters, M"}
@@ -52,14 +52,14 @@ _LOOKS: dict[str, dict[str, Any]] = {
 }
 
 
-def families() -> list[Competitor]:
+def families() -> list[NetworkFamily]:
     """RedNet of the paper and as released, ResNet, and every rival."""
     own = ((REDNET, PAPER), (RELEASED, MODEL_ZOO), ("ResNet", RESNET))
     return [*(_family(name, networks) for name, networks in own), *COMPETITORS]
 
 
-def _family(name: str, networks: dict[int, Figures]) -> Competitor:
-    return Competitor(
+def _family(name: str, networks: dict[int, PublishedResult]) -> NetworkFamily:
+    return NetworkFamily(
         name,
         tuple(str(depth) for depth in networks),
         tuple(float(figures.parameters) for figures in networks.values()),
@@ -100,7 +100,7 @@ def draw_envelope(against: str) -> Figure:
     return figure
 
 
-def _draw_family(axes: Axes, family: Competitor, against: str) -> None:
+def _draw_family(axes: Axes, family: NetworkFamily, against: str) -> None:
     look = {"linewidth": 0.9, **_LOOKS[family.name]}
     hollow = "linestyle" in look
     face = "white" if hollow else look["color"]
@@ -115,7 +115,7 @@ def _draw_family(axes: Axes, family: Competitor, against: str) -> None:
     )
 
 
-def _labels(drawn: Sequence[Competitor], against: str) -> list[Label]:
+def _labels(drawn: Sequence[NetworkFamily], against: str) -> list[Label]:
     """The sizes of the networks; those of the released weights are the paper's."""
     return [
         Label(x, y, size, _LOOKS[family.name]["color"], bold=family.name == REDNET)

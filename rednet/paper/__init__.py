@@ -1,1 +1,1 @@
-"""The paper's tables and figures: what was published, and what comes out here."""
+"""Reproduction of the paper's tables: published results, complexity counter, comparison."""

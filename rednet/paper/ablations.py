@@ -1,18 +1,18 @@
-"""The paper's three ablation tables, without their accuracies, and the stem that they imply."""
+"""The complexity of the paper's three ablations, and the stem that it implies."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from rednet.paper.comparison import Comparison, billions, millions, number
+from rednet.paper.comparison import Comparison, format_number, to_billions, to_millions
 from rednet.paper.complexity import Complexity
 from rednet.paper.networks import STEM_NAMES, Network, compare_complexity
 from rednet.paper.published import (
     ABLATION_GENERATOR,
     ABLATION_GROUP_CHANNELS,
     ABLATION_KERNEL_SIZE,
-    Figures,
+    PublishedResult,
 )
-from rednet.paper.tables import Table, comparison_table, explain
+from rednet.paper.tables import Table, add_reasons, comparison_table
 
 BASELINE = Network(50, "conv7")
 HEADING = "RedNet-50 with"
@@ -32,139 +32,144 @@ REASONS = {
         "printed 5.0."
     ),
 }
+MAX_LISTED = 3
+"""The table of stems lists at most this many numbers that are not reproduced."""
 
 
 @dataclass(frozen=True)
 class Ablation:
-    """A row of an ablation table.
+    """One row of an ablation table.
 
     Attributes:
-        table: Which of the three.
-        row: Its name.
-        network: With the plain stem.
-        figures: Published.
-        experiment: That trains it.
+        table: "kernel size", "group channels" or "generator".
+        row: Name of the row.
+        network: The network, with the plain stem.
+        published: The published results.
+        experiment: Name of the experiment that trains the network.
     """
 
     table: str
     row: str
     network: Network
-    figures: Figures
+    published: PublishedResult
     experiment: str
 
 
 def ablations() -> Iterator[Ablation]:
-    """All rows of the three tables; that of the baseline is in each of them."""
-    for size, figures in ABLATION_KERNEL_SIZE.items():
+    """Yield the rows of the three tables; each table has a row for the baseline."""
+    for size, published in ABLATION_KERNEL_SIZE.items():
         network = replace(BASELINE, kernel_size=size)
-        yield _row("kernel size", str(size), network, figures, f"kernel{size}")
-    for channels, figures in ABLATION_GROUP_CHANNELS.items():
+        yield _ablation("kernel size", str(size), network, published, f"kernel{size}")
+    for channels, published in ABLATION_GROUP_CHANNELS.items():
         network = replace(BASELINE, group_channels=channels)
         name = "group_layer" if channels == "layer" else f"group{channels}"
         label = "C" if channels == "layer" else str(channels)
-        yield _row("group channels", label, network, figures, name)
-    for reduction, figures in ABLATION_GENERATOR.items():
+        yield _ablation("group channels", label, network, published, name)
+    for reduction, published in ABLATION_GENERATOR.items():
         if reduction is None:
-            yield _row("generator", "W", replace(BASELINE, generator="linear"), figures, "linear")
+            network = replace(BASELINE, generator="linear")
+            yield _ablation("generator", "W", network, published, "linear")
         else:
             network = replace(BASELINE, reduction=reduction)
             label = f"W1 s W0, r={reduction}"
-            yield _row("generator", label, network, figures, f"reduction{reduction}")
+            yield _ablation("generator", label, network, published, f"reduction{reduction}")
 
 
-def _row(table: str, label: str, network: Network, figures: Figures, name: str) -> Ablation:
+def _ablation(
+    table: str, label: str, network: Network, published: PublishedResult, name: str
+) -> Ablation:
     name = "baseline" if network == BASELINE else name
-    return Ablation(table, f"{table} {label}", network, figures, f"ablation/{name}")
+    return Ablation(table, f"{table} {label}", network, published, f"ablation/{name}")
 
 
 def ablation_table(name: str) -> Table:
-    """One of the three: "kernel size", "group channels" or "generator"."""
-    chosen = [ablation for ablation in ablations() if ablation.table == name]
-    rows = [explain(_compare(ablation), REASONS) for ablation in chosen]
+    """Return the table "kernel size", "group channels" or "generator"."""
+    selected = [ablation for ablation in ablations() if ablation.table == name]
+    rows = [add_reasons(_compare(ablation), REASONS) for ablation in selected]
     return comparison_table(
         f"ablation-{name.replace(' ', '-')}",
         f"Ablation of the {name}, RedNet-50 with ResNet's plain stem",
         HEADING,
         rows,
-        extra=[_with_other_stem(ablation) for ablation in chosen],
+        extra=[_released_stem_cells(ablation) for ablation in selected],
         notes=[GENERATOR_NOTE] if name == "generator" else [],
     )
 
 
 def _compare(ablation: Ablation) -> list[Comparison]:
-    figures = ablation.figures
-    parameters, flops = {"paper": figures.parameters}, {"paper": figures.flops}
+    published = ablation.published
+    parameters, flops = {"paper": published.parameters}, {"paper": published.flops}
     return compare_complexity(ablation.row, ablation.network, parameters, flops)
 
 
-def _with_other_stem(ablation: Ablation) -> dict[str, str]:
-    """What the released stem would give, and the experiment."""
-    cost = replace(ablation.network, stem="involution3").measure()
+def _released_stem_cells(ablation: Ablation) -> dict[str, str]:
+    """Return the complexity with the released stem, and the experiment."""
+    complexity = replace(ablation.network, stem="involution3").complexity()
     return {
-        "3x3 stem: parameters (M)": number(millions(cost.parameters)),
-        "FLOPs (G)": number(billions(cost.published)),
-        "convolutions' MACs (G)": number(billions(_convolutions(cost))),
+        "3x3 stem: parameters (M)": format_number(to_millions(complexity.parameters)),
+        "FLOPs (G)": format_number(to_billions(complexity.flops)),
+        "convolutions' MACs (G)": format_number(to_billions(_convolution_macs(complexity))),
         "experiment": ablation.experiment,
     }
 
 
-def _published(cost: Complexity) -> int:
-    return cost.published
+def _flops(complexity: Complexity) -> int:
+    return complexity.flops
 
 
-def _convolutions(cost: Complexity) -> int:
-    macs, _ = cost.by_kind()["convolution"]
+def _convolution_macs(complexity: Complexity) -> int:
+    macs, _ = complexity.by_kind()["convolution"]
     return macs
 
 
 def stem_table() -> Table:
-    """Which stem and which counter reproduce how many of the figures printed with the ablations."""
+    """Count the published numbers of the ablations that each stem and counter reproduce."""
     counters: Mapping[str, Callable[[Complexity], int]] = {
-        "as in Table 1": _published,
-        "MACs of convolutions alone": _convolutions,
+        "as in Table 1": _flops,
+        "MACs of convolutions alone": _convolution_macs,
     }
-    lines, figures = [], []
+    rows, comparisons = [], []
     for stem, name in STEM_NAMES.items():
-        for counting, count in counters.items():
-            found = _stem_figures(stem, count)
-            lines.append([name, counting, *_hits(found), _misses(found)])
-            figures += [replace(item, row=f"{name}, {counting}: {item.row}") for item in found]
+        for counter, count in counters.items():
+            found = _compare_with_stem(stem, count)
+            rows.append([name, counter, *_count_reproduced(found), _list_others(found)])
+            comparisons += [replace(item, row=f"{name}, {counter}: {item.row}") for item in found]
     return Table(
         "ablation-stems",
         "Which stem the ablations had, by their complexity",
         ("Stem", "FLOPs counted", "parameters reproduced", "FLOPs reproduced", "not reproduced"),
-        lines,
-        figures,
+        rows,
+        comparisons,
         (STEM_NOTE,),
     )
 
 
-def _stem_figures(stem: str, count: Callable[[Complexity], int]) -> list[Comparison]:
-    figures = []
+def _compare_with_stem(stem: str, count_flops: Callable[[Complexity], int]) -> list[Comparison]:
+    comparisons = []
     for ablation in {item.experiment: item for item in ablations()}.values():
         network = replace(ablation.network, stem=stem)
-        cost = network.measure()
+        complexity = network.complexity()
         pairs = {
-            "parameters": (ablation.figures.parameters, millions(cost.parameters)),
-            "FLOPs": (ablation.figures.flops, billions(count(cost))),
+            "parameters": (ablation.published.parameters, to_millions(complexity.parameters)),
+            "FLOPs": (ablation.published.flops, to_billions(count_flops(complexity))),
         }
-        figures += [
+        comparisons += [
             Comparison(ablation.row, quantity, "paper", text, ours, network=str(network))
             for quantity, (text, ours) in pairs.items()
         ]
-    return figures
+    return comparisons
 
 
-def _hits(figures: Sequence[Comparison]) -> list[str]:
+def _count_reproduced(comparisons: Sequence[Comparison]) -> list[str]:
     return [
-        str(sum(item.is_reproduced for item in figures if item.quantity == quantity))
+        str(sum(item.is_reproduced for item in comparisons if item.quantity == quantity))
         for quantity in ("parameters", "FLOPs")
     ]
 
 
-def _misses(figures: Sequence[Comparison]) -> str:
-    missed = [item for item in figures if not item.is_reproduced]
-    if len(missed) > 3:
+def _list_others(comparisons: Sequence[Comparison]) -> str:
+    missed = [item for item in comparisons if not item.is_reproduced]
+    if len(missed) > MAX_LISTED:
         return f"{len(missed)} figures"
-    told = [f"{item.row}: {number(item.ours, 3)} for {item.published}" for item in missed]
-    return "; ".join(told) or "none"
+    texts = [f"{item.row}: {format_number(item.ours, 3)} for {item.published}" for item in missed]
+    return "; ".join(texts) or "none"

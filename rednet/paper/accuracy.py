@@ -1,4 +1,4 @@
-"""An accuracy measured here: of which file, how, and whether it bears comparison."""
+"""The accuracy of an evaluated checkpoint, and whether it is comparable with published ones."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -7,30 +7,30 @@ from typing import Any
 from rednet.data import Preprocessing
 from rednet.weights import imagenet_preprocessing
 
-AS_PUBLISHED: Mapping[str, tuple[Any, ...]] = {
+PUBLISHED_CONDITIONS: Mapping[str, tuple[Any, ...]] = {
     "images": (50_000,),
     **{name: (value,) for name, value in asdict(Preprocessing(**imagenet_preprocessing())).items()},
     "interpolation": ("bilinear", "opencv"),
     "precision": ("fp32", "tf32"),
 }
-"""What an evaluation has to be for its accuracy to be comparable with the published ones."""
+"""The values that each condition may have for an accuracy to be comparable with published ones."""
 
-RECORDED = ("images", "image_size", "crop_pct", "interpolation", "precision")
+RECORDED_CONDITIONS = ("images", "image_size", "crop_pct", "interpolation", "precision")
 NAMED_BY_FILE = "The network is taken from the file's name; others have the same tensors."
 
 
 @dataclass(frozen=True)
 class Accuracy:
-    """Of a checkpoint.
+    """The accuracy of one checkpoint and the conditions of its evaluation.
 
     Attributes:
-        top1: In percent.
-        top5: In percent.
-        images: How many were evaluated.
-        preprocessing: What was done to them.
-        precision: Of the arithmetic: "fp32", "tf32" (what GPUs may make of that), "bf16", "fp16".
-        checkpoint: Name of its file.
-        is_named_by_file: Whether nothing but that name tells the network.
+        top1: Top-1 accuracy in percent.
+        top5: Top-5 accuracy in percent.
+        images: Number of evaluated images.
+        preprocessing: Preprocessing of the images.
+        precision: Precision of the arithmetic: "fp32", "tf32", "bf16" or "fp16".
+        checkpoint: Name of the checkpoint's file.
+        is_named_by_file: Whether the network is known from the file's name alone.
     """
 
     top1: float
@@ -43,7 +43,7 @@ class Accuracy:
 
     @property
     def conditions(self) -> dict[str, Any]:
-        """How it was evaluated, by the names of `AS_PUBLISHED`."""
+        """The conditions of the evaluation, with the keys of `PUBLISHED_CONDITIONS`."""
         return {
             "images": self.images,
             **asdict(self.preprocessing),
@@ -51,25 +51,26 @@ class Accuracy:
         }
 
     @property
-    def remark(self) -> str:
-        """In what the evaluation is not that of the publications, "" if it is in nothing."""
+    def deviations(self) -> str:
+        """How the conditions differ from the published ones, or "" if they agree."""
         differences = [
-            f"{name} {value}, not {' or '.join(map(str, AS_PUBLISHED[name]))}"
+            f"{name} {value}, not {' or '.join(map(str, PUBLISHED_CONDITIONS[name]))}"
             for name, value in self.conditions.items()
-            if value not in AS_PUBLISHED[name]
+            if value not in PUBLISHED_CONDITIONS[name]
         ]
         return f"Not evaluated as published: {'; '.join(differences)}." if differences else ""
 
     @property
     def notes(self) -> str:
-        """All that is to be known beside the figures."""
-        told = NAMED_BY_FILE if self.is_named_by_file else ""
-        return f"{told} {self.remark}".strip()
+        """Everything that a reader of the table should know about the accuracy."""
+        source = NAMED_BY_FILE if self.is_named_by_file else ""
+        return f"{source} {self.deviations}".strip()
 
 
-def record_evaluation(accuracy: Accuracy | None) -> dict[str, Any]:
-    """Whose accuracy a figure is, and how it came about; all None where nothing was evaluated."""
+def evaluation_record(accuracy: Accuracy | None) -> dict[str, Any]:
+    """Return the checkpoint and the recorded conditions, all None without an evaluation."""
     if accuracy is None:
-        return dict.fromkeys(("checkpoint", *RECORDED))
+        return dict.fromkeys(("checkpoint", *RECORDED_CONDITIONS))
     conditions = accuracy.conditions
-    return {"checkpoint": accuracy.checkpoint, **{name: conditions[name] for name in RECORDED}}
+    recorded = {name: conditions[name] for name in RECORDED_CONDITIONS}
+    return {"checkpoint": accuracy.checkpoint, **recorded}

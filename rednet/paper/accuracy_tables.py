@@ -1,12 +1,12 @@
-"""Accuracies: the published ones and, where checkpoints were evaluated, ours."""
+"""The tables of accuracies: the published ones and those of evaluated checkpoints."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 
 from rednet.paper.ablations import HEADING, ablations
-from rednet.paper.accuracy import Accuracy, record_evaluation
-from rednet.paper.comparison import UNPUBLISHED, Comparison, Sources
+from rednet.paper.accuracy import Accuracy, evaluation_record
+from rednet.paper.comparison import UNPUBLISHED, Comparison, PublishedValues
 from rednet.paper.networks import STEM_NAMES, Network, resnet
 from rednet.paper.published import MODEL_ZOO, PAPER, RESNET
 from rednet.paper.tables import Table, comparison_table
@@ -26,116 +26,116 @@ TITLES = {
     "accuracy-resnet": ("Table 1, accuracy of ResNet on ImageNet", "Network"),
     "accuracy-ablations": ("Ablations, accuracy on ImageNet", HEADING),
 }
-
+"""Title and first heading of each table, by its key."""
 
 Accuracies = Mapping[Network, Sequence[Accuracy]]
-"""Of all checkpoints of each network, at least one."""
-UNKNOWN: Sequence[Accuracy | None] = (None,)
+"""The accuracies of each evaluated network, at least one each."""
+NOT_EVALUATED: Sequence[Accuracy | None] = (None,)
 
 
 @dataclass(frozen=True)
-class Subject:
-    """A network whose accuracy may be known.
+class AccuracyRow:
+    """One row of a table of accuracies.
 
     Attributes:
-        row: Its name in the table.
-        network: Itself.
-        top1: Published, in percent.
-        top5: Published, in percent.
+        row: Name of the row.
+        network: The network.
+        top1: Published top-1 accuracies in percent.
+        top5: Published top-5 accuracies in percent.
     """
 
     row: str
     network: Network
-    top1: Sources
-    top5: Sources
+    top1: PublishedValues
+    top5: PublishedValues
 
     @property
     def is_published(self) -> bool:
-        """Whether any accuracy is; else it has a row only where one was measured."""
+        """Whether any accuracy was published; otherwise the row needs an evaluation."""
         return any((*self.top1.values(), *self.top5.values()))
 
 
-def subjects() -> dict[str, list[Subject]]:
-    """The rows of each table of accuracies, by its key."""
+def accuracy_rows() -> dict[str, list[AccuracyRow]]:
+    """Return the rows of each table, by the table's key."""
     return {
-        "accuracy-rednet": list(_rednets()),
+        "accuracy-rednet": list(_rednet_rows()),
         "accuracy-resnet": [
-            Subject(f"ResNet-{depth}", resnet(depth), {"plot": RESNET[depth].top1}, UNPUBLISHED)
+            AccuracyRow(f"ResNet-{depth}", resnet(depth), {"plot": RESNET[depth].top1}, UNPUBLISHED)
             for depth in RESNET
         ],
         "accuracy-ablations": [
-            Subject(item.row, item.network, {"paper": item.figures.top1}, UNPUBLISHED)
+            AccuracyRow(item.row, item.network, {"paper": item.published.top1}, UNPUBLISHED)
             for item in ablations()
         ],
     }
 
 
 def has_row(network: Network) -> bool:
-    """Whether one of the tables of accuracies has a row for a network."""
-    return any(network == subject.network for rows in subjects().values() for subject in rows)
+    """Return whether one of the tables of accuracies has a row for a network."""
+    return any(network == row.network for rows in accuracy_rows().values() for row in rows)
 
 
 def accuracy_tables(accuracies: Accuracies) -> Iterator[Table]:
-    """The three tables of accuracies.
+    """Yield the three tables of accuracies.
 
     Args:
-        accuracies: Of the checkpoints of each network; a row is repeated for each of several.
+        accuracies: Accuracies of evaluated checkpoints; each one gets a row.
     """
-    for key, members in subjects().items():
+    for key, rows in accuracy_rows().items():
         title, heading = TITLES[key]
-        yield _table(key, title, heading, members, accuracies)
+        yield _table(key, title, heading, rows, accuracies)
 
 
-def _rednets() -> Iterator[Subject]:
+def _rednet_rows() -> Iterator[AccuracyRow]:
     for depth in PAPER:
         paper, zoo = PAPER[depth], MODEL_ZOO[depth]
         top1, top5 = {"paper": paper.top1, "model zoo": zoo.top1}, {"model zoo": zoo.top5}
-        yield _rednet(depth, "involution3", top1, top5)
+        yield _rednet_row(depth, "involution3", top1, top5)
     for depth in PAPER:
-        yield _rednet(depth, "involution7", {"paper": None, "model zoo": None}, {"model zoo": None})
+        top1, top5 = {"paper": None, "model zoo": None}, {"model zoo": None}
+        yield _rednet_row(depth, "involution7", top1, top5)
 
 
-def _rednet(depth: int, stem: str, top1: Sources, top5: Sources) -> Subject:
-    return Subject(f"RedNet-{depth}, {STEM_NAMES[stem]}", Network(depth, stem), top1, top5)
+def _rednet_row(depth: int, stem: str, top1: PublishedValues, top5: PublishedValues) -> AccuracyRow:
+    return AccuracyRow(f"RedNet-{depth}, {STEM_NAMES[stem]}", Network(depth, stem), top1, top5)
 
 
 def _table(
-    key: str, title: str, heading: str, members: Sequence[Subject], accuracies: Accuracies
+    key: str, title: str, heading: str, rows: Sequence[AccuracyRow], accuracies: Accuracies
 ) -> Table:
     pairs = [
-        (subject, accuracy)
-        for subject in members
-        for accuracy in accuracies.get(subject.network, UNKNOWN)
-        if accuracy or subject.is_published
+        (row, accuracy)
+        for row in rows
+        for accuracy in accuracies.get(row.network, NOT_EVALUATED)
+        if accuracy or row.is_published
     ]
-    extra = [_told(accuracy) for _, accuracy in pairs]
+    comparisons = [_compare(row, accuracy) for row, accuracy in pairs]
+    extra = [_evaluation_cells(accuracy) for _, accuracy in pairs]
     notes = [] if any(accuracy for _, accuracy in pairs) else [PUBLISHED_ONLY]
     notes += [STEM_NOTE] if key == "accuracy-rednet" else []
-    rows = [_compare(subject, accuracy) for subject, accuracy in pairs]
-    return comparison_table(key, title, heading, rows, digits=2, extra=extra, notes=notes)
+    return comparison_table(key, title, heading, comparisons, digits=2, extra=extra, notes=notes)
 
 
-def _told(accuracy: Accuracy | None) -> dict[str, str]:
-    """The cells about an evaluation."""
-    record = record_evaluation(accuracy)
+def _evaluation_cells(accuracy: Accuracy | None) -> dict[str, str]:
+    record = evaluation_record(accuracy)
     names = ("images", "interpolation", "precision", "checkpoint")
     return {name: "-" if record[name] is None else str(record[name]) for name in names}
 
 
-def _compare(subject: Subject, accuracy: Accuracy | None) -> list[Comparison]:
+def _compare(row: AccuracyRow, accuracy: Accuracy | None) -> list[Comparison]:
     ours = (accuracy.top1, accuracy.top5) if accuracy else (None, None)
-    published = {"top-1": subject.top1, "top-5": subject.top5}
+    published = {"top-1": row.top1, "top-5": row.top5}
     return [
         Comparison(
-            subject.row,
+            row.row,
             quantity,
             source,
             text,
             None if value is None else Decimal(str(value)),
             accuracy.notes if accuracy else "",
-            str(subject.network),
+            str(row.network),
             accuracy,
         )
-        for value, (quantity, figures) in zip(ours, published.items(), strict=True)
-        for source, text in figures.items()
+        for value, (quantity, values) in zip(ours, published.items(), strict=True)
+        for source, text in values.items()
     ]

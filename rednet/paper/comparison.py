@@ -1,4 +1,4 @@
-"""A published figure beside ours, and whether ours is the same to the last printed digit."""
+"""The comparison of one published number with ours, to the last printed digit."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -13,11 +13,11 @@ UNITS = {
     "top-1": "%",
     "top-5": "%",
 }
-"""Quantities of a network: millions, 10^9, percent."""
+"""The unit of each quantity of a network: millions, 10^9, percent."""
 
-Sources = Mapping[str, str | None]
-"""Who published a figure, and what, the finest last."""
-UNPUBLISHED: Sources = {"": None}
+PublishedValues = Mapping[str, str | None]
+"""Published numbers by source, as printed; the source with the most digits comes last."""
+UNPUBLISHED: PublishedValues = {"": None}
 
 REPRODUCED, NOT_COMPARABLE = "reproduced", "not comparable"
 NOT_PUBLISHED, NOT_MEASURED = "not published", "not measured"
@@ -25,17 +25,17 @@ NOT_PUBLISHED, NOT_MEASURED = "not published", "not measured"
 
 @dataclass(frozen=True)
 class Comparison:
-    """One figure.
+    """One number, as published and as found here.
 
     Attributes:
-        row: What it is a figure of.
-        quantity: Which figure, one of `UNITS` or a count.
-        source: Who published it, or "" for nobody.
-        published: As printed, or None.
-        ours: Unrounded, or None where it was not measured.
-        reason: Why they differ, where that is known, or what is to be known of ours.
-        network: Its name and options.
-        accuracy: The evaluation that ours is of, None for what is counted.
+        row: Name of the table row that the number belongs to.
+        quantity: What the number is, a key of `UNITS` or the name of a count.
+        source: Who published it, or "" if nobody did.
+        published: The published number as printed, if any.
+        ours: Our number, unrounded, or None if it was not measured.
+        reason: Why the two differ, if known, or what a reader should know about ours.
+        network: Name and options of the network.
+        accuracy: The evaluation that produced ours; None for counted numbers.
     """
 
     row: str
@@ -49,24 +49,24 @@ class Comparison:
 
     @property
     def unit(self) -> str:
-        """Of the figure; counts have none."""
+        """The unit of the number, "" for counts."""
         return UNITS.get(self.quantity, "")
 
     @property
     def difference(self) -> Decimal | None:
-        """Ours minus the published figure."""
+        """Ours minus the published number, if both exist."""
         if self.published is None or self.ours is None:
             return None
         return self.ours - Decimal(self.published)
 
     @property
     def is_comparable(self) -> bool:
-        """Whether there are both, and ours was obtained as the published figure was."""
-        return self.difference is not None and not (self.accuracy and self.accuracy.remark)
+        """Whether both numbers exist and ours was obtained under the published conditions."""
+        return self.difference is not None and not (self.accuracy and self.accuracy.deviations)
 
     @property
     def is_reproduced(self) -> bool:
-        """Whether ours is comparable and, rounded to as many digits, the published figure."""
+        """Whether ours is comparable and rounds to the published number."""
         if self.published is None or self.ours is None or not self.is_comparable:
             return False
         published = Decimal(self.published)
@@ -74,31 +74,33 @@ class Comparison:
 
     @property
     def verdict(self) -> str:
-        """In words."""
+        """The result of the comparison in words."""
         if self.published is None:
             return NOT_PUBLISHED
         if self.difference is None:
             return NOT_MEASURED
         if not self.is_comparable:
             return NOT_COMPARABLE
-        return REPRODUCED if self.is_reproduced else f"differs by {signed(self.difference)}"
+        if self.is_reproduced:
+            return REPRODUCED
+        return f"differs by {format_difference(self.difference)}"
 
 
-def millions(count: int) -> Decimal:
-    """A number of parameters in millions, exactly."""
+def to_millions(count: int) -> Decimal:
+    """Return a number of parameters in millions, exactly."""
     return Decimal(count).scaleb(-6)
 
 
-def billions(count: int) -> Decimal:
-    """A number of operations in 10^9, exactly."""
+def to_billions(count: int) -> Decimal:
+    """Return a number of operations in units of 10^9, exactly."""
     return Decimal(count).scaleb(-9)
 
 
-def number(value: Decimal | None, digits: int = 4) -> str:
-    """A figure for a table."""
+def format_number(value: Decimal | None, digits: int = 4) -> str:
+    """Return a number as the text of a table cell."""
     return "-" if value is None else f"{value:.{digits}f}"
 
 
-def signed(value: Decimal | None, digits: int = 4) -> str:
-    """A difference for a table."""
+def format_difference(value: Decimal | None, digits: int = 4) -> str:
+    """Return a signed difference as the text of a table cell."""
     return "-" if value is None else f"{value:+.{digits}f}"

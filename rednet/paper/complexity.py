@@ -1,26 +1,26 @@
-"""What a network costs: multiply-adds, and the FLOPs of the publications, function by function.
+"""Count the multiply-adds of a network, and its FLOPs as the publications count them.
 
-| function                 | `macs`                 | `published`               |
-|--------------------------|------------------------|---------------------------|
-| convolution              | taps x outputs         | taps x outputs + bias     |
-| involution               | K*K*C*Ho*Wo            | K*K*C*Ho*Wo               |
-| attention's query x key  | K*K*C*Ho*Wo            | K*K*C*Ho*Wo               |
-| fully connected          | inputs x outputs       | 0                         |
-| other matrix products    | inputs x outputs       | 0                         |
-| batch normalisation      | 0                      | 2 an element, 1 if bare   |
-| ReLU                     | 0                      | 1 an element              |
-| pooling, also the global | 0                      | 1 an element of the input |
-| everything else          | 0                      | 0                         |
+| function                 | `macs`                 | `flops`                    |
+|--------------------------|------------------------|----------------------------|
+| convolution              | taps x outputs         | taps x outputs + bias      |
+| involution               | K*K*C*Ho*Wo            | K*K*C*Ho*Wo                |
+| attention's query x key  | K*K*C*Ho*Wo            | K*K*C*Ho*Wo                |
+| fully connected          | inputs x outputs       | 0                          |
+| other matrix products    | inputs x outputs       | 0                          |
+| batch normalisation      | 0                      | 2 per element, 1 if bare   |
+| ReLU                     | 0                      | 1 per element              |
+| pooling, also the global | 0                      | 1 per element of the input |
+| everything else          | 0                      | 0                          |
 
-A tap of padding counts like any other. C is the number of channels that are multiplied, in
-attention those of the queries. Everything else is what computes and is counted in neither column:
-sums (the shortcut's too), products by a scalar, softmax, other activations and normalisations;
-`Complexity.uncounted` names it. What only makes or moves memory is left out.
+Taps in the padding count like all others. C is the number of multiplied channels, in attention
+those of the queries. "Everything else" computes something that neither column counts: sums
+(including the shortcut's), products with a scalar, softmax, other activations and normalisations.
+`Complexity.uncounted` lists these calls. Functions that only allocate or move memory are ignored.
 
-`published` is what mmcv 1.2.7's `get_model_complexity_info` finds as mmcls 0.9.0 calls it, on the
-features without the classifier. That sees no involution; with its product added, all figures of
-RedNet's model zoo come out to their last digit (7x7 stem). Nobody has published attention as a
-generator; it is counted like the involution.
+`flops` equals what mmcv 1.2.7's `get_model_complexity_info` reports for the features without the
+classifier, as mmcls 0.9.0 calls it. That tool does not see involution; with its product added, all
+figures of RedNet's model zoo are reproduced to the last digit (7x7 stem). Attention as a kernel
+generator was never published; it is counted like involution.
 """
 
 import copy
@@ -39,7 +39,7 @@ UNCOUNTED = "uncounted"
 MEMORY_FUNCTIONS = frozenset(
     ("empty", "arange", "clone", "cat", "copy_", "constant_pad_nd", "_to_copy", "_unsafe_view")
 )
-"""Beside views, which torch knows of."""
+"""Functions that only allocate or move memory; views are recognised by torch itself."""
 
 
 @dataclass(frozen=True)
@@ -47,13 +47,12 @@ class Operation:
     """One call of a torch function.
 
     Attributes:
-        kind: "convolution", "involution", "attention", "linear", "normalisation", "activation",
-            "pooling" or "uncounted".
-        function: Its name in torch.
-        module: Dotted name of the module whose `forward` called it.
-        output: Shape of its result.
-        macs: Multiply-adds.
-        published: In the publications' convention.
+        kind: A kind in `RULES`, or "uncounted".
+        function: Name of the function in torch.
+        module: Dotted name of the module whose `forward` called the function.
+        output: Shape of the function's (first) output.
+        macs: Number of multiply-adds.
+        flops: Number of FLOPs in the publications' convention.
     """
 
     kind: str
@@ -61,16 +60,16 @@ class Operation:
     module: str
     output: tuple[int, ...]
     macs: int = 0
-    published: int = 0
+    flops: int = 0
 
 
 @dataclass(frozen=True)
 class Complexity:
-    """Costs of a network for one image.
+    """The complexity of a network for one image.
 
     Attributes:
-        weights: How many numbers each trainable parameter has.
-        operations: In the order of their calls.
+        weights: Number of elements of each trainable parameter, by name.
+        operations: The calls of torch functions, in order.
     """
 
     weights: Mapping[str, int]
@@ -78,72 +77,74 @@ class Complexity:
 
     @property
     def parameters(self) -> int:
-        """Trainable numbers."""
+        """Number of trainable parameters."""
         return sum(self.weights.values())
 
     @property
     def macs(self) -> int:
-        """Plain multiply-adds."""
+        """Number of multiply-adds."""
         return sum(operation.macs for operation in self.operations)
 
     @property
-    def published(self) -> int:
-        """FLOPs in the publications' convention."""
-        return sum(operation.published for operation in self.operations)
+    def flops(self) -> int:
+        """Number of FLOPs in the publications' convention."""
+        return sum(operation.flops for operation in self.operations)
 
     @property
     def uncounted(self) -> Counter[str]:
-        """Calls of each function that computes and is counted in neither convention."""
+        """Number of calls of each function that computes but is counted in neither convention."""
         return Counter(item.function for item in self.operations if item.kind == UNCOUNTED)
 
     def within(self, module: str) -> "Complexity":
-        """The costs of one of the modules, by its dotted name."""
+        """Return the complexity of one module, given its dotted name."""
         path = f"{module}."
         weights = {key: count for key, count in self.weights.items() if key.startswith(path)}
         inside = (item for item in self.operations if f"{item.module}.".startswith(path))
         return Complexity(weights, tuple(inside))
 
     def by_kind(self) -> dict[str, tuple[int, int]]:
-        """(macs, published) of each kind of function that is counted."""
+        """Return (macs, flops) by kind of function, without the uncounted ones."""
         return self._sums(lambda operation: operation.kind)
 
     def by_child(self) -> dict[str, tuple[int, int]]:
-        """(macs, published) of each child of the network: stem, layer1, ..."""
+        """Return (macs, flops) by child of the network: stem, layer1, ..."""
         return self._sums(lambda operation: operation.module.partition(".")[0])
 
     def _sums(self, key: Callable[[Operation], str]) -> dict[str, tuple[int, int]]:
         sums: dict[str, tuple[int, int]] = {}
         for operation in self.operations:
             if operation.kind != UNCOUNTED:
-                macs, published = sums.get(key(operation), (0, 0))
-                sums[key(operation)] = macs + operation.macs, published + operation.published
+                macs, flops = sums.get(key(operation), (0, 0))
+                sums[key(operation)] = macs + operation.macs, flops + operation.flops
         return sums
 
 
-def measure(model: nn.Module, input_size: Sequence[int] = (3, 224, 224)) -> Complexity:
-    """Counts what a network does for one image, in evaluation; nothing is computed for it.
+def count_complexity(model: nn.Module, input_size: Sequence[int] = (3, 224, 224)) -> Complexity:
+    """Count the complexity of a network in evaluation mode for one image.
 
-    A copy of the network runs once on torch's meta device, where tensors are shapes alone; the
-    network itself stays as it is.
+    A copy of the network runs once on the meta device, so nothing is computed and `model` does not
+    change.
 
     Args:
-        model: Takes images (1, C, H, W).
+        model: A network for images of shape (1, C, H, W).
         input_size: (C, H, W).
     """
-    return measure_shadow(copy.deepcopy(model).to("meta"), input_size)
+    return count_complexity_on_meta(copy.deepcopy(model).to("meta"), input_size)
 
 
-def measure_shadow(shadow: nn.Module, input_size: Sequence[int] = (3, 224, 224)) -> Complexity:
-    """`measure` for a network that is on the meta device and not used any more afterwards."""
-    counter = _Counter(shadow.eval())
+def count_complexity_on_meta(
+    model: nn.Module, input_size: Sequence[int] = (3, 224, 224)
+) -> Complexity:
+    """Count the complexity of a network on the meta device, leaving hooks on its modules."""
+    counter = _Counter(model.eval())
     with torch.no_grad(), counter:
-        shadow(torch.empty(1, *input_size, device="meta"))
-    weights = {name: item.numel() for name, item in shadow.named_parameters() if item.requires_grad}
+        model(torch.empty(1, *input_size, device="meta"))
+    weights = {name: item.numel() for name, item in model.named_parameters() if item.requires_grad}
     return Complexity(weights, tuple(counter.operations))
 
 
 class _Counter(TorchDispatchMode):
-    """Notes every function that a network calls, and in which of its modules, which get hooks."""
+    """Record every function that a network calls and, through hooks, the calling module."""
 
     def __init__(self, model: nn.Module) -> None:
         super().__init__()
@@ -167,26 +168,26 @@ class _Counter(TorchDispatchMode):
         kwargs: Mapping[str, Any] | None = None,
     ) -> Any:
         name = func.overloadpacket.__name__
-        if name == "native_batch_norm":  # torch takes milliseconds for the shape of its result
+        if name == "native_batch_norm":  # torch needs milliseconds to infer its output shapes
             result = [torch.empty_like(args[0]) for _ in range(3)]
         else:
             result = func(*args, **(kwargs or {}))
         if not func.is_view and name not in MEMORY_FUNCTIONS:
-            self._note(name, args, result[0] if isinstance(result, tuple | list) else result)
+            self._record(name, args, result[0] if isinstance(result, tuple | list) else result)
         return result
 
-    def _note(self, name: str, args: Sequence[Any], output: Tensor) -> None:
-        kind, rule = RULES.get(name, (UNCOUNTED, _nothing))
-        macs, published = rule(args, output)
+    def _record(self, name: str, args: Sequence[Any], output: Tensor) -> None:
+        kind, rule = RULES.get(name, (UNCOUNTED, _uncounted))
+        macs, flops = rule(args, output)
         shape = tuple(output.shape)
-        self.operations.append(Operation(kind, name, self.path[-1], shape, macs, published))
+        self.operations.append(Operation(kind, name, self.path[-1], shape, macs, flops))
 
 
 Rule = Callable[[Sequence[Any], Tensor], tuple[int, int]]
-"""From the arguments and the first result of a function to (macs, published)."""
+"""Maps a function's arguments and first output to (macs, flops)."""
 
 
-def _nothing(args: Sequence[Any], output: Tensor) -> tuple[int, int]:
+def _uncounted(args: Sequence[Any], output: Tensor) -> tuple[int, int]:
     return 0, 0
 
 
@@ -211,7 +212,7 @@ def _attention(args: Sequence[Any], output: Tensor) -> tuple[int, int]:
 
 
 def _matrix_product(left: int, args: Sequence[Any], output: Tensor) -> tuple[int, int]:
-    """`left` is the position of the left factor among the arguments."""
+    """Count a matrix product whose left factor is argument number `left`."""
     return output.numel() * args[left].shape[-1], 0
 
 
@@ -229,8 +230,8 @@ def _pooling(args: Sequence[Any], output: Tensor) -> tuple[int, int]:
 
 
 def _mean(args: Sequence[Any], output: Tensor) -> tuple[int, int]:
-    """Torch makes a global pooling a mean."""
-    return _pooling(args, output) if args[0].ndim == 4 else _nothing(args, output)
+    """Count a mean of feature maps: torch dispatches global average pooling to it."""
+    return _pooling(args, output) if args[0].ndim == 4 else _uncounted(args, output)
 
 
 RULES: dict[str, tuple[str, Rule]] = {
@@ -249,3 +250,4 @@ RULES: dict[str, tuple[str, Rule]] = {
     "_adaptive_avg_pool2d": ("pooling", _pooling),
     "mean": ("pooling", _mean),
 }
+"""The kind and the rule of each counted torch function."""

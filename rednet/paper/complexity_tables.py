@@ -5,9 +5,9 @@ from dataclasses import replace
 from itertools import chain, combinations
 
 from rednet.models.variants import STAGES
-from rednet.paper.comparison import UNPUBLISHED, number
+from rednet.paper.comparison import UNPUBLISHED, format_number
 from rednet.paper.networks import (
-    REFERENCE,
+    PUBLISHED_REDNET50,
     STEM_NAMES,
     Network,
     compare_complexity,
@@ -19,7 +19,7 @@ from rednet.paper.published import (
     RESNET,
     RESNET_PLOTTED_FLOPS,
 )
-from rednet.paper.tables import Table, comparison_table, explain
+from rednet.paper.tables import Table, add_reasons, comparison_table
 
 REASONS = {
     ("RedNet-101", "parameters"): (
@@ -40,28 +40,29 @@ STEMS = {
     "involution7": ("7x7", "whose complexity was published", ""),
     "involution3": ("3x3", "as released for classification", OTHER_STEM),
 }
-"""Size, where the stem is known from, and why the published figures do not come out with it."""
+"""By stem: kernel size, origin, and why published numbers differ."""
+UNPUBLISHED_NOTE = "Not published anywhere; complexity alone, nobody has trained these here."
 
 
 def rednet_table(stem: str) -> Table:
-    """RedNet-26 to -152 with one of the two released stems, "involution7" or "involution3"."""
-    size, which, otherwise = STEMS[stem]
+    """Compare RedNet-26 to -152 with the stem "involution7" or "involution3"."""
+    size, origin, reason = STEMS[stem]
     rows = []
     for depth in PAPER:
-        figures = {"paper": PAPER[depth], "model zoo": MODEL_ZOO[depth]}
+        published = {"paper": PAPER[depth], "model zoo": MODEL_ZOO[depth]}
         row = compare_complexity(
             f"RedNet-{depth}",
             Network(depth, stem),
-            {source: figure.parameters for source, figure in figures.items()},
-            {source: figure.flops for source, figure in figures.items()},
+            {source: result.parameters for source, result in published.items()},
+            {source: result.flops for source, result in published.items()},
         )
-        rows.append(explain(row, REASONS, otherwise))
-    title = f"Table 1, RedNet with the {size} stem, {which}"
+        rows.append(add_reasons(row, REASONS, reason))
+    title = f"Table 1, RedNet with the {size} stem, {origin}"
     return comparison_table(f"rednet-{size}-stem", title, "Network", rows)
 
 
 def resnet_table() -> Table:
-    """ResNet-26 to -152."""
+    """Compare ResNet-26 to -152."""
     rows = [
         compare_complexity(
             f"ResNet-{depth}",
@@ -71,7 +72,7 @@ def resnet_table() -> Table:
         )
         for depth in RESNET
     ]
-    rows = [explain(row, REASONS) for row in rows]
+    rows = [add_reasons(row, REASONS) for row in rows]
     note = (
         "ResNet-26 and -38 have the blocks of RedNet-26 and -38, (1, 2, 4, 1) and (2, 3, 5, 2); "
         "timm's resnet26 is another network."
@@ -79,24 +80,21 @@ def resnet_table() -> Table:
     return comparison_table("resnet", "Table 1, ResNet", "Network", rows, notes=[note])
 
 
-UNPUBLISHED_NOTE = "Not published anywhere; complexity alone, nobody has trained these here."
-
-
 def hybrid_table() -> Table:
-    """RedNet-50 with involution in every choice of its stages, a 3x3 convolution in the others."""
-    chosen = chain.from_iterable(combinations(STAGES, size) for size in range(len(STAGES) + 1))
+    """Count RedNet-50 with involution in each subset of its stages, 3x3 convolution elsewhere."""
+    subsets = chain.from_iterable(combinations(STAGES, size) for size in range(len(STAGES) + 1))
     variants = {
-        ", ".join(map(str, stages)) or "none": replace(REFERENCE, involution_stages=stages)
-        for stages in chosen
+        ", ".join(map(str, stages)) or "none": replace(PUBLISHED_REDNET50, involution_stages=stages)
+        for stages in subsets
     }
     title = "RedNet-50 with involution in some of its stages"
     return _variants_table("hybrids", title, "Stages with involution", variants)
 
 
 def generator_table() -> Table:
-    """RedNet-50 with kernels from self-attention."""
-    attention = replace(REFERENCE, generator="attention")
-    variants = {"W1 s W0 (the paper's)": REFERENCE, "query x key": attention}
+    """Count RedNet-50 with self-attention as the kernel generator."""
+    attention = replace(PUBLISHED_REDNET50, generator="attention")
+    variants = {"W1 s W0 (the paper's)": PUBLISHED_REDNET50, "query x key": attention}
     for options in (("softmax",), ("relative_position",), ("relative_position", "softmax")):
         name = ", ".join(["query x key", *options]).replace("_", " ")
         variants[name] = replace(attention, generator_options=options)
@@ -105,14 +103,14 @@ def generator_table() -> Table:
 
 
 def _variants_table(key: str, title: str, heading: str, variants: Mapping[str, Network]) -> Table:
-    """Parameters, FLOPs and MACs of variants, with both released stems."""
-    columns, lines, figures = [heading], [[name] for name in variants], []
+    """Count parameters, FLOPs and MACs of variants, with both released stems."""
+    columns, rows, comparisons = [heading], [[name] for name in variants], []
     for stem in ("involution7", "involution3"):
         columns += [f"{STEM_NAMES[stem]}: parameters (M)", "FLOPs (G)", "MACs (G)"]
-        for line, (name, variant) in zip(lines, variants.items(), strict=True):
+        for row, (name, variant) in zip(rows, variants.items(), strict=True):
             network = replace(variant, stem=stem)
-            row = f"{name}, {STEM_NAMES[stem]}"
-            found = compare_complexity(row, network, UNPUBLISHED, UNPUBLISHED)
-            line += [number(item.ours) for item in found]
-            figures += found
-    return Table(key, title, columns, lines, figures, (UNPUBLISHED_NOTE,))
+            label = f"{name}, {STEM_NAMES[stem]}"
+            found = compare_complexity(label, network, UNPUBLISHED, UNPUBLISHED)
+            row += [format_number(item.ours) for item in found]
+            comparisons += found
+    return Table(key, title, columns, rows, comparisons, (UNPUBLISHED_NOTE,))

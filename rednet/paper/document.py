@@ -1,4 +1,4 @@
-"""The paper's tables as files: Markdown to read, CSV and JSON with a line for every figure."""
+"""The tables as files: a Markdown document, and CSV and JSON with one record per number."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -14,7 +14,7 @@ import torch
 from rednet.files import to_csv, to_json, write_text_atomically
 from rednet.paper import complexity
 from rednet.paper.ablations import ablation_table, stem_table
-from rednet.paper.accuracy import record_evaluation
+from rednet.paper.accuracy import evaluation_record
 from rednet.paper.accuracy_tables import Accuracies, accuracy_tables
 from rednet.paper.comparison import Comparison
 from rednet.paper.complexity_tables import generator_table, hybrid_table, rednet_table, resnet_table
@@ -35,7 +35,7 @@ An accuracy is "not comparable" unless all 50,000 images were evaluated as publi
 CONVENTIONS = """## Conventions
 
 "MACs" are plain multiply-adds (`macs` in rednet.paper.complexity). "FLOPs" are counted as in the
-publications (`published`), where a multiply-add is one. For each call of a function on one image:
+publications (`flops`), where a multiply-add is one. For each call of a function on one image:
 
 {functions}
 
@@ -54,10 +54,10 @@ SOURCES = """## Sources of the published figures
 
 
 def build_tables(accuracies: Accuracies) -> list[Table]:
-    """All tables.
+    """Build all tables.
 
     Args:
-        accuracies: What checkpoints of the networks reach, as far as known.
+        accuracies: Accuracies of evaluated checkpoints.
     """
     return [
         *(rednet_table(stem) for stem in ("involution7", "involution3")),
@@ -72,8 +72,8 @@ def build_tables(accuracies: Accuracies) -> list[Table]:
     ]
 
 
-def describe_origin() -> dict[str, str]:
-    """Date and versions."""
+def provenance() -> dict[str, str]:
+    """Return today's date and the versions of the packages that the numbers depend on."""
     return {
         "date": f"{datetime.now():%Y-%m-%d}",
         "rednet": version("rednet"),
@@ -82,33 +82,36 @@ def describe_origin() -> dict[str, str]:
     }
 
 
-def to_markdown(tables: Sequence[Table], origin: Mapping[str, str]) -> str:
-    """All tables, with what is to be known to read them."""
+def to_markdown(tables: Sequence[Table], versions: Mapping[str, str]) -> str:
+    """Return the document with all tables, the counting conventions and the sources."""
+    # The conventions stand in the counter's docstring, next to the code that they describe.
     functions = re.search(r"^\|.*\|$", complexity.__doc__ or "", re.MULTILINE | re.DOTALL)
-    parts = [HEAD.format(**origin), *(table.to_markdown() for table in tables)]
+    parts = [HEAD.format(**versions), *(table.to_markdown() for table in tables)]
     parts.append(CONVENTIONS.format(functions=functions and functions[0]))
     return "\n".join([*parts, SOURCES])
 
 
 def write_tables(tables: Sequence[Table], folder: Path) -> str:
-    """Writes tables.md, tables.csv and tables.json.
+    """Write tables.md, tables.csv and tables.json.
 
     Args:
-        tables: What to write.
-        folder: Where to.
+        tables: The tables.
+        folder: Folder for the files.
 
     Returns:
-        The Markdown.
+        The Markdown text.
     """
-    origin = describe_origin()
-    text = to_markdown(tables, origin)
+    versions = provenance()
+    markdown = to_markdown(tables, versions)
     records = [_record(table, item) for table in tables for item in table.comparisons]
-    table = to_csv([{**record, **origin} for record in records])
-    figures = to_json({"format": FORMAT, **origin}, "figures", list(map(_for_json, records)))
-    contents = {"md": text, "csv": table, "json": figures}
-    for ending, content in contents.items():
-        write_text_atomically(folder / f"tables.{ending}", content)
-    return text
+    contents = {
+        "md": markdown,
+        "csv": to_csv([{**record, **versions} for record in records]),
+        "json": to_json({"format": FORMAT, **versions}, "figures", list(map(_to_json, records))),
+    }
+    for suffix, content in contents.items():
+        write_text_atomically(folder / f"tables.{suffix}", content)
+    return markdown
 
 
 def _record(table: Table, item: Comparison) -> dict[str, Any]:
@@ -124,12 +127,12 @@ def _record(table: Table, item: Comparison) -> dict[str, Any]:
         "verdict": item.verdict,
         "reason": item.reason,
         "network": item.network,
-        **record_evaluation(item.accuracy),
+        **evaluation_record(item.accuracy),
     }
 
 
-def _for_json(record: Mapping[str, Any]) -> dict[str, Any]:
-    """Our figures as numbers; what was printed stays text, so that its digits are known."""
+def _to_json(record: Mapping[str, Any]) -> dict[str, Any]:
+    """Convert our numbers to floats; published ones stay text to keep their printed digits."""
     return {
         key: float(value) if isinstance(value, Decimal) else value for key, value in record.items()
     }

@@ -1,4 +1,4 @@
-"""The networks of the paper's tables: what sets them apart, and what they cost."""
+"""The networks of the paper's tables: their options and their complexity."""
 
 import inspect
 from collections.abc import Callable, Mapping, Sequence
@@ -15,12 +15,12 @@ from torch.overrides import TorchFunctionMode
 import rednet.registry  # noqa: F401 (registers the names with timm)
 from rednet.models.rednet import RedNet
 from rednet.models.variants import LAYERS, STAGES
-from rednet.paper.comparison import Comparison, Sources, billions, millions
-from rednet.paper.complexity import Complexity, measure_shadow
+from rednet.paper.comparison import Comparison, PublishedValues, to_billions, to_millions
+from rednet.paper.complexity import Complexity, count_complexity_on_meta
 
 STEM_NAMES = {"involution3": "3x3 stem", "involution7": "7x7 stem", "conv7": "plain stem"}
 WITHOUT_EFFECT = frozenset(("recompute_kernel", "drop_rate", "drop_path_rate", "pretrained"))
-"""Options that change neither the weights of a network nor what it makes of an image."""
+"""Options that change neither a network's parameters nor its output for an image."""
 
 DEFAULTS = {
     name: parameter.default
@@ -29,22 +29,24 @@ DEFAULTS = {
 }
 DEPTHS = {layers: int(name.removeprefix("rednet")) for name, layers in LAYERS.items()}
 TIMM_RESNETS = {"resnet50": 50, "resnet101": 101, "resnet152": 152}
-"""timm's resnet26 is not among them: its blocks are 2, 2, 2, 2."""
+"""timm's ResNets that the paper has too; timm's resnet26 differs, its blocks are 2, 2, 2, 2."""
 
 
 @dataclass(frozen=True)
 class Network:
-    """A RedNet of one of the five depths, or ResNet as one without involution.
+    """A RedNet of one of the five depths, or a ResNet as a RedNet without involution.
+
+    All attributes but `depth` are options of `RedNet`.
 
     Attributes:
-        depth: By which the blocks of the stages are known.
-        stem: As the network's option, like all that follows.
-        involution_stages: None of them makes it a ResNet.
-        kernel_size: Of the bottlenecks.
-        group_channels: Of the bottlenecks.
-        reduction: Of the bottlenecks.
-        generator: Of the bottlenecks.
-        generator_options: The names of those that are on.
+        depth: Number of layers, which determines the blocks of each stage.
+        stem: Name of the stem.
+        involution_stages: Stages with involution; the empty tuple makes a ResNet.
+        kernel_size: Kernel size of the bottlenecks' involutions.
+        group_channels: Channels per group of the bottlenecks' involutions.
+        reduction: Channel reduction of the bottlenecks' kernel generators.
+        generator: Name of the bottlenecks' kernel generator.
+        generator_options: Names of the generator options that are on.
     """
 
     depth: int
@@ -58,12 +60,12 @@ class Network:
 
     @property
     def model(self) -> str:
-        """Its name in timm."""
+        """The network's name in timm."""
         return f"rednet{self.depth}"
 
     @property
     def options(self) -> dict[str, Any]:
-        """Its options in timm, without those that have their default."""
+        """The network's options in timm that differ from their defaults."""
         given = {name: getattr(self, name) for name in OPTIONS}
         given["generator_options"] = dict.fromkeys(self.generator_options, True) or None
         return {name: value for name, value in given.items() if value != DEFAULTS[name]}
@@ -72,17 +74,17 @@ class Network:
         return " ".join((self.model, *(f"{key}={value}" for key, value in self.options.items())))
 
     def build(self) -> nn.Module:
-        """The network without weights, on torch's meta device."""
-        with torch.device("meta"), _NoDrawing():
+        """Build the network on the meta device, without values for its parameters."""
+        with torch.device("meta"), _SkipNormalInitialisation():
             return timm.create_model(self.model, **self.options)
 
-    def measure(self) -> Complexity:
-        """Its costs for an image of 224 x 224."""
-        return _measure(self)
+    def complexity(self) -> Complexity:
+        """Return the network's complexity for an image of 224 x 224."""
+        return _cached_complexity(self)
 
 
-class _NoDrawing(TorchFunctionMode):
-    """Initial weights are not drawn: shapes have none, and torch takes its time for it."""
+class _SkipNormalInitialisation(TorchFunctionMode):
+    """Skip `Tensor.normal_`, which is slow on the meta device although there is nothing to fill."""
 
     def __torch_function__(
         self,
@@ -95,28 +97,28 @@ class _NoDrawing(TorchFunctionMode):
 
 
 OPTIONS = tuple(field.name for field in fields(Network) if field.name != "depth")
-REFERENCE = Network(50, "involution7")
-"""RedNet-50 as its complexity was published."""
+PUBLISHED_REDNET50 = Network(50, "involution7")
+"""RedNet-50 with the stem that its published complexity implies."""
 
 
 def resnet(depth: int) -> Network:
-    """The paper's ResNet: for 26 and 38 not timm's."""
+    """Return the paper's ResNet, which for depths 26 and 38 is not timm's."""
     return Network(depth, stem="conv7", involution_stages=())
 
 
 def compare_complexity(
-    row: str, network: Network, parameters: Sources, flops: Sources
+    row: str, network: Network, parameters: PublishedValues, flops: PublishedValues
 ) -> list[Comparison]:
-    """Complexity of a network beside what was published of it.
+    """Compare a network's complexity with the published numbers.
 
     Args:
-        row: Its name in the table.
+        row: Name of the table row.
         network: The network.
-        parameters: In millions.
-        flops: In 10^9.
+        parameters: Published numbers of parameters in millions.
+        flops: Published FLOPs in units of 10^9.
     """
-    cost, name = network.measure(), str(network)
-    ours = millions(cost.parameters), billions(cost.published)
+    complexity, name = network.complexity(), str(network)
+    ours = to_millions(complexity.parameters), to_billions(complexity.flops)
     return [
         *(
             Comparison(row, "parameters", source, text, ours[0], network=name)
@@ -126,16 +128,16 @@ def compare_complexity(
             Comparison(row, "FLOPs", source, text, ours[1], network=name)
             for source, text in flops.items()
         ),
-        Comparison(row, "MACs", "", None, billions(cost.macs), network=name),
+        Comparison(row, "MACs", "", None, to_billions(complexity.macs), network=name),
     ]
 
 
 def network_from_options(name: str, options: Mapping[str, Any]) -> Network | None:
-    """The network that timm makes of a name and options, None where it is not of this kind.
+    """Return the network that timm builds from a name and options, or None if it is another kind.
 
     Args:
-        name: In timm, a tag of weights behind it or not.
-        options: With which timm can make it; whatever their spelling, equal networks are equal.
+        name: Name of the model in timm, with or without a tag of pretrained weights.
+        options: Options of the model in any spelling: equal networks give equal results.
     """
     name = name.partition(".")[0]
     given = _without_defaults(options)
@@ -150,9 +152,9 @@ def network_from_options(name: str, options: Mapping[str, Any]) -> Network | Non
 
 
 def _without_defaults(options: Mapping[str, Any]) -> dict[str, Any]:
-    """Options with one spelling for each value, without those that change nothing."""
+    """Return the options in a canonical spelling, without defaults and options without effect."""
     plain = {
-        name: SPELLINGS[name](value) if name in SPELLINGS else value
+        name: CANONICAL[name](value) if name in CANONICAL else value
         for name, value in options.items()
         if value is not None and name not in WITHOUT_EFFECT
     }
@@ -160,35 +162,35 @@ def _without_defaults(options: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _with_effect(options: Mapping[str, Any]) -> dict[str, Any]:
-    """Options without those of a layer that the network does not have."""
-    idle: set[str] = set()
+    """Drop the options of layers that the network does not have."""
+    unused: set[str] = set()
     if options.get("involution_stages") == ():
-        idle = set(OPTIONS) - {"stem", "involution_stages"}
+        unused = set(OPTIONS) - {"stem", "involution_stages"}
     elif options.get("generator") == "linear":
-        idle = {"reduction"}
-    return {name: value for name, value in options.items() if name not in idle}
+        unused = {"reduction"}
+    return {name: value for name, value in options.items() if name not in unused}
 
 
-def _names_of_those_on(generator_options: Mapping[str, bool]) -> tuple[str, ...]:
+def _enabled_names(generator_options: Mapping[str, bool]) -> tuple[str, ...]:
     return tuple(sorted(name for name, is_on in generator_options.items() if is_on))
 
 
-def _as_average(global_pool: str) -> str:
-    """Undoes the other name that timm has for its "avg"."""
+def _canonical_pooling(global_pool: str) -> str:
+    """Replace timm's "fastavg", another name for "avg"."""
     return "avg" if global_pool == "fastavg" else global_pool
 
 
-SPELLINGS: Mapping[str, Callable[[Any], Any]] = {
+CANONICAL: Mapping[str, Callable[[Any], Any]] = {
     "layers": tuple,
     "involution_stages": lambda stages: tuple(sorted(set(stages))),
-    "generator_options": _names_of_those_on,
+    "generator_options": _enabled_names,
     "norm_layer": get_norm_layer,
     "act_layer": get_act_layer,
-    "global_pool": _as_average,
+    "global_pool": _canonical_pooling,
 }
-"""What makes an option's value that of `Network` and `DEFAULTS`."""
+"""Convert an option's value to the spelling of `Network` and `DEFAULTS`."""
 
 
 @cache
-def _measure(network: Network) -> Complexity:
-    return measure_shadow(network.build())
+def _cached_complexity(network: Network) -> Complexity:
+    return count_complexity_on_meta(network.build())

@@ -1,4 +1,4 @@
-"""Tables: lines of text to read, and the figures behind them."""
+"""Tables as text, together with the comparisons that their cells show."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -6,7 +6,12 @@ from itertools import groupby
 
 from tabulate import tabulate
 
-from rednet.paper.comparison import NOT_COMPARABLE, Comparison, number, signed
+from rednet.paper.comparison import (
+    NOT_COMPARABLE,
+    Comparison,
+    format_difference,
+    format_number,
+)
 
 
 @dataclass(frozen=True)
@@ -14,47 +19,47 @@ class Table:
     """One table.
 
     Attributes:
-        key: Its short name in files.
-        title: Above it.
-        columns: Headings.
-        lines: A text for each column.
-        comparisons: The figures in it, one by one.
-        notes: Below it.
+        key: Short name of the table in the files.
+        title: Heading above the table.
+        columns: Column headings.
+        rows: The text of each cell, row by row.
+        comparisons: The numbers in the table, one by one.
+        notes: Paragraphs below the table.
     """
 
     key: str
     title: str
     columns: Sequence[str]
-    lines: Sequence[Sequence[str]]
+    rows: Sequence[Sequence[str]]
     comparisons: Sequence[Comparison]
     notes: Sequence[str] = ()
 
     def to_markdown(self) -> str:
         """Return the table as a Markdown section, readable as plain text too."""
         body = tabulate(
-            self.lines,
+            self.rows,
             self.columns,
             tablefmt="pipe",
-            colalign=[_alignment(cells) for cells in zip(*self.lines, strict=True)],
+            colalign=[_alignment(cells) for cells in zip(*self.rows, strict=True)],
             disable_numparse=True,  # keeps trailing zeros: a printed 34.0 stays 34.0
         )
         return "\n\n".join((f"## {self.title}", body, *self.notes)) + "\n"
 
 
 def _alignment(cells: Sequence[str]) -> str:
-    """Return "right" for a column of numbers, with "-" where there is none, else "left"."""
+    """Return "right" for a column of numbers and "-" for missing ones, else "left"."""
     numeric = [cell.lstrip("+-")[:1].isdigit() for cell in cells if cell != "-"]
     return "right" if numeric and all(numeric) else "left"
 
 
 @dataclass
 class Footnotes:
-    """Numbered remarks below a table, each once."""
+    """Numbered footnotes of a table; equal texts share a number."""
 
     texts: list[str] = field(default_factory=list)
 
     def mark(self, text: str) -> str:
-        """What to write behind a cell that the remark is about."""
+        """Return the mark to append to a cell, adding the footnote if it is new."""
         if not text:
             return ""
         if text not in self.texts:
@@ -62,26 +67,26 @@ class Footnotes:
         return f" [{self.texts.index(text) + 1}]"
 
     def notes(self) -> list[str]:
-        """The remarks, a paragraph each."""
+        """Return the footnotes, one paragraph each."""
         return [f"[{index}] {text}" for index, text in enumerate(self.texts, 1)]
 
 
-def explain(
+def add_reasons(
     comparisons: Sequence[Comparison],
     reasons: Mapping[tuple[str, str], str],
-    otherwise: str = "",
+    default: str = "",
 ) -> list[Comparison]:
-    """Gives the figures that are not reproduced their reasons.
+    """Add reasons to the comparisons whose published number is not reproduced.
 
     Args:
-        comparisons: Figures.
-        reasons: By row and quantity.
-        otherwise: The reason of those that are not listed.
+        comparisons: The comparisons.
+        reasons: Reasons by row and quantity.
+        default: Reason for all others.
     """
     return [
         item
         if item.difference is None or item.is_reproduced
-        else replace(item, reason=reasons.get((item.row, item.quantity), otherwise))
+        else replace(item, reason=reasons.get((item.row, item.quantity), default))
         for item in comparisons
     ]
 
@@ -96,41 +101,41 @@ def comparison_table(
     extra: Sequence[Mapping[str, str]] = (),
     notes: Sequence[str] = (),
 ) -> Table:
-    """A table with published, ours and difference for each quantity.
+    """Build a table with the published numbers, ours and the difference for each quantity.
 
     Args:
-        key: Of the table.
-        title: Of the table.
-        heading: Of the first column, which has the names of the rows.
-        rows: The figures of each, with the same quantities and sources in the same order.
-        digits: Of ours and the difference, after the point.
-        extra: Further cells of each row by their headings.
-        notes: Below the table, above the reasons.
+        key: Key of the table.
+        title: Title of the table.
+        heading: Heading of the first column, which holds the names of the rows.
+        rows: The comparisons of each row, with equal quantities and sources in equal order.
+        digits: Decimal places of ours and of the difference.
+        extra: Additional cells of each row, by heading.
+        notes: Paragraphs to put before the footnotes.
     """
     footnotes = Footnotes()
-    further = extra or [{} for _ in rows]
-    lines = [
-        [row[0].row, *_cells(row, digits, footnotes), *cells.values()]
-        for row, cells in zip(rows, further, strict=True)
+    extra = extra or [{} for _ in rows]
+    cells = [
+        [row[0].row, *_cells(row, digits, footnotes), *additional.values()]
+        for row, additional in zip(rows, extra, strict=True)
     ]
-    columns = [heading, *_headings(rows[0]), *further[0]]
-    figures = [item for row in rows for item in row]
-    count = _count_reproduced(figures)
-    return Table(key, title, columns, lines, figures, [*count, *notes, *footnotes.notes()])
+    columns = [heading, *_headings(rows[0]), *extra[0]]
+    comparisons = [item for row in rows for item in row]
+    notes = [*_count_reproduced(comparisons), *notes, *footnotes.notes()]
+    return Table(key, title, columns, cells, comparisons, notes)
 
 
-def _count_reproduced(figures: Sequence[Comparison]) -> list[str]:
-    """A remark on how many figures of each source are reproduced, if there are any.
+def _count_reproduced(comparisons: Sequence[Comparison]) -> list[str]:
+    """Return a note with the reproduced numbers by source, or nothing if none are comparable.
 
-    A figure counts once, however many rows compare something with it.
+    A published number counts once, even if several rows are compared with it.
     """
     counts: dict[str, dict[tuple[str, str], bool]] = {}
-    for item in figures:
+    for item in comparisons:
         if item.is_comparable:
-            found, figure = counts.setdefault(item.source, {}), (item.network, item.quantity)
-            found[figure] = item.is_reproduced or found.get(figure, False)
-    told = [f"{name} {sum(found.values())} of {len(found)}" for name, found in counts.items()]
-    return [f"Reproduced to the last printed digit: {', '.join(told)}."] if told else []
+            found, number = counts.setdefault(item.source, {}), (item.network, item.quantity)
+            found[number] = item.is_reproduced or found.get(number, False)
+    texts = [f"{name} {sum(found.values())} of {len(found)}" for name, found in counts.items()]
+    return [f"Reproduced to the last printed digit: {', '.join(texts)}."] if texts else []
 
 
 def _by_quantity(row: Sequence[Comparison]) -> list[list[Comparison]]:
@@ -153,26 +158,26 @@ def _headings(row: Sequence[Comparison]) -> list[str]:
 def _cells(row: Sequence[Comparison], digits: int, footnotes: Footnotes) -> list[str]:
     cells = []
     for group in _by_quantity(row):
-        finest = group[-1]
-        ours = number(finest.ours, digits)
-        if finest.source:
+        last = group[-1]  # the source with the most digits
+        ours = format_number(last.ours, digits)
+        if last.source:
             reasons = dict.fromkeys(item.reason for item in group)
-            said = _said(group) + "".join(map(footnotes.mark, reasons))
+            verdict = _verdict(group) + "".join(map(footnotes.mark, reasons))
             cells += [item.published or "-" for item in group]
-            cells += [ours, signed(finest.difference, digits), said]
+            cells += [ours, format_difference(last.difference, digits), verdict]
         else:
             cells.append(ours)
     return cells
 
 
-def _said(group: Sequence[Comparison]) -> str:
-    """Whose figures ours reproduces."""
+def _verdict(group: Sequence[Comparison]) -> str:
+    """Return which sources' numbers are reproduced."""
     compared = [item for item in group if item.difference is not None]
-    right = [item.source for item in compared if item.is_reproduced]
+    reproduced = [item.source for item in compared if item.is_reproduced]
     if not compared:
         return "-"
     if not any(item.is_comparable for item in compared):
         return NOT_COMPARABLE
-    if len(right) == len(compared):
+    if len(reproduced) == len(compared):
         return "yes"
-    return f"{' and '.join(right)} only" if right else "no"
+    return f"{' and '.join(reproduced)} only" if reproduced else "no"

@@ -15,7 +15,7 @@ from rednet.weights import imagenet_preprocessing
 
 def column(table, heading):
     index = list(table.columns).index(heading)
-    return [line[index] for line in table.lines]
+    return [line[index] for line in table.rows]
 
 
 def accuracy(preparation=(), **changes):
@@ -26,7 +26,7 @@ def accuracy(preparation=(), **changes):
 
 
 def rows_of(table, label):
-    return [dict(zip(table.columns, line, strict=True)) for line in table.lines if line[0] == label]
+    return [dict(zip(table.columns, line, strict=True)) for line in table.rows if line[0] == label]
 
 
 def test_without_checkpoints_the_published_accuracies_stand_alone():
@@ -88,7 +88,7 @@ def test_several_checkpoints_of_one_network_are_several_rows():
 )
 def test_what_is_not_as_published_is_said(evaluated, differences):
     remark = f"Not evaluated as published: {differences}."
-    assert evaluated.remark == (remark if differences else "")
+    assert evaluated.deviations == (remark if differences else "")
 
 
 def test_only_complete_evaluations_are_compared():
@@ -116,9 +116,9 @@ def test_a_figure_counts_once_and_any_complete_evaluation_reproduces_it():
 def test_the_7x7_stem_has_no_published_accuracy():
     network = Network(38, "involution7")
     bare, _, _ = accuracy_tables({})
-    assert not any("7x7" in line[0] for line in bare.lines)
+    assert not any("7x7" in line[0] for line in bare.rows)
     table, _, _ = accuracy_tables({network: [accuracy(top1=77.48)]})
-    (row,) = [line for line in table.lines if "7x7" in line[0]]
+    (row,) = [line for line in table.rows if "7x7" in line[0]]
     assert row[:6] == ["RedNet-38, 7x7 stem", "-", "-", "77.48", "-", "-"]
     assert not any("Reproduced" in note for note in table.notes)
 

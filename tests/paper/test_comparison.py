@@ -4,7 +4,13 @@ from decimal import Decimal
 
 import pytest
 
-from rednet.paper.comparison import Comparison, billions, millions, number, signed
+from rednet.paper.comparison import (
+    Comparison,
+    format_difference,
+    format_number,
+    to_billions,
+    to_millions,
+)
 
 
 def compare(published, ours):
@@ -39,21 +45,15 @@ def test_a_difference_needs_both():
 
 
 def test_counts_keep_all_their_digits():
-    assert str(millions(15_541_526)) == "15.541526"
-    assert str(billions(2_713_184_096)) == "2.713184096"
+    assert str(to_millions(15_541_526)) == "15.541526"
+    assert str(to_billions(2_713_184_096)) == "2.713184096"
 
 
-def test_figures_for_a_table():
-    assert (number(Decimal("2.71318")), number(None), number(Decimal(3), 1)) == (
-        "2.7132",
-        "-",
-        "3.0",
-    )
-    assert (signed(Decimal("0.1")), signed(Decimal("-0.1")), signed(None)) == (
-        "+0.1000",
-        "-0.1000",
-        "-",
-    )
+def test_numbers_as_table_cells():
+    numbers = format_number(Decimal("2.71318")), format_number(None), format_number(Decimal(3), 1)
+    assert numbers == ("2.7132", "-", "3.0")
+    differences = [format_difference(value) for value in (Decimal("0.1"), Decimal("-0.1"), None)]
+    assert differences == ["+0.1000", "-0.1000", "-"]
 
 
 def test_units():

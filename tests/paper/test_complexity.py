@@ -9,7 +9,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from rednet import Involution2d
 from rednet.models.blocks import Bottleneck, conv3x3
-from rednet.paper.complexity import measure
+from rednet.paper.complexity import count_complexity
 
 BLOCKS = {
     26: (1, 2, 4, 1),
@@ -26,14 +26,14 @@ def on_meta(name, **options):
 
 
 def costs(module, size):
-    """(macs, published) of a module for an input (1, *size)."""
-    cost = measure(module, size)
-    return cost.macs, cost.published
+    """(macs, flops) of a module for an input (1, *size)."""
+    cost = count_complexity(module, size)
+    return cost.macs, cost.flops
 
 
 # Each function by itself. Sizes are all different, so that no two can be confused.
 @pytest.mark.parametrize(
-    ("module", "size", "macs", "published"),
+    ("module", "size", "macs", "flops"),
     [
         (nn.Conv2d(6, 10, 3, bias=False), (6, 9, 7), 6 * 10 * 9 * (7 * 5), 6 * 10 * 9 * (7 * 5)),
         (nn.Conv2d(6, 10, 3, padding=1), (6, 9, 7), 540 * 63, 540 * 63 + 10 * 63),
@@ -58,8 +58,8 @@ def costs(module, size):
     ],
     ids=str,
 )
-def test_each_function_by_itself(module, size, macs, published):
-    assert costs(module, size) == (macs, published)
+def test_each_function_by_itself(module, size, macs, flops):
+    assert costs(module, size) == (macs, flops)
 
 
 class Product(nn.Module):
@@ -97,8 +97,8 @@ def test_self_attention_by_itself():
     heads = 4 * 2
     projections, scores, product = 2 * 32 * heads, 25 * heads, 25 * 32
     macs = (projections + scores + product) * 6 * 7
-    cost = measure(layer, (32, 6, 7))
-    assert (cost.macs, cost.published) == (macs, macs + 2 * heads * 6 * 7)
+    cost = count_complexity(layer, (32, 6, 7))
+    assert (cost.macs, cost.flops) == (macs, macs + 2 * heads * 6 * 7)
     assert cost.by_kind()["attention"] == (scores * 42, scores * 42)
     assert cost.uncounted == {"mul": 1}
 
@@ -109,8 +109,8 @@ def test_a_bottleneck_by_hand():
     convolutions = 256 * 128 * 64 + 128 * 128 * 9 * 16 + 128 * 512 * 16 + 256 * 512 * 16
     norms = 2 * (128 * 64 + 128 * 16 + 512 * 16 + 512 * 16)
     relus = 128 * 64 + 128 * 16 + 512 * 16
-    cost = measure(block, (256, 8, 8))
-    assert (cost.macs, cost.published) == (convolutions, convolutions + norms + relus)
+    cost = count_complexity(block, (256, 8, 8))
+    assert (cost.macs, cost.flops) == (convolutions, convolutions + norms + relus)
     assert cost.uncounted == {"add": 1}
 
 
@@ -124,7 +124,7 @@ def involution(width, kernel_size, side, stride):
 
 
 def closed_formula(blocks, stem_kernel):
-    """(macs, published) of a RedNet at 224 x 224, without any of the code to be tested."""
+    """(macs, flops) of a RedNet at 224 x 224, without any of the code to be tested."""
     macs, rest = involution(32, stem_kernel, 112, 1)
     macs += (3 * 32 * 9 + 32 * 64 * 9) * 112**2
     rest += 3 * (32 + 32 + 64) * 112**2 + 64 * 112**2
@@ -147,8 +147,8 @@ def closed_formula(blocks, stem_kernel):
 @pytest.mark.parametrize(("stem", "kernel_size"), [("involution3", 3), ("involution7", 7)])
 @pytest.mark.parametrize("depth", BLOCKS)
 def test_rednets_by_a_closed_formula(depth, stem, kernel_size):
-    cost = measure(on_meta(f"rednet{depth}", stem=stem))
-    assert (cost.macs, cost.published) == closed_formula(BLOCKS[depth], kernel_size)
+    cost = count_complexity(on_meta(f"rednet{depth}", stem=stem))
+    assert (cost.macs, cost.flops) == closed_formula(BLOCKS[depth], kernel_size)
 
 
 # The facts page's own targets: parameters, published convention and MACs in units of 10^9.
@@ -164,10 +164,10 @@ TARGETS = {
 @pytest.mark.parametrize("depth", TARGETS)
 def test_rednets_reach_their_targets(depth):
     (small, flops3, macs3), (large, flops7) = TARGETS[depth]
-    released = measure(on_meta(f"rednet{depth}"))
-    published = measure(on_meta(f"rednet{depth}", stem="involution7"))
+    released = count_complexity(on_meta(f"rednet{depth}"))
+    published = count_complexity(on_meta(f"rednet{depth}", stem="involution7"))
     assert (released.parameters, published.parameters) == (small, large)
-    found = released.published, released.macs, published.published
+    found = released.flops, released.macs, published.flops
     assert tuple(round(count / 1e9, 4) for count in found) == (flops3, macs3, flops7)
 
 
@@ -176,13 +176,13 @@ def test_rednets_reach_their_targets(depth):
 )
 def test_resnets_reach_the_plotted_figures(depth, flops):
     model = on_meta(f"rednet{depth}", stem="conv7", involution_stages=())
-    assert round(measure(model).published / 1e9, 2) == flops
+    assert round(count_complexity(model).flops / 1e9, 2) == flops
 
 
 def test_resnet50_is_timms():
-    ours = measure(on_meta("rednet50", stem="conv7", involution_stages=()))
-    theirs = measure(on_meta("resnet50"))
-    assert (ours.macs, ours.published) == (theirs.macs, theirs.published)
+    ours = count_complexity(on_meta("rednet50", stem="conv7", involution_stages=()))
+    theirs = count_complexity(on_meta("resnet50"))
+    assert (ours.macs, ours.flops) == (theirs.macs, theirs.flops)
     assert round(theirs.macs / 1e9, 2) == 4.09
     assert ours.parameters == theirs.parameters == 25_557_032
 
@@ -192,7 +192,7 @@ def test_torch_counts_the_same_multiply_adds(name):
     model = on_meta(name).eval()
     with FlopCounterMode(display=False) as counter:
         model(torch.empty(1, 3, 224, 224, device="meta"))
-    assert measure(model).macs == counter.get_total_flops() / 2
+    assert count_complexity(model).macs == counter.get_total_flops() / 2
 
 
 def test_torch_counts_the_same_once_it_knows_involution():
@@ -204,15 +204,15 @@ def test_torch_counts_the_same_once_it_knows_involution():
     model = on_meta("rednet26").eval()
     with FlopCounterMode(display=False, custom_mapping=mapping) as counter, torch.no_grad():
         model(torch.empty(1, 3, 224, 224, device="meta"))
-    assert measure(model).macs == counter.get_total_flops() / 2
+    assert count_complexity(model).macs == counter.get_total_flops() / 2
 
 
 def test_the_parts_add_up():
-    cost = measure(on_meta("rednet26"))
+    cost = count_complexity(on_meta("rednet26"))
     for sums in (cost.by_kind(), cost.by_child()):
-        assert tuple(map(sum, zip(*sums.values(), strict=True))) == (cost.macs, cost.published)
+        assert tuple(map(sum, zip(*sums.values(), strict=True))) == (cost.macs, cost.flops)
     stage = cost.within("layer2")
-    assert (stage.macs, stage.published) == cost.by_child()["layer2"]
+    assert (stage.macs, stage.flops) == cost.by_child()["layer2"]
     assert sum(cost.within(child).parameters for child in cost.by_child()) == cost.parameters
     blocks = [cost.within(f"layer2.{index}").macs for index in range(2)]
     assert sum(blocks) == stage.macs
@@ -226,7 +226,7 @@ def test_the_parts_add_up():
 
 
 def test_what_is_not_counted_is_named():
-    cost = measure(on_meta("vit_tiny_patch16_224"))
+    cost = count_complexity(on_meta("vit_tiny_patch16_224"))
     assert {"gelu", "native_layer_norm", "_safe_softmax", "add"} <= cost.uncounted.keys()
 
 
@@ -234,7 +234,7 @@ def test_the_network_stays_as_it_is():
     model = timm.create_model("rednet26", width=0.25, layers=(1, 1, 1, 1), num_classes=5)
     model.layer1.eval()
     weights = {key: tensor.clone() for key, tensor in model.state_dict().items()}
-    measure(model, (3, 32, 32))
+    count_complexity(model, (3, 32, 32))
     assert (model.training, model.layer1.training) == (True, False)
     assert not any(module._forward_hooks for module in model.modules())
     for key, tensor in model.state_dict().items():
@@ -242,7 +242,7 @@ def test_the_network_stays_as_it_is():
 
 
 def test_odd_sizes_and_other_channels():
-    cost = measure(on_meta("rednet26", in_chans=1, width=0.25), (1, 45, 33))
+    cost = count_complexity(on_meta("rednet26", in_chans=1, width=0.25), (1, 45, 33))
     assert cost.macs > 0
     assert cost.within("fc").macs == cost.by_kind()["linear"][0] == 512 * 1000
 
@@ -250,5 +250,5 @@ def test_odd_sizes_and_other_channels():
 def test_frozen_weights_are_no_parameters():
     model = nn.Sequential(nn.Linear(3, 4))
     model[0].bias.requires_grad_(False)
-    cost = measure(model, (2, 3))
+    cost = count_complexity(model, (2, 3))
     assert (cost.parameters, cost.weights) == (12, {"0.weight": 12})

@@ -31,19 +31,19 @@ def test_the_network_is_the_tables(name):
     with torch.device("meta"):
         built = timm.create_model(model.name, **model.options)
     count = sum(weight.numel() for weight in built.parameters())
-    assert count == ROWS[name].network.measure().parameters
+    assert count == ROWS[name].network.complexity().parameters
 
 
 @pytest.mark.parametrize("name", ROWS)
 def test_the_file_says_what_was_published_and_how_to_run_it(name):
     lines = (CONFIGS / "experiment" / f"{name}.yaml").read_text().splitlines()
-    figures = ROWS[name].figures
+    published = ROWS[name].published
     assert lines[0] == "# @package _global_"
     assert lines[1].startswith(f"# python train.py experiment={name} ")
-    published = (
-        f"top-1 {figures.top1} %, {figures.parameters} M parameters, {figures.flops} G FLOPs"
+    results = (
+        f"top-1 {published.top1} %, {published.parameters} M parameters, {published.flops} G FLOPs"
     )
-    assert f"# Published: {published}." in lines
+    assert f"# Published: {results}." in lines
 
 
 def test_the_command_line_has_the_last_word():

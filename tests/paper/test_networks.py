@@ -78,7 +78,7 @@ def test_options_lead_back_to_the_network(network):
     parameters = sum(p.numel() for p in network.build().parameters())
     model = timm.create_model(network.model, **network.options)
     assert sum(p.numel() for p in model.parameters()) == parameters
-    assert network.measure().parameters == parameters
+    assert network.complexity().parameters == parameters
 
 
 def test_its_text_names_what_is_not_the_default():

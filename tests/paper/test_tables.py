@@ -28,7 +28,7 @@ def failed(table, source="paper"):
 
 def column(table, heading):
     index = list(table.columns).index(heading)
-    return [line[index] for line in table.lines]
+    return [line[index] for line in table.rows]
 
 
 def test_all_ten_figures_of_the_model_zoo_come_out_with_the_7x7_stem():
@@ -70,19 +70,19 @@ def test_the_figures_in_the_reasons_are_right():
     """They are written out, so what they quote is counted here."""
 
     def flops(stem, **options):
-        return Network(50, stem, **options).measure().published / 1e9
+        return Network(50, stem, **options).complexity().flops / 1e9
 
     assert round(flops("involution3", kernel_size=5), 2) == 2.58
     assert round(flops("involution7", kernel_size=5), 2) == 2.60
     for stem in ("involution3", "involution7"):
-        cost = Network(50, stem, group_channels=1).measure()
+        cost = Network(50, stem, group_channels=1).complexity()
         assert round(cost.parameters / 1e6, 3) == 30.156
-        assert cost.published / 1e9 > 5.11
-    assert round(resnet(101).measure().parameters / 1e6, 3) == 44.549
+        assert cost.flops / 1e9 > 5.11
+    assert round(resnet(101).complexity().parameters / 1e6, 3) == 44.549
 
 
 def test_which_stem_the_ablations_had():
-    lines = {tuple(line[:2]): line[2:4] for line in stem_table().lines}
+    lines = {tuple(line[:2]): line[2:4] for line in stem_table().rows}
     plain, alone = "as in Table 1", "MACs of convolutions alone"
     assert lines == {
         ("3x3 stem", plain): ["10", "0"],
@@ -124,8 +124,8 @@ def test_the_parts_add_up_to_the_published_figure():
 
 def test_hybrids_range_from_resnet_to_rednet():
     table = hybrid_table()
-    assert len(table.lines) == 16
-    assert table.lines[-1][1:3] == ["15.5415", "2.7132"]
+    assert len(table.rows) == 16
+    assert table.rows[-1][1:3] == ["15.5415", "2.7132"]
     assert {item.verdict for item in table.comparisons} == {"not published"}
     flops = [float(text) for text in column(table, "MACs (G)")]
     assert max(flops) == flops[0]
@@ -134,9 +134,9 @@ def test_hybrids_range_from_resnet_to_rednet():
 
 def test_softmax_costs_nothing_that_is_counted():
     table = generator_table()
-    assert table.lines[1][1:] == table.lines[2][1:]
-    assert table.lines[3][1:] == table.lines[4][1:]
-    assert float(table.lines[3][1]) > float(table.lines[1][1])
+    assert table.rows[1][1:] == table.rows[2][1:]
+    assert table.rows[3][1:] == table.rows[4][1:]
+    assert float(table.rows[3][1]) > float(table.rows[1][1])
 
 
 def test_markdown_is_aligned_and_right_where_it_has_numbers():
