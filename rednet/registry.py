@@ -1,7 +1,7 @@
 """RedNet under its names in timm: `timm.create_model("rednet50")`.
 
-timm runs this file as soon as timm itself is imported (see `rednet/__init__.py`), so the network,
-which needs timm, is imported when one is created.
+This module runs while timm is being imported (see `rednet/__init__.py`), so it imports the network,
+which needs timm, only when one is created.
 """
 
 from collections.abc import Callable
@@ -22,14 +22,13 @@ if TYPE_CHECKING:
 
 FOLDERS_AND_HUBS = ("local-dir", "hf-hub")
 
-
 default_cfgs = generate_default_cfgs(
     {f"{variant}.paper_in1k": PRETRAINED_CFG for variant in LAYERS}
 )
 
 
 def checkpoint_filter_fn(state_dict: dict[str, Tensor], model: "RedNet") -> dict[str, Tensor]:
-    """The original's tensors under our names, which lack the prefixes of its framework."""
+    """Rename the original's tensors to ours, which lack the prefixes of OpenMMLab."""
     from rednet.weights.naming import strip_prefixes
 
     return strip_prefixes(state_dict)[0]
@@ -55,37 +54,27 @@ def _create(variant: str, pretrained: bool, **arguments: Any) -> "RedNet":
 
 
 def _weights_file(variant: str, arguments: dict[str, Any]) -> str | None:
-    """The file of weights that timm was given for a network."""
-    given = (arguments.get(name) for name in ("pretrained_cfg", "pretrained_cfg_overlay"))
-    cfg = resolve_pretrained_cfg(variant, *given)
+    """Return the local file of weights that timm was told to load, if any."""
+    cfg = resolve_pretrained_cfg(
+        variant, arguments.get("pretrained_cfg"), arguments.get("pretrained_cfg_overlay")
+    )
     return None if cfg.state_dict or cfg.source in FOLDERS_AND_HUBS else cfg.file
 
 
-@register_model
-def rednet26(pretrained: bool = False, **kwargs: Any) -> "RedNet":
-    """RedNet-26: blocks (1, 2, 4, 1), 9.2 M parameters."""
-    return _create("rednet26", pretrained, **kwargs)
+def _make_entry_point(variant: str) -> Callable[..., "RedNet"]:
+    def entry_point(pretrained: bool = False, **kwargs: Any) -> "RedNet":
+        return _create(variant, pretrained, **kwargs)
+
+    # timm registers a function by its __name__, pickle finds it by its __qualname__.
+    entry_point.__name__ = entry_point.__qualname__ = variant
+    blocks = ", ".join(map(str, LAYERS[variant]))
+    entry_point.__doc__ = f"""Create a RedNet with {blocks} blocks in its four stages.
+
+    Args:
+        pretrained: Load the weights that `pretrained_cfg` or its overlay names.
+        **kwargs: Arguments of `rednet.RedNet` and of timm's `build_model_with_cfg`.
+    """
+    return register_model(entry_point)
 
 
-@register_model
-def rednet38(pretrained: bool = False, **kwargs: Any) -> "RedNet":
-    """RedNet-38: blocks (2, 3, 5, 2), 12.4 M parameters."""
-    return _create("rednet38", pretrained, **kwargs)
-
-
-@register_model
-def rednet50(pretrained: bool = False, **kwargs: Any) -> "RedNet":
-    """RedNet-50: blocks (3, 4, 6, 3), 15.5 M parameters."""
-    return _create("rednet50", pretrained, **kwargs)
-
-
-@register_model
-def rednet101(pretrained: bool = False, **kwargs: Any) -> "RedNet":
-    """RedNet-101: blocks (3, 4, 23, 3), 25.7 M parameters."""
-    return _create("rednet101", pretrained, **kwargs)
-
-
-@register_model
-def rednet152(pretrained: bool = False, **kwargs: Any) -> "RedNet":
-    """RedNet-152: blocks (3, 8, 36, 3), 34.0 M parameters."""
-    return _create("rednet152", pretrained, **kwargs)
+globals().update({variant: _make_entry_point(variant) for variant in LAYERS})

@@ -29,6 +29,7 @@ from rednet.config.types import (
     Probability,
     Stage,
     StdPerChannel,
+    StemName,
     Text,
 )
 
@@ -45,7 +46,7 @@ class RedNetOptions:
     generator: Literal["bottleneck", "linear", "attention"] | None = None
     generator_options: dict[str, Any] | None = None
     recompute_kernel: StrictBool | None = None
-    stem: Literal["involution3", "involution7", "conv7", "small"] | None = None
+    stem: StemName | None = None
     width: Positive | None = None
     layers: BlocksPerStage | None = None
     involution_stages: list[Stage] | None = None

@@ -1,9 +1,11 @@
 """The kinds of values in the configuration: a type, a range and what to say outside it."""
 
 import re
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, StrictFloat, StrictInt, StrictStr
+
+from rednet.models.variants import STEMS
 
 
 def _odd(value: int) -> int:
@@ -63,5 +65,9 @@ PositiveRange = Annotated[list[Positive], AfterValidator(_rising_pair)]
 Decay = Annotated[StrictFloat, Field(gt=0, lt=1)]
 FigureName = Literal["envelopes", "schedule", "kernels", "taps", "receptive_field"]
 FigureNames = Annotated[list[FigureName], Field(min_length=1), BeforeValidator(_listed)]
+if TYPE_CHECKING:
+    StemName = str
+else:  # type checkers admit no computed literals
+    StemName = Literal[tuple(STEMS)]
 Texts = Annotated[list[Text], Field(min_length=1), BeforeValidator(_listed)]
 Device = Annotated[StrictStr, AfterValidator(_device)]

@@ -24,9 +24,9 @@ from rednet.models.variants import (
     EXPANSION,
     STAGE_STRIDES,
     STAGE_WIDTHS,
-    STEM_KERNEL_SIZES,
-    STEMS,
+    STEM_GROUP_CHANNELS,
     WIDTH_DIVISOR,
+    Stem,
 )
 
 SpatialLayer = Callable[[int, int, int], nn.Module]
@@ -219,31 +219,30 @@ class InvolutionStem(nn.Sequential):
 
 
 def make_stem(
-    name: str, in_chans: int, inner: int, outer: int, style: Style, **involution: Any
+    stem: Stem, in_chans: int, inner: int, outer: int, style: Style, recompute_kernel: bool
 ) -> nn.Sequential:
-    """The layers before the first stage, without the pooling.
+    """Make the layers before the first stage, except the max-pooling.
 
     Args:
-        name: "involution3" (released for classification), "involution7" (what the published
-            complexity and the detection weights have), "conv7" (ResNet's), or "small" (the first
-            at stride 1, for images up to 64 pixels).
+        stem: Kernel sizes and stride.
         in_chans: Channels of the image.
-        inner: Channels of the first two layers.
+        inner: Channels of the first two layers of a stem with an involution.
         outer: Channels of the output.
         style: Normalisation and activation.
-        **involution: Further arguments of the stem's own involution.
-
-    Raises:
-        ValueError: There is no such stem.
+        recompute_kernel: As in `Involution2d`.
     """
-    if name not in STEMS:
-        raise ValueError(f"no stem is named {name!r}; there is: {', '.join(STEMS)}")
-    if name == "conv7":
-        return nn.Sequential(ConvNormAct(in_chans, outer, 7, 2, **style.keywords()))
-    stride = 1 if name == "small" else 2
+    first, stride = stem.first_kernel_size, stem.stride
+    if stem.involution_kernel_size is None:
+        return nn.Sequential(ConvNormAct(in_chans, outer, first, stride, **style.keywords()))
     return InvolutionStem(
-        ConvNormAct(in_chans, inner, 3, stride, **style.keywords()),
-        Involution2d(inner, STEM_KERNEL_SIZES[name], **style.keywords(), **involution),
+        ConvNormAct(in_chans, inner, first, stride, **style.keywords()),
+        Involution2d(
+            inner,
+            stem.involution_kernel_size,
+            group_channels=STEM_GROUP_CHANNELS,
+            recompute_kernel=recompute_kernel,
+            **style.keywords(),
+        ),
         style.norm(inner),
         style.act(),
         ConvNormAct(inner, outer, 3, 1, **style.keywords()),

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from rednet.models.variants import STAGES
+from rednet.models.variants import STAGES, STEMS
 
 POOLINGS = tuple(
     prefix + kind for prefix in ("", "fast") for kind in ("", "avg", "max", "avgmax", "catavgmax")
@@ -10,13 +10,19 @@ POOLINGS = tuple(
 
 
 def check_options(
-    layers: Sequence[int], output_stride: int, width: float, involution_stages: Sequence[int]
+    layers: Sequence[int],
+    output_stride: int,
+    stem: str,
+    width: float,
+    involution_stages: Sequence[int],
 ) -> None:
-    """Raises ValueError for a network that cannot be."""
+    """Raise ValueError for options of `RedNet` that it cannot be built with."""
     if len(layers) != len(STAGES) or min(layers) < 1:
         raise ValueError(f"layers must be four numbers of at least 1, got {list(layers)}")
     if output_stride not in (8, 16, 32):
         raise ValueError(f"output_stride must be 8, 16 or 32, got {output_stride}")
+    if stem not in STEMS:
+        raise ValueError(f"no stem is named {stem!r}; choose from {', '.join(STEMS)}")
     if width <= 0:
         raise ValueError(f"width must be positive, got {width}")
     if not set(involution_stages) <= set(STAGES):

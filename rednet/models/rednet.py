@@ -25,7 +25,7 @@ from rednet.models.blocks import (
     round_width,
 )
 from rednet.models.options import check_options, check_pooling, check_rates
-from rednet.models.variants import EXPANSION, STAGES, STEM_WIDTHS
+from rednet.models.variants import EXPANSION, STAGES, STEM_WIDTHS, STEMS, Stem
 
 
 class RedNet(nn.Module):
@@ -37,7 +37,7 @@ class RedNet(nn.Module):
         in_chans: Channels of the images.
         global_pool: Pooling before the classifier, as in timm.
         output_stride: 32, 16 or 8: later stages dilate where they would stride beyond it.
-        stem: "involution3" (released), "involution7" (published complexity), "conv7" or "small".
+        stem: Layers before the first stage, a name in `rednet.models.variants.STEMS`.
         width: Multiplier of all widths, which are rounded to multiples of 16.
         involution_stages: Stages (1 to 4) with involution; the others have a 3x3 convolution.
         kernel_size: K of the bottlenecks' involutions.
@@ -77,7 +77,7 @@ class RedNet(nn.Module):
         act_layer: LayerType = nn.ReLU,
     ) -> None:
         super().__init__()
-        check_options(layers, output_stride, width, involution_stages)
+        check_options(layers, output_stride, stem, width, involution_stages)
         check_rates(drop_rate=drop_rate, drop_path_rate=drop_path_rate)
         if in_chans < 1:
             raise ValueError(f"in_chans must be at least 1, got {in_chans}")
@@ -99,24 +99,19 @@ class RedNet(nn.Module):
             recompute_kernel=recompute_kernel,
             **style.keywords(),
         )
-        reduction_by_stem = self._add_stem(stem, width, style, recompute_kernel)
-        plans = plan_stages(layers, width, reduction_by_stem, output_stride, drop_path_rate)
+        self._add_stem(STEMS[stem], width, style, recompute_kernel)
+        plans = plan_stages(layers, width, STEMS[stem].reduction, output_stride, drop_path_rate)
         self._add_stages(plans, involution, involution_stages, style)
         self.reset_classifier(num_classes, global_pool)
         self.init_weights()
 
-    def _add_stem(self, name: str, width: float, style: Style, recompute_kernel: bool) -> int:
-        """Adds stem and pooling; returns how many times smaller than the image they make it."""
+    def _add_stem(self, stem: Stem, width: float, style: Style, recompute_kernel: bool) -> None:
         inner, outer = (round_width(channels, width) for channels in STEM_WIDTHS)
-        self.stem = make_stem(
-            name, self.in_chans, inner, outer, style, recompute_kernel=recompute_kernel
-        )
+        self.stem = make_stem(stem, self.in_chans, inner, outer, style, recompute_kernel)
         self.num_features = outer
-        self._note_feature("stem", 1 if name == "small" else 2)
-        if name == "small":
-            return 1
-        self.maxpool = nn.MaxPool2d(3, 2, 1)
-        return 4
+        self._add_feature_info("stem", stem.stride)
+        if stem.has_max_pool:
+            self.maxpool = nn.MaxPool2d(3, 2, 1)
 
     def _add_stages(
         self,
@@ -130,9 +125,9 @@ class RedNet(nn.Module):
             blocks = make_stage(self.num_features, plan, spatial, style)
             self.add_module(f"layer{stage}", blocks)
             self.num_features = EXPANSION * plan.width
-            self._note_feature(f"layer{stage}", plan.reduction)
+            self._add_feature_info(f"layer{stage}", plan.reduction)
 
-    def _note_feature(self, module: str, reduction: int) -> None:
+    def _add_feature_info(self, module: str, reduction: int) -> None:
         self.feature_info.append(
             {"num_chs": self.num_features, "reduction": reduction, "module": module}
         )

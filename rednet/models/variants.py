@@ -1,8 +1,11 @@
-"""The RedNet family as data: depths, widths, stems, and what timm records of each variant.
+"""The RedNet family as data: depths, widths, stems, and timm's description of the weights.
 
-This module imports neither torch nor timm, so that the configuration can be checked without them.
+A new depth is an entry of `LAYERS`, a new stem an entry of `STEMS`; the configuration, timm's
+names, the recognition of checkpoints and the tables follow. This module imports neither torch nor
+timm, so that the configuration can be checked without them.
 """
 
+from dataclasses import dataclass
 from typing import Any
 
 LAYERS = {
@@ -12,17 +15,63 @@ LAYERS = {
     "rednet101": (3, 4, 23, 3),
     "rednet152": (3, 8, 36, 3),
 }
-"""Blocks of each stage."""
+"""Blocks of each stage, by the network's name in timm."""
 
 STAGES = (1, 2, 3, 4)
 STAGE_WIDTHS = (64, 128, 256, 512)
 STAGE_STRIDES = (1, 2, 2, 2)
-STEM_WIDTHS = (32, 64)
 WIDTH_DIVISOR = 16
 EXPANSION = 4
 
-STEM_KERNEL_SIZES = {"involution3": 3, "involution7": 7, "small": 3}
-STEMS = (*STEM_KERNEL_SIZES, "conv7")
+
+@dataclass(frozen=True)
+class Stem:
+    """The layers before the first stage.
+
+    A stem is one convolution or, with an involution, convolution, involution and 3x3 convolution.
+
+    Attributes:
+        first_kernel_size: Kernel size of the first convolution.
+        stride: Stride of the first convolution.
+        involution_kernel_size: Kernel size of the involution, None for a stem without one.
+        has_max_pool: Whether a 3x3 max-pooling of stride 2 follows.
+        label: Name in the tables of the paper's networks, None if it is in none of them.
+        origin: Where the stem is known from, for the titles of the tables; None if it is untitled.
+    """
+
+    first_kernel_size: int = 3
+    stride: int = 2
+    involution_kernel_size: int | None = None
+    has_max_pool: bool = True
+    label: str | None = None
+    origin: str | None = None
+
+    @property
+    def kernel_sizes(self) -> tuple[int, int | None]:
+        """Kernel sizes of the first convolution and of the involution, if there is one."""
+        return self.first_kernel_size, self.involution_kernel_size
+
+    @property
+    def reduction(self) -> int:
+        """How many times smaller than the image the first stage's input is, along a side."""
+        return self.stride * (2 if self.has_max_pool else 1)
+
+
+STEMS = {
+    "involution3": Stem(
+        involution_kernel_size=3, label="3x3 stem", origin="as released for classification"
+    ),
+    "involution7": Stem(  # which the weights released for detection have, too
+        involution_kernel_size=7, label="7x7 stem", origin="whose complexity was published"
+    ),
+    "conv7": Stem(first_kernel_size=7, label="plain stem"),
+    "small": Stem(stride=1, involution_kernel_size=3, has_max_pool=False),  # for up to 64 pixels
+}
+"""Stems by name; of stems with tensors of the same shapes, a checkpoint is taken for the first."""
+
+STEM_WIDTHS = (32, 64)
+"""Channels inside a stem with an involution, and of every stem's output."""
+STEM_GROUP_CHANNELS = 16
 
 PRETRAINED_CFG: dict[str, Any] = {
     "num_classes": 1000,

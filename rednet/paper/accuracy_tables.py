@@ -7,7 +7,7 @@ from decimal import Decimal
 from rednet.paper.ablations import HEADING, ablations
 from rednet.paper.accuracy import Accuracy, evaluation_record
 from rednet.paper.comparison import UNPUBLISHED, Comparison, PublishedValues
-from rednet.paper.networks import STEM_NAMES, Network, resnet
+from rednet.paper.networks import DEFAULTS, INVOLUTION_STEMS, STEM_NAMES, Network, resnet
 from rednet.paper.published import MODEL_ZOO, PAPER, RESNET
 from rednet.paper.tables import Table, comparison_table
 
@@ -27,6 +27,7 @@ TITLES = {
     "accuracy-ablations": ("Ablations, accuracy on ImageNet", HEADING),
 }
 """Title and first heading of each table, by its key."""
+RELEASED_STEM: str = DEFAULTS["stem"]
 
 Accuracies = Mapping[Network, Sequence[Accuracy]]
 """The accuracies of each evaluated network, at least one each."""
@@ -90,10 +91,12 @@ def _rednet_rows() -> Iterator[AccuracyRow]:
     for depth in PAPER:
         paper, zoo = PAPER[depth], MODEL_ZOO[depth]
         top1, top5 = {"paper": paper.top1, "model zoo": zoo.top1}, {"model zoo": zoo.top5}
-        yield _rednet_row(depth, "involution3", top1, top5)
-    for depth in PAPER:
-        top1, top5 = {"paper": None, "model zoo": None}, {"model zoo": None}
-        yield _rednet_row(depth, "involution7", top1, top5)
+        yield _rednet_row(depth, RELEASED_STEM, top1, top5)
+    for stem in INVOLUTION_STEMS:
+        if stem != RELEASED_STEM:
+            for depth in PAPER:
+                top1, top5 = {"paper": None, "model zoo": None}, {"model zoo": None}
+                yield _rednet_row(depth, stem, top1, top5)
 
 
 def _rednet_row(depth: int, stem: str, top1: PublishedValues, top5: PublishedValues) -> AccuracyRow:

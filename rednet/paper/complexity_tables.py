@@ -4,9 +4,10 @@ from collections.abc import Mapping
 from dataclasses import replace
 from itertools import chain, combinations
 
-from rednet.models.variants import STAGES
+from rednet.models.variants import STAGES, STEMS
 from rednet.paper.comparison import UNPUBLISHED, format_number
 from rednet.paper.networks import (
+    INVOLUTION_STEMS,
     PUBLISHED_REDNET50,
     STEM_NAMES,
     Network,
@@ -36,17 +37,14 @@ OTHER_STEM = (
     "The released classification code has a 3x3 involution in its stem; the published complexity "
     "is that of a 7x7 one, as above."
 )
-STEMS = {
-    "involution7": ("7x7", "whose complexity was published", ""),
-    "involution3": ("3x3", "as released for classification", OTHER_STEM),
-}
-"""By stem: kernel size, origin, and why published numbers differ."""
 UNPUBLISHED_NOTE = "Not published anywhere; complexity alone, nobody has trained these here."
 
 
 def rednet_table(stem: str) -> Table:
-    """Compare RedNet-26 to -152 with the stem "involution7" or "involution3"."""
-    size, origin, reason = STEMS[stem]
+    """Compare RedNet-26 to -152 with one of `INVOLUTION_STEMS`."""
+    label, origin = STEMS[stem].label, STEMS[stem].origin
+    assert label is not None
+    reason = "" if stem == PUBLISHED_REDNET50.stem else OTHER_STEM
     rows = []
     for depth in PAPER:
         published = {"paper": PAPER[depth], "model zoo": MODEL_ZOO[depth]}
@@ -57,8 +55,8 @@ def rednet_table(stem: str) -> Table:
             {source: result.flops for source, result in published.items()},
         )
         rows.append(add_reasons(row, REASONS, reason))
-    title = f"Table 1, RedNet with the {size} stem, {origin}"
-    return comparison_table(f"rednet-{size}-stem", title, "Network", rows)
+    title = f"Table 1, RedNet with the {label}" + (f", {origin}" if origin else "")
+    return comparison_table(f"rednet-{label.replace(' ', '-')}", title, "Network", rows)
 
 
 def resnet_table() -> Table:
@@ -103,9 +101,9 @@ def generator_table() -> Table:
 
 
 def _variants_table(key: str, title: str, heading: str, variants: Mapping[str, Network]) -> Table:
-    """Count parameters, FLOPs and MACs of variants, with both released stems."""
+    """Count parameters, FLOPs and MACs of variants, with each of `INVOLUTION_STEMS`."""
     columns, rows, comparisons = [heading], [[name] for name in variants], []
-    for stem in ("involution7", "involution3"):
+    for stem in INVOLUTION_STEMS:
         columns += [f"{STEM_NAMES[stem]}: parameters (M)", "FLOPs (G)", "MACs (G)"]
         for row, (name, variant) in zip(rows, variants.items(), strict=True):
             network = replace(variant, stem=stem)

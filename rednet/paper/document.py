@@ -19,6 +19,7 @@ from rednet.paper.accuracy_tables import Accuracies, accuracy_tables
 from rednet.paper.comparison import Comparison
 from rednet.paper.complexity_tables import generator_table, hybrid_table, rednet_table, resnet_table
 from rednet.paper.cost_breakdown import operator_table, parts_table
+from rednet.paper.networks import INVOLUTION_STEMS
 from rednet.paper.tables import Table
 
 FORMAT = 1
@@ -60,7 +61,7 @@ def build_tables(accuracies: Accuracies) -> list[Table]:
         accuracies: Accuracies of evaluated checkpoints.
     """
     return [
-        *(rednet_table(stem) for stem in ("involution7", "involution3")),
+        *(rednet_table(stem) for stem in INVOLUTION_STEMS),
         resnet_table(),
         *(ablation_table(name) for name in ("kernel size", "group channels", "generator")),
         stem_table(),

@@ -14,11 +14,11 @@ from torch.overrides import TorchFunctionMode
 
 import rednet.registry  # noqa: F401 (registers the names with timm)
 from rednet.models.rednet import RedNet
-from rednet.models.variants import LAYERS, STAGES
+from rednet.models.variants import LAYERS, STAGES, STEMS
 from rednet.paper.comparison import Comparison, PublishedValues, to_billions, to_millions
 from rednet.paper.complexity import Complexity, count_complexity_on_meta
 
-STEM_NAMES = {"involution3": "3x3 stem", "involution7": "7x7 stem", "conv7": "plain stem"}
+STEM_NAMES = {name: stem.label for name, stem in STEMS.items() if stem.label is not None}
 WITHOUT_EFFECT = frozenset(("recompute_kernel", "drop_rate", "drop_path_rate", "pretrained"))
 """Options that change neither a network's parameters nor its output for an image."""
 
@@ -99,6 +99,11 @@ class _SkipNormalInitialisation(TorchFunctionMode):
 OPTIONS = tuple(field.name for field in fields(Network) if field.name != "depth")
 PUBLISHED_REDNET50 = Network(50, "involution7")
 """RedNet-50 with the stem that its published complexity implies."""
+INVOLUTION_STEMS = sorted(
+    (name for name in STEM_NAMES if STEMS[name].involution_kernel_size is not None),
+    key=lambda name: name != PUBLISHED_REDNET50.stem,
+)
+"""Stems of the tables of whole RedNets, first the one that the published complexity implies."""
 
 
 def resnet(depth: int) -> Network:

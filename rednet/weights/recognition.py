@@ -14,7 +14,14 @@ from typing import Any
 from torch import Tensor
 
 from rednet.layers.involution import count_groups
-from rednet.models.variants import LAYERS, STAGE_WIDTHS, STAGES, STEM_WIDTHS
+from rednet.models.variants import (
+    LAYERS,
+    STAGE_WIDTHS,
+    STAGES,
+    STEM_GROUP_CHANNELS,
+    STEM_WIDTHS,
+    STEMS,
+)
 from rednet.weights.solving import (
     GROUP_CHANNELS,
     KERNEL_SIZE,
@@ -38,7 +45,6 @@ DEFAULTS: dict[str, Any] = {
     "reduction": REDUCTION,
     "generator": "bottleneck",
 }
-STEM_GROUP_CHANNELS = 16
 
 
 def infer_architecture(weights: Mapping[str, Tensor]) -> dict[str, Any] | None:
@@ -81,7 +87,7 @@ def list_guesses(weights: Mapping[str, Tensor], options: Mapping[str, Any]) -> l
         options: As recognised, and those that are known beside.
     """
     shapes = _shapes(weights)
-    guesses = [] if "stem" in options else ["stem involution3 rather than small"]
+    guesses = _list_stem_guesses(options.get("stem"))
     stages = _involution_stages(shapes)
     if not stages:
         return guesses
@@ -97,6 +103,13 @@ def list_guesses(weights: Mapping[str, Tensor], options: Mapping[str, Any]) -> l
     elif not parts.has(layer) and not all(name in options for name in names):
         guesses.append(f"attention's {window}")
     return guesses
+
+
+def _list_stem_guesses(stem: str | None) -> list[str]:
+    default = DEFAULTS["stem"]
+    first, *others = _stems_with(STEMS[stem or default].kernel_sizes)
+    is_given = stem in (default, *others)  # options leave out the default, guesses are the first
+    return [f"stem {first} rather than {' or '.join(others)}"] if others and not is_given else []
 
 
 def _is_ambiguous(channels: Sequence[int], outputs: Sequence[int]) -> bool:
@@ -127,11 +140,16 @@ def _read_stem(shapes: Shapes) -> tuple[str, list[Widths]]:
     inner, outer = STEM_WIDTHS
     first = shapes["stem.0.conv.weight"]
     if "stem.1.conv2.conv.weight" not in shapes:
-        return {7: "conv7"}[first[2]], [(outer, first[0])]
+        return _stems_with((first[2], None))[0], [(outer, first[0])]
     groups = count_groups(first[0], STEM_GROUP_CHANNELS)
     kernel_size = kernel_size_from_channels(shapes["stem.1.conv2.conv.weight"][0], groups)
-    name = {3: "involution3", 7: "involution7"}[kernel_size]
+    name = _stems_with((first[2], kernel_size))[0]
     return name, [(inner, first[0]), (outer, shapes["stem.4.conv.weight"][0])]
+
+
+def _stems_with(kernel_sizes: tuple[int, int | None]) -> list[str]:
+    """The names of the stems with these kernel sizes, which their tensors do not tell apart."""
+    return [name for name, stem in STEMS.items() if stem.kernel_sizes == kernel_sizes]
 
 
 def _stage_width(shapes: Shapes, stage: int) -> int:

@@ -113,7 +113,7 @@ WRONG = [
     ({"layers": (3, 4, 0, 3)}, r"four numbers of at least 1, got \[3, 4, 0, 3\]"),
     ({"in_chans": 0}, "in_chans must be at least 1, got 0"),
     ({"output_stride": 4}, "output_stride must be 8, 16 or 32, got 4"),
-    ({"stem": "involution5"}, "'involution5'; there is: involution3, involution7, small, conv7"),
+    ({"stem": "involution5"}, "'involution5'; choose from involution3, involution7, conv7, small"),
     ({"width": 0.0}, r"width must be positive, got 0\.0"),
     ({"width": -1}, "width must be positive, got -1"),
     ({"involution_stages": [0, 1]}, r"among 1 to 4, got \[0, 1\]"),
