@@ -1,7 +1,7 @@
 """The configuration: its schema, its composition by Hydra, and what is wrong with it, in words."""
 
 from rednet.config.checking import find_problems, legal_keys, to_yaml, validate
-from rednet.config.composition import CONFIGS, Request, compose, read
+from rednet.config.composition import CONFIGS, Composition, compose, compose_jobs
 from rednet.config.groups import (
     Augment,
     Data,
@@ -26,6 +26,7 @@ __all__ = [
     "CONFIGS",
     "SCHEMAS",
     "Augment",
+    "Composition",
     "Config",
     "ConfigError",
     "ConvertWeightsConfig",
@@ -36,14 +37,13 @@ __all__ = [
     "Optimizer",
     "PaperTablesConfig",
     "RedNetOptions",
-    "Request",
     "Schedule",
     "Trainer",
     "VisualizationConfig",
     "compose",
+    "compose_jobs",
     "find_problems",
     "legal_keys",
-    "read",
     "to_yaml",
     "validate",
 ]

@@ -2,14 +2,23 @@
 
 import dataclasses
 import typing
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Any
 
 from omegaconf import OmegaConf
 from pydantic import TypeAdapter
 
 from rednet.config.groups import RedNetOptions
-from rednet.config.problems import ConfigError, missing, schema_problems, unset, without_unset
+from rednet.config.problems import (
+    RENAMED_KEYS,
+    ConfigError,
+    missing,
+    nearest,
+    schema_problems,
+    unknown_key,
+    unset,
+    without_unset,
+)
 from rednet.config.schema import SCHEMAS, Config
 
 
@@ -54,10 +63,37 @@ def legal_keys(schema: type = Config) -> dict[str, bool]:
     return keys
 
 
-def foreign_keys(schema: type) -> set[str]:
-    """The keys that other commands have and this one has not."""
-    others = {key for other in SCHEMAS.values() for key in legal_keys(other)}
-    return others - legal_keys(schema).keys()
+def misplaced_keys(keys: Iterable[str], schema: type, unused: Collection[str]) -> list[str]:
+    """Return one line for each key that was renamed or that a command does not use.
+
+    Args:
+        keys: Dotted keys.
+        schema: Schema of the command.
+        unused: Dotted keys of the schema that have no effect on the command.
+    """
+    legal = legal_keys(schema)
+    elsewhere = {key for other in SCHEMAS.values() for key in legal_keys(other)} - legal.keys()
+    lines = []
+    for key in keys:
+        if key in RENAMED_KEYS:
+            lines.append(unknown_key(key, legal))
+        elif key in unused or key in elsewhere:
+            near = nearest(key, legal, cutoff=0.8) if key in elsewhere else None
+            guess = f"; did you mean '{near}'?" if near else ""
+            lines.append(f"{key}: this command does not use it{guess}")
+    return lines
+
+
+def ignored_schedule_keys(plain: Mapping[str, Any], explicit_keys: Collection[str]) -> list[str]:
+    """Return one line for each explicit key that the chosen schedule ignores."""
+    schedule = plain.get("schedule") or {}
+    return [
+        f"schedule.{name}: only schedule=step uses it"
+        for name in ("milestones", "gamma")
+        if f"schedule.{name}" in explicit_keys
+        and schedule.get(name) is not None
+        and schedule.get("name") != "step"
+    ]
 
 
 def to_yaml(config: Any) -> str:

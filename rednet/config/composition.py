@@ -1,208 +1,186 @@
 """From overrides to checked configurations: Hydra composes, the schema judges.
 
-Hydra stops at the first key it does not know and never sees a value's range. So every value goes to
-it as ``++key=value``, which it sets without a question, and the schema finds all that is wrong.
+Hydra stops at the first unknown key and does not check the range of a value. So every value is
+passed as ``++key=value``, which Hydra always accepts, and the schema reports all mistakes at once.
 """
 
 import warnings
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import hydra
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.object_type import ObjectType
-from hydra.core.override_parser.types import Override
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override, Quote, QuotedString
 from hydra.errors import HydraException
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
-from rednet.config.checking import find_problems, foreign_keys, legal_keys, validate
-from rednet.config.overrides import jobs, named_keys, one_line, parse, search_path, values
-from rednet.config.problems import ConfigError, nearest, suggestion
+from rednet.config.checking import (
+    find_problems,
+    ignored_schedule_keys,
+    legal_keys,
+    misplaced_keys,
+    validate,
+)
+from rednet.config.overrides import expand_jobs, named_keys, one_line, parse, values
+from rednet.config.problems import ConfigError, unknown_choice
 from rednet.config.schema import SCHEMAS
 
 CONFIGS = Path(__file__).parents[1] / "configs"
 
-_COMPOSITION_ERRORS = (HydraException, OmegaConfBaseException, YAMLError, ValueError)
+_COMPOSITION_ERRORS = (HydraException, OmegaConfBaseException, YAMLError, ValueError, UserWarning)
 
 
 @dataclass(frozen=True)
-class Request:
-    """What a command line asks for.
+class Composition:
+    """What Hydra composes from one command line.
 
     Attributes:
-        overrides: its overrides in the form in which Hydra is to get them.
-        explicit_keys: the dotted keys they set; a group's choice is the group, e.g. ``model``.
-        configs: the composed configuration of each job, as plain dicts.
-        problems: a line for everything that is wrong.
+        overrides: Overrides in the form that Hydra accepts.
+        explicit_keys: Dotted keys that the overrides set; for a group choice the group (``model``).
+        configs: Configuration of each job, as plain dicts.
     """
 
     overrides: list[str]
     explicit_keys: frozenset[str]
     configs: list[dict[str, Any]]
-    problems: list[str]
 
 
-def compose(command: str, overrides: Iterable[str] = ()) -> Any:
-    """The checked configuration of a command, e.g. ``compose("train", ["experiment=smoke"])``.
+def compose(command: str, overrides: Sequence[str] = ()) -> Any:
+    """Compose a command's configuration, e.g. ``compose("train", ["experiment=smoke"])``.
 
     Raises:
-        ConfigError: with a line for everything that is wrong.
+        ConfigError: Something is wrong; the error has one line for each mistake.
     """
-    request = read(command, overrides)
-    if request.problems:
-        raise ConfigError(request.problems)
-    return validate(request.configs[0], SCHEMAS[command])
+    return validate(compose_jobs(command, overrides).configs[0], SCHEMAS[command])
 
 
-def read(
+def compose_jobs(
     command: str,
-    overrides: Iterable[str],
+    overrides: Sequence[str],
     *,
     config_name: str | None = None,
-    config_path: Path = CONFIGS,
-    config_dir: str | None = None,
+    folders: Sequence[str | Path] = (CONFIGS,),
+    unused: Collection[str] = (),
     multirun: bool = False,
     allow_missing: bool = False,
-) -> Request:
-    """Composes and checks what the overrides ask for, before anything is run.
+) -> Composition:
+    """Compose and check the configuration of every job that the overrides describe.
 
     Args:
-        command: one of `SCHEMAS`, whose name its configuration has.
-        overrides: in Hydra's notation.
-        config_name: another primary configuration, without ``.yaml``.
-        config_path: the folder of the primary configuration.
-        config_dir: a further folder of configurations.
-        multirun: whether several values for a key are one job each.
-        allow_missing: whether values that the user has yet to give (``???``) are no problem.
+        command: Name of the command, a key of `SCHEMAS`.
+        overrides: Overrides in Hydra's notation.
+        config_name: Name of the primary configuration; by default the command's.
+        folders: Folders of configurations; the first holds the primary configuration.
+        unused: Dotted keys that have no effect on this command; setting one is a mistake.
+        multirun: Whether several values for one key mean one job each.
+        allow_missing: Whether to accept values that the user has yet to give (``???``).
 
     Raises:
-        ConfigError: where there is nothing to compose from.
+        ConfigError: Something is wrong; the error has one line for each mistake.
     """
-    for folder in (config_path, config_dir or config_path):
+    for folder in folders:
         if not Path(folder).is_dir():
             raise ConfigError([f"there is no folder of configurations '{folder}'"])
-    with (
-        warnings.catch_warnings(),
-        hydra.initialize_config_dir(str(Path(config_path).absolute()), version_base="1.3"),
-    ):
+    composer = _Composer(config_name or command, SCHEMAS[command], unused)
+    main = str(Path(folders[0]).absolute())
+    with warnings.catch_warnings(), hydra.initialize_config_dir(main, version_base="1.3"):
         warnings.filterwarnings("error", message="provider=.* is not available")
-        reader = _Reader(config_name or command, SCHEMAS[command], multirun, allow_missing)
         try:
-            return reader.read(overrides, config_dir)
-        except (HydraException, UserWarning) as error:
-            raise ConfigError([*reader.problems, one_line(error)]) from None
-
-
-@dataclass
-class _Reader:
-    """Reads one command line inside an initialised Hydra and collects what is wrong with it."""
-
-    config_name: str
-    schema: type
-    multirun: bool
-    allow_missing: bool
-    problems: list[str] = field(default_factory=list)
-    search: list[str] = field(default_factory=list)
-
-    def read(self, texts: Iterable[str], config_dir: str | None) -> Request:
-        loader = GlobalHydra.instance().config_loader()
-        parsed, self.problems = parse(texts, loader, self.multirun)
-        self.search = search_path(parsed, config_dir)
-        ours = [override for override in parsed if not self._is_foreign(override)]
-        pairs = [(text, override) for override in ours for text in self._rewritten(override)]
-        configs = [config for job in jobs(pairs) for config in self._composed(job)]
-        for config in configs:
-            self.problems += find_problems(config, self.schema, allow_missing=self.allow_missing)
-        return Request(
-            [*self.search, *(text for text, _ in pairs)],
-            frozenset(key for override in parsed for key in named_keys(override)),
-            configs,
-            list(dict.fromkeys(self.problems)),
-        )
-
-    def _is_foreign(self, override: Override) -> bool:
-        """Whether it is about other commands only, which is a problem."""
-        foreign = foreign_keys(self.schema).intersection(named_keys(override))
-        for key in sorted(foreign):
-            near = nearest(key, legal_keys(self.schema), cutoff=0.8)
-            guess = f"; did you mean '{near}'?" if near else ""
-            self.problems.append(f"{key}: this command does not use it{guess}")
-        return bool(foreign)
-
-    def _rewritten(self, override: Override) -> Iterator[str]:
-        """The override as Hydra is to get it, or nothing if it cannot have it."""
-        key, text = override.key_or_group, str(override.input_line)
-        if key == "hydra.searchpath":
-            return
-        if override.is_hydra_override() or override.package is not None:
-            yield text
-        elif self._choices(key) and not isinstance(override.value(), dict):
-            yield from self._choice(override)
-        elif override.is_delete():
-            yield text
-        else:
-            yield f"++{key}={override.get_value_string()}"
-
-    def _choice(self, override: Override) -> Iterator[str]:
-        """For a group: ``model=null`` means none of its files, and ``+model=x`` is ``model=x``."""
-        group, text = override.key_or_group, str(override.input_line)
-        if override.is_delete():
-            yield text
-        elif override.value() is None:
-            yield f"~{group}"
-        elif self._are_choices(override):
-            is_ours = group in legal_keys(self.schema)
-            yield f"{group}={override.get_value_string()}" if is_ours else text
-
-    def _are_choices(self, override: Override) -> bool:
-        group, before = override.key_or_group, len(self.problems)
-        for name in values(override):
-            if name not in (choices := self._nested_choices(group)):
-                line = suggestion(name, choices, f"the choices of {group} are")
-                self.problems.append(f"unknown choice '{group}={name}': {line}")
-        return len(self.problems) == before
-
-    def _nested_choices(self, group: str) -> list[str]:
-        """The choices of a group, those in its folders as ``folder/name``."""
-        inner = [
-            f"{folder}/{name}"
-            for folder in self._choices(group, ObjectType.GROUP)
-            for name in self._nested_choices(f"{group}/{folder}")
-        ]
-        return [*self._choices(group), *inner]
-
-    def _choices(self, group: str, kind: ObjectType = ObjectType.CONFIG) -> list[str]:
-        loader = GlobalHydra.instance().config_loader()
-        return loader.get_group_options(group, kind, overrides=self.search)
-
-    def _composed(self, job: Sequence[str]) -> list[dict[str, Any]]:
-        try:
-            return [self._compose(job)]
+            composer.search = _search_path(folders[1:], overrides)
+            composition = composer.compose_jobs(overrides, multirun=multirun)
         except _COMPOSITION_ERRORS as error:
-            return self._salvaged(job, error)
+            raise ConfigError([*composer.problems, one_line(error)]) from None
+    problems = composer.problems
+    for config in composition.configs:
+        problems += find_problems(config, SCHEMAS[command], allow_missing=allow_missing)
+        problems += ignored_schedule_keys(config, composition.explicit_keys)
+    if problems:
+        raise ConfigError(problems)
+    return composition
 
-    def _salvaged(self, job: Sequence[str], reason: Exception) -> list[dict[str, Any]]:
-        """Composes what can be composed: adds the overrides one by one, groups first."""
-        kept: list[str] = []
+
+class _Composer:
+    """Composes one command line and collects what is wrong with it."""
+
+    def __init__(self, config_name: str, schema: type, unused: Collection[str]) -> None:
+        self.config_name, self.schema, self.unused = config_name, schema, unused
+        self.search: list[str] = []
+        self.problems: list[str] = []
+
+    def compose_jobs(self, texts: Sequence[str], *, multirun: bool) -> Composition:
+        loader = GlobalHydra.instance().config_loader()
+        explicit_keys: list[str] = []
+        accepted = []
+        for text in texts:
+            try:
+                override = parse(text, loader, multirun=multirun)
+                explicit_keys += named_keys(override)
+                accepted.append((self._rewrite(override), override))
+            except ConfigError as error:
+                self.problems += error.problems
+        configs = [self._compose_job(job) for job in expand_jobs(accepted)]
+        overrides = [*self.search, *(text for text, _ in accepted)]
+        return Composition(overrides, frozenset(explicit_keys), configs)
+
+    def _rewrite(self, override: Override) -> str:
+        """Return the text of an override that Hydra accepts whatever the configuration holds.
+
+        ``+model=x`` becomes ``model=x``, and ``model=null``, which means no model, ``~model``.
+        """
+        key, text = override.key_or_group, str(override.input_line)
+        if problems := misplaced_keys(named_keys(override), self.schema, self.unused):
+            raise ConfigError(problems)
+        if override.is_hydra_override() or override.is_delete() or override.package is not None:
+            return text
+        choices = [] if isinstance(override.value(), dict) else self._choices(key)
+        if not choices:
+            return f"++{key}={override.get_value_string()}"
+        if override.value() is None:
+            return f"~{key}"
+        if unknown := [name for name in values(override) if name not in choices]:
+            raise ConfigError(unknown_choice(key, name, choices) for name in unknown)
+        # The "+" stays where it adds a group of the user's that our defaults do not list.
+        return text.lstrip("+") if key in legal_keys(self.schema) else text
+
+    def _choices(self, group: str) -> list[str]:
+        """Return the choices of a group, nested ones as ``folder/name``; none if it is no group."""
+        loader = GlobalHydra.instance().config_loader()
+        choices = loader.get_group_options(group, overrides=self.search)
+        for folder in loader.get_group_options(group, ObjectType.GROUP, overrides=self.search):
+            choices += [f"{folder}/{name}" for name in self._choices(f"{group}/{folder}")]
+        return choices
+
+    def _compose_job(self, job: Sequence[str]) -> dict[str, Any]:
+        """Compose one job, without the overrides that cannot be composed."""
         try:
-            config = self._compose(kept)
+            return self._compose(job)
         except _COMPOSITION_ERRORS:
-            self.problems.append(one_line(reason))
-            return []
-        for text in sorted(job, key=lambda text: text.startswith("++")):
+            config = self._compose([])
+        kept: list[str] = []
+        for text in sorted(job, key=lambda text: text.startswith("++")):  # groups first
             try:
                 config = self._compose([*kept, text])
                 kept.append(text)
             except _COMPOSITION_ERRORS as error:
-                self.problems.append(f"{text}: {one_line(error)}")
-        return [config]
+                self.problems.append(f"{text.removeprefix('++')}: {one_line(error)}")
+        return config
 
     def _compose(self, job: Sequence[str]) -> dict[str, Any]:
         composed = hydra.compose(self.config_name, [*self.search, *job])
-        plain = OmegaConf.to_container(composed, resolve=True)
-        assert isinstance(plain, dict)
-        return {str(key): value for key, value in plain.items()}
+        return cast(dict[str, Any], OmegaConf.to_container(composed, resolve=True))
+
+
+def _search_path(folders: Sequence[str | Path], texts: Sequence[str]) -> list[str]:
+    """Return one override for all further folders, or none: Hydra ignores a second one."""
+    paths = [f"file://{Path(folder).absolute()}" for folder in folders]
+    for text in texts:
+        if text.startswith("hydra.searchpath="):
+            paths += values(OverridesParser.create().parse_override(text))
+    quoted = [QuotedString(path, Quote.single).with_quotes() for path in paths]
+    return [f"hydra.searchpath=[{','.join(quoted)}]"] if quoted else []

@@ -1,49 +1,37 @@
-"""The overrides of a command line, in Hydra's notation: what they name, and what cannot be read."""
+"""Overrides in Hydra's notation: parsed, expanded into jobs, explained where they are wrong."""
 
 import itertools
 import re
 from collections.abc import Iterable
-from pathlib import Path
 
 from hydra.core.config_loader import ConfigLoader
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import Override, Quote, QuotedString
+from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException
 
-from rednet.config.problems import leaves
+from rednet.config.problems import ConfigError, leaves
 
 
-def parse(
-    texts: Iterable[str], loader: ConfigLoader, multirun: bool
-) -> tuple[list[Override], list[str]]:
-    """The overrides, and a line for each that cannot be read.
+def parse(text: str, loader: ConfigLoader, *, multirun: bool) -> Override:
+    """Parse one override; `loader` lists what a pattern such as ``glob(rednet*)`` matches.
 
-    Args:
-        texts: in Hydra's notation.
-        loader: knows the choices that a pattern such as ``glob(rednet*)`` stands for.
-        multirun: whether several values for a key are one job each.
+    Raises:
+        ConfigError: It cannot be parsed, or has several values without `multirun`.
     """
-    parser = OverridesParser.create(loader)
-    overrides, problems = [], []
-    for text in texts:
-        try:
-            override = parser.parse_overrides([text])[0]
-        except HydraException as error:
-            problems.append(_unreadable(text, error))
-            continue
-        if override.is_sweep_override() and not multirun:
-            problems.append(
-                f"{text}: a list is written [a,b]; several values, one job each, need -m"
-            )
-        elif not override.key_or_group:
-            problems.append(_unreadable(text))
-        else:
-            overrides.append(override)
-    return overrides, problems
+    try:
+        override = OverridesParser.create(loader).parse_overrides([text])[0]
+    except HydraException as error:
+        raise ConfigError([_unreadable(text, error)]) from None
+    if override.is_sweep_override() and not multirun:
+        hint = "write a list as [a,b]; several values, one job each, need --multirun"
+        raise ConfigError([f"{text}: {hint}"])
+    if not override.key_or_group:
+        raise ConfigError([_unreadable(text)])
+    return override
 
 
 def values(override: Override) -> list[str]:
-    """The values that an override gives to its key, as text; none for a continuous range."""
+    """Return the values that an override gives to its key, as text; none for a continuous range."""
     if override.is_sweep_override():
         return list(override.sweep_string_iterator()) if override.is_discrete_sweep() else []
     value = override.value()
@@ -51,14 +39,17 @@ def values(override: Override) -> list[str]:
 
 
 def named_keys(override: Override) -> list[str]:
-    """The dotted keys that an override is about; for a group's choice the group."""
+    """Return the dotted keys that an override names; for a group choice, the group."""
     if override.is_hydra_override():
         return []
     return leaves(override.key_or_group, override.value())
 
 
-def jobs(pairs: Iterable[tuple[str, Override]]) -> list[list[str]]:
-    """Every combination of the values; those of a continuous range are left to Hydra's sweeper."""
+def expand_jobs(pairs: Iterable[tuple[str, Override]]) -> list[list[str]]:
+    """Return the overrides of each job: one job for every combination of the values.
+
+    A continuous range is left out, since only a sweeper knows its values.
+    """
     axes = []
     for text, override in pairs:
         if not override.is_sweep_override():
@@ -69,19 +60,8 @@ def jobs(pairs: Iterable[tuple[str, Override]]) -> list[list[str]]:
     return [list(job) for job in itertools.product(*axes)]
 
 
-def search_path(overrides: Iterable[Override], config_dir: str | None) -> list[str]:
-    """The one override that names all further folders of configurations, if there are any."""
-    folders = [f"file://{Path(config_dir).absolute()}"] if config_dir else []
-    for override in overrides:
-        if override.key_or_group == "hydra.searchpath":
-            value = override.value()
-            folders += value if isinstance(value, list) else [str(value)]
-    quoted = [QuotedString(str(folder), Quote.single).with_quotes() for folder in folders]
-    return [f"hydra.searchpath=[{','.join(quoted)}]"] if quoted else []
-
-
 def one_line(error: BaseException) -> str:
-    """The message of one of Hydra's errors without its line breaks, lists and links."""
+    """Return the message of a Hydra error without line breaks, search paths and links."""
     message = re.split(r"\n?Config search path:|\n?See https:", str(error))[0]
     cause = f": {error.__cause__}" if error.__cause__ else ""
     return " ".join(f"{message}{cause}".split())

@@ -56,13 +56,6 @@ def nearest(word: str, legal: Iterable[str], cutoff: float = 0.6) -> str | None:
     return matches[0] if matches else None
 
 
-def suggestion(word: str, legal: Sequence[str], what: str) -> str:
-    """The end of a line about an unknown word: the nearest legal one and all of them."""
-    near = nearest(word, legal)
-    guess = f"did you mean '{near}'? " if near else ""
-    return f"{guess}{what} {', '.join(legal)}"
-
-
 def leaves(key: str, value: Any) -> list[str]:
     """The dotted keys of all values that `value`, which stands at `key`, holds."""
     if not isinstance(value, Mapping) or not value:
@@ -72,8 +65,8 @@ def leaves(key: str, value: Any) -> list[str]:
 
 def unknown_key(key: str, legal: Collection[str]) -> str:
     """Return the line about a dotted key that does not exist."""
-    if (renamed := RENAMED_KEYS.get(key)) in legal:
-        return f"unknown key '{key}': it was renamed to '{renamed}'"
+    if key in RENAMED_KEYS:
+        return f"unknown key '{key}': it was renamed to '{RENAMED_KEYS[key]}'"
     near = _nearest_key(key, set(legal))
     if near:
         return f"unknown key '{key}': did you mean '{near}'?"
@@ -84,6 +77,15 @@ def unknown_key(key: str, legal: Collection[str]) -> str:
         siblings = _members(group, legal)
     where = f"the keys of {group} are" if group else "the keys are"
     return f"unknown key '{key}': {where} {', '.join(sorted(siblings))}"
+
+
+def unknown_choice(group: str, name: str, choices: Sequence[str]) -> str:
+    """Return the line about a choice that a group does not have."""
+    near = nearest(name, choices)
+    guess = f"did you mean '{near}'? " if near else ""
+    return (
+        f"unknown choice '{group}={name}': {guess}the choices of {group} are {', '.join(choices)}"
+    )
 
 
 def schema_problems(
