@@ -29,6 +29,7 @@ from rednet.data import Preprocessing
 from rednet.errors import InputError
 from rednet.weights import load_weights, read_checkpoint
 from rednet.runtime import Runtime
+from rednet.training.batches import TrainBatches
 from rednet.training.checkpoints import CheckpointStore
 from rednet.training.clipping import Clipping
 from rednet.training.log import RunLog
@@ -59,6 +60,9 @@ def build_trainer(config: Config, runtime: Runtime, folder: Path) -> Trainer:
     class_names = splits.train.class_names
     preprocessing = build_preprocessing(config.data)
     sampler, loader = build_train_data(splits.train, preprocessing, config, runtime)
+    unreadable = UnreadableImages(config.data.max_unreadable, runtime)
+    mixing = _build_mixing(config, len(class_names), runtime)
+    batches = TrainBatches(sampler, loader, runtime, unreadable, mixing)
     val_loader = build_val_loader(splits.val, preprocessing, config.data, runtime)
 
     model = build_model(config.model, len(class_names), preprocessing.in_chans)
@@ -71,25 +75,20 @@ def build_trainer(config: Config, runtime: Runtime, folder: Path) -> Trainer:
     lr = scaled_lr(config.optimizer, sampler.global_batch)
     schedule = build_schedule(config.schedule, lr, sampler.steps_per_epoch)
     train_step = _build_step(config, model, lr, runtime)
-    mixing = _build_mixing(config, len(class_names), runtime)
     ema = ModelEmaV3(model, config.trainer.ema_decay) if config.trainer.ema_decay else None
     log = RunLog(folder, config.trainer.log_every, enabled=runtime.is_primary)
     store = CheckpointStore(folder, config.trainer.keep_latest, config.trainer.keep_best)
-    unreadable = UnreadableImages(config.data.max_unreadable, runtime)
     return Trainer(
         model=model,
         train_step=train_step,
         schedule=schedule,
-        sampler=sampler,
-        loader=loader,
+        batches=batches,
         val_loader=val_loader,
         runtime=runtime,
         log=log,
         store=store,
-        unreadable=unreadable,
         description=_describe(config, preprocessing, class_names),
         settings=_loop_settings(config),
-        mixing=mixing,
         ema=ema,
     )
 

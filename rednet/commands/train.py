@@ -81,7 +81,7 @@ def _print_setup(trainer: "Trainer", config: Config) -> None:
     assert config.model is not None
     parameters = sum(p.numel() for p in trainer.model.parameters() if p.requires_grad)
     num_val_samples = len(trainer.val_loader.dataset)  # type: ignore[arg-type]
-    sampler, optimizer = trainer.sampler, config.optimizer
+    sampler, optimizer = trainer.batches.sampler, config.optimizer
     print(
         f"{config.model.name}: {parameters / 1e6:.2f} M parameters; {config.data.name}: "
         f"{sampler.num_samples} training and {num_val_samples} validation images, "

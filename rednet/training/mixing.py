@@ -1,4 +1,4 @@
-"""Mixup and CutMix: pairs of pictures of a batch, and of their labels, blended on the device."""
+"""Mixup and CutMix: images of a batch and their labels are blended in pairs, on the device."""
 
 import torch
 from timm.data import Mixup
@@ -9,15 +9,15 @@ from rednet.data.seeding import hash_seed, seeded
 
 
 class Mixing:
-    """Blends each batch with its own reverse; what it draws depends on the update and rank only.
+    """Blends each batch with its reverse. The draws depend on seed, rank and step only.
 
     Args:
-        mixup: Alpha of Mixup's beta distribution; 0 is off.
-        cutmix: Alpha of CutMix's; with both on, each batch takes one of them.
-        label_smoothing: Spread over all classes.
-        num_classes: Of the targets.
-        seed: Of the run.
-        rank: Of this process.
+        mixup: Alpha of Mixup's beta distribution; 0 turns it off.
+        cutmix: Alpha of CutMix's beta distribution; with both on, each batch uses one of them.
+        label_smoothing: Probability spread over all classes.
+        num_classes: Number of classes.
+        seed: Seed of the draws.
+        rank: Rank of this process.
     """
 
     def __init__(
@@ -39,12 +39,16 @@ class Mixing:
         self.seed, self.rank = seed, rank
 
     def __call__(self, images: Tensor, targets: Tensor, *moment: int) -> tuple[Tensor, Tensor]:
-        """Images (n, C, H, W) and class indices (n,) to images and probabilities (n, classes).
+        """Blend a batch.
 
         Args:
-            images: Changed in place.
-            targets: Class indices.
-            *moment: Numbers that no other batch of this rank has.
+            images: Images (n, C, H, W); changed in place.
+            targets: Class indices (n,).
+            *moment: Numbers that identify the batch on this rank, such as step and micro-batch.
+
+        Returns:
+            Images (n, C, H, W) and probabilities (n, classes). The last image of an odd number
+            stays as it is.
         """
         even = len(images) // 2 * 2
         rest = mixup_target(targets[even:], self.num_classes, 1.0, self.label_smoothing)

@@ -11,11 +11,9 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from rednet.runtime import Runtime
+from rednet.training.batches import MicroBatch
 from rednet.training.clipping import Clipping
 from rednet.training.nonfinite import NonFinitePolicy
-
-MicroBatch = tuple[Tensor, Tensor]
-"""Images (n, C, H, W) on the device, and targets: indices (n,) or probabilities (n, classes)."""
 
 
 @dataclass(frozen=True)

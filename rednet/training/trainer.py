@@ -1,6 +1,6 @@
 """The training loop."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -8,17 +8,14 @@ from timm.utils import ModelEmaV3, distribute_bn
 from torch import nn
 from torch.utils.data import DataLoader
 
-from rednet.data import Batch, TrainSampler
-from rednet.errors import InputError
-from rednet.evaluation import Evaluation, describe_unreadable, evaluate
+from rednet.evaluation import Evaluation, evaluate
 from rednet.runtime import Runtime
+from rednet.training.batches import TrainBatches
 from rednet.training.checkpoints import FORMAT, CheckpointStore, upgrade_train_state, versions
 from rednet.training.log import RunLog
-from rednet.training.mixing import Mixing
 from rednet.training.random_states import random_states, restore_random_states, seed_all
 from rednet.training.schedule import Schedule
-from rednet.training.step import MicroBatch, StepResult, TrainStep
-from rednet.training.unreadable import UnreadableImages
+from rednet.training.step import StepResult, TrainStep
 
 
 @dataclass(frozen=True)
@@ -62,17 +59,14 @@ class Trainer:
         model: Network, neither compiled nor wrapped.
         train_step: Moves its weights.
         schedule: Learning rate of every step.
-        sampler: Samples of every step.
-        loader: Training batches, in the sampler's order.
+        batches: Training images of every step.
         val_loader: Validation batches.
         runtime: Device, precision and processes.
         log: Log of the run.
         store: Checkpoints of the run.
-        unreadable: Count of the training images that cannot be read.
         description: What a checkpoint says about the network: model, preprocessing, class_names
             and config.
         settings: Settings of the loop.
-        mixing: Mixup and CutMix, if on.
         ema: Averaged weights, if on; they are what is evaluated.
         counters: How far the run has come.
     """
@@ -80,16 +74,13 @@ class Trainer:
     model: nn.Module
     train_step: TrainStep
     schedule: Schedule
-    sampler: TrainSampler
-    loader: DataLoader[Any]
+    batches: TrainBatches
     val_loader: DataLoader[Any]
     runtime: Runtime
     log: RunLog
     store: CheckpointStore
-    unreadable: UnreadableImages
     description: dict[str, Any]
     settings: LoopSettings = LoopSettings()
-    mixing: Mixing | None = None
     ema: ModelEmaV3 | None = None
     counters: Counters = Counters()
 
@@ -110,15 +101,18 @@ class Trainer:
             InputError: Too many images cannot be read, or a checkpoint cannot be written.
         """
         evaluation = None
-        seen, total = map(self._images_by, (self.counters.global_step, self.last_step))
-        with self.log.open(self.counters.epoch, self.counters.global_step, seen, total):
+        start = self.counters
+        seen, total = map(self.batches.images_before, (start.global_step, self.last_step))
+        with self.log.open(start.epoch, start.global_step, seen, total):
             while self.counters.global_step < self.last_step:
                 epoch = self.counters.epoch + 1
                 self.start_epoch(epoch)
-                for batches in self.steps_of_epoch():
+                for batches in self.batches.steps_of_epoch(epoch - 1):
                     lr = self.schedule.lr_at(self.counters.global_step)
                     result = self.train_step(batches, lr)
                     self.end_step(result, lr)
+                    if self.counters.global_step == self.last_step:
+                        break
                 self.synchronise()
                 evaluation = self.evaluate() if self.is_evaluated(epoch) else None
                 self.save(epoch, evaluation)
@@ -127,20 +121,10 @@ class Trainer:
         return evaluation
 
     def start_epoch(self, epoch: int) -> None:
-        """Seed what the network draws, choose the epoch's samples, and start the log's clock."""
+        """Seed what the network draws, and start the clock of the log."""
         seed_all(self.settings.seed, epoch - 1, self.runtime.rank)
-        self.sampler.set_epoch(epoch - 1)
         self.log.start_epoch(f"epoch {epoch}/{self.schedule.epochs}")
         self.model.train()
-
-    def steps_of_epoch(self) -> Iterator[list[MicroBatch]]:
-        """Yield the micro-batches of each step, on the device, up to the last step of the run."""
-        batches = iter(self.loader)
-        for index in range(self.sampler.steps_per_epoch):
-            if self.counters.global_step == self.last_step:
-                return
-            loaded = [next(batches) for _ in range(self.sampler.micro_batches(index))]
-            yield self._place(loaded)
 
     def end_step(self, result: StepResult, lr: float) -> None:
         """Count a step, follow it with the averaged weights, and log it."""
@@ -153,7 +137,7 @@ class Trainer:
             self.ema.update(self.model, step=self.counters.optimizer_steps)
         scalars = {"lr": lr}
         if self.log.is_due(self.counters.global_step):
-            self.unreadable.check()
+            self.batches.unreadable.check()
             if self.train_step.scaler.is_enabled():
                 scalars["loss_scale"] = self.train_step.scaler.get_scale()
         self.log.step(result, self.counters.global_step, **scalars)
@@ -162,7 +146,7 @@ class Trainer:
         """Average the statistics of batch normalisation over ranks, and add up their counts."""
         if self.runtime.world_size > 1:
             distribute_bn(self.model, self.runtime.world_size, reduce=True)
-        self.unreadable.check()
+        self.batches.unreadable.check()
 
     def is_evaluated(self, epoch: int) -> bool:
         """Return whether to evaluate after this epoch."""
@@ -198,7 +182,7 @@ class Trainer:
             "state_dict": dict(self.model.state_dict()),
             "train_state": {
                 **asdict(self.counters),
-                **self.unreadable.state_dict(),
+                **self.batches.unreadable.state_dict(),
                 **self.train_step.state_dict(),
                 **self.store.state_dict(),
                 "random": random_states(),
@@ -215,35 +199,9 @@ class Trainer:
         if self.ema is not None:
             averaged = checkpoint.get("state_dict_ema", checkpoint["state_dict"])
             self.ema.module.load_state_dict(averaged)
-        for part in (self.unreadable, self.train_step, self.store):
+        for part in (self.batches.unreadable, self.train_step, self.store):
             part.load_state_dict(state)
         restore_random_states(state["random"])
         epoch = state["epoch"]
         step = epoch * self.schedule.steps_per_epoch
         self.counters = Counters(epoch, step, state["optimizer_steps"])
-
-    def _place(self, loaded: Sequence[Batch]) -> list[MicroBatch]:
-        """Move the batches of a step to the device, blended where mixing is on."""
-        unreadable = [image for batch in loaded for image in batch.unreadable]
-        self.unreadable.add(unreadable)
-        batches = []
-        for index, batch in enumerate(loaded):
-            if len(batch.targets) == 0:
-                continue
-            images = self.runtime.place_images(batch.images)
-            targets = batch.targets.to(self.runtime.device, non_blocking=True)
-            if self.mixing is not None:
-                step = self.counters.global_step
-                images, targets = self.mixing(images, targets, step, index)
-            batches.append((images, targets))
-        if not batches:
-            raise InputError(
-                f"a whole batch is lost: {describe_unreadable(unreadable)}; repair or remove them"
-            )
-        return batches
-
-    def _images_by(self, step: int) -> int:
-        """Return how many images the run has seen before a step."""
-        epochs, rest = divmod(step, self.schedule.steps_per_epoch)
-        partial = min(rest * self.sampler.global_batch, self.sampler.num_samples)
-        return epochs * self.sampler.num_samples + partial

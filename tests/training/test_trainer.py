@@ -68,7 +68,7 @@ def test_a_resumed_run_is_the_uninterrupted_run(make_trainer, overrides):
     whole = make_trainer("schedule.epochs=3", *overrides, folder="whole")
     whole.fit()
     first = make_trainer(
-        "schedule.epochs=3", f"trainer.max_steps={whole.sampler.steps_per_epoch}",
+        "schedule.epochs=3", f"trainer.max_steps={whole.batches.sampler.steps_per_epoch}",
         *overrides, folder="cut",
     )  # fmt: skip
     first.fit()
