@@ -17,19 +17,19 @@ from rednet.paper.tables import Table, add_reasons, comparison_table
 BASELINE = Network(50, "conv7")
 HEADING = "RedNet-50 with"
 STEM_NOTE = (
-    "Of ten different networks each. The complexity alone does not decide it: the plain stem needs "
-    "no counter but Table 1's, the 3x3 involution stem needs one that leaves out the involution. "
-    "The ablations' RedNet-50 is published with 77.7 %, that of Table 1 with 78.4 %, so they "
-    "differ in something, the stem or the recipe."
+    "Counted over ten different networks. The complexity alone does not settle the question: the "
+    "plain stem fits the counter of Table 1, the 3x3 stem fits a counter that leaves out "
+    "involution. The published top-1 is 77.7 % for the ablations' RedNet-50 and 78.4 % for that of "
+    "Table 1, so the two differ in the stem or in the recipe."
 )
-GENERATOR_NOTE = "s is batch normalisation and ReLU."
+GENERATOR_NOTE = "s stands for batch normalisation and ReLU."
 REASONS = {
     ("kernel size 5", "FLOPs"): (
-        "No stem gives 2.5 by this counter: 2.58 with the 3x3 involution, 2.60 with the 7x7 one."
+        "No stem gives 2.5 with this counter: the 3x3 stem gives 2.58, the 7x7 stem 2.60."
     ),
     ("group channels 1", "parameters"): (
-        "An involution stem has 30.156 and would round to 30.2, but its FLOPs are 5.11 or more, "
-        "printed 5.0."
+        "An involution stem gives 30.156, which rounds to 30.2, but its FLOPs are at least 5.11, "
+        "not the published 5.0."
     ),
 }
 MAX_LISTED = 3
@@ -136,7 +136,7 @@ def stem_table() -> Table:
             comparisons += [replace(item, row=f"{name}, {counter}: {item.row}") for item in found]
     return Table(
         "ablation-stems",
-        "Which stem the ablations had, by their complexity",
+        "The stem of the ablations, inferred from their complexity",
         ("Stem", "FLOPs counted", "parameters reproduced", "FLOPs reproduced", "not reproduced"),
         rows,
         comparisons,
@@ -170,6 +170,6 @@ def _count_reproduced(comparisons: Sequence[Comparison]) -> list[str]:
 def _list_others(comparisons: Sequence[Comparison]) -> str:
     missed = [item for item in comparisons if not item.is_reproduced]
     if len(missed) > MAX_LISTED:
-        return f"{len(missed)} figures"
+        return f"{len(missed)} numbers"
     texts = [f"{item.row}: {format_number(item.ours, 3)} for {item.published}" for item in missed]
     return "; ".join(texts) or "none"

@@ -16,7 +16,9 @@ PUBLISHED_CONDITIONS: Mapping[str, tuple[Any, ...]] = {
 """The values that each condition may have for an accuracy to be comparable with published ones."""
 
 RECORDED_CONDITIONS = ("images", "image_size", "crop_pct", "interpolation", "precision")
-NAMED_BY_FILE = "The network is taken from the file's name; others have the same tensors."
+NAMED_BY_FILE = (
+    "The network is inferred from the file's name; other networks have the same tensors."
+)
 
 
 @dataclass(frozen=True)

@@ -12,14 +12,14 @@ from rednet.paper.published import MODEL_ZOO, PAPER, RESNET
 from rednet.paper.tables import Table, comparison_table
 
 PUBLISHED_ONLY = (
-    "Nothing was evaluated: these are the published accuracies alone. "
-    "`checkpoints=FOLDER data.root=FOLDER` evaluates what lies there."
+    "Nothing was evaluated; these are the published accuracies. Give "
+    "`checkpoints=FOLDER data.root=FOLDER` to evaluate the checkpoints in a folder."
 )
 STEM_NOTE = (
-    "The weights released for classification, which reach the model zoo's accuracies (78.33 % for "
-    "RedNet-50 as PaddleClas converted it), have the 3x3 stem. Of which stem the paper's own "
-    "accuracies are is not known; they stand in the same rows. Of the 7x7 stem, whose complexity "
-    "was published, no accuracy is: it has a row where a checkpoint of it was evaluated."
+    "The weights released for classification have the 3x3 stem and reach the model zoo's "
+    "accuracies (78.33 % for RedNet-50 as converted by PaddleClas). The stem behind the paper's "
+    "accuracies is unknown; they are shown in the same rows. The 7x7 stem has a published "
+    "complexity but no published accuracy; it gets a row when a checkpoint of it is evaluated."
 )
 TITLES = {
     "accuracy-rednet": ("Table 1, accuracy of RedNet on ImageNet", "Network"),

@@ -23,21 +23,19 @@ from rednet.paper.published import (
 from rednet.paper.tables import Table, add_reasons, comparison_table
 
 REASONS = {
-    ("RedNet-101", "parameters"): (
-        "25.65, the model zoo's figure, comes out; to one decimal that is 25.7."
-    ),
+    ("RedNet-101", "parameters"): ("Ours agrees with the model zoo's 25.65, which rounds to 25.7."),
     ("ResNet-101", "parameters"): (
-        "44.549; 44.6 is what comes of rounding 44.55 again. The authors' plot has 44.5."
+        "Ours is 44.549. Rounding 44.55 a second time gives 44.6; the authors' plot has 44.5."
     ),
     ("ResNet-101", "FLOPs"): (
-        "7.85, which the authors' plot has, comes out; 7.9 is what comes of rounding that again."
+        "Ours rounds to 7.85, as in the authors' plot; rounding 7.85 a second time gives 7.9."
     ),
 }
 OTHER_STEM = (
     "The released classification code has a 3x3 involution in its stem; the published complexity "
-    "is that of a 7x7 one, as above."
+    "is that of a 7x7 involution."
 )
-UNPUBLISHED_NOTE = "Not published anywhere; complexity alone, nobody has trained these here."
+UNPUBLISHED_NOTE = "Unpublished and not trained here: only the complexity is known."
 
 
 def rednet_table(stem: str) -> Table:
@@ -72,8 +70,8 @@ def resnet_table() -> Table:
     ]
     rows = [add_reasons(row, REASONS) for row in rows]
     note = (
-        "ResNet-26 and -38 have the blocks of RedNet-26 and -38, (1, 2, 4, 1) and (2, 3, 5, 2); "
-        "timm's resnet26 is another network."
+        "ResNet-26 and -38 have as many blocks per stage as RedNet-26 and -38, (1, 2, 4, 1) and "
+        "(2, 3, 5, 2); timm's resnet26 is a different network."
     )
     return comparison_table("resnet", "Table 1, ResNet", "Network", rows, notes=[note])
 

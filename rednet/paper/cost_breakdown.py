@@ -12,14 +12,14 @@ from rednet.paper.networks import PUBLISHED_REDNET50, resnet
 from rednet.paper.tables import Table
 
 OPERATOR_COLUMNS = (
-    *("First of such layers", "layers", "C", "K", "G", "r", "stride", "output"),
+    *("First layer", "layers", "C", "K", "G", "r", "stride", "output"),
     *("weights: formula", "counted", "multiply-adds: formula", "counted"),
 )
 FORMULAS = (
     "Weights: (C*C + K*K*G*C) / r. Multiply-adds: HW * (C*C + K*K*G*C) / r + HW * K*K*C for HW "
-    "outputs. Normalisation and biases are in neither."
+    "output pixels. Neither includes normalisation or biases."
 )
-ADDING_UP = "The kinds of function add up to the last row, and so do the places."
+ADDING_UP = "The kinds of function add up to the last row; so do the places in the network."
 PLACES = {"maxpool": "max pooling", "global_pool": "global pooling", "fc": "classifier"}
 
 
@@ -45,7 +45,7 @@ def operator_table() -> Table:
     equal_layers: dict[tuple[str, ...], list[str]] = {}
     for operator in operators:
         equal_layers.setdefault(operator.cells, []).append(operator.name)
-    title = "Cost of RedNet-50's involutions: the paper's formulas and the counter"
+    title = "Cost of RedNet-50's involutions: the paper's formulas against the counter"
     rows = [[names[0], str(len(names)), *cells] for cells, names in equal_layers.items()]
     comparisons = [item for operator in operators for item in operator.comparisons]
     return Table("operators", title, OPERATOR_COLUMNS, rows, comparisons, (FORMULAS,))
@@ -101,7 +101,7 @@ def parts_table() -> Table:
         comparisons += found
     columns = [f"{name}: {quantity} (G)" for name in networks for quantity in ("MACs", "FLOPs")]
     notes = [ADDING_UP, *(_uncounted_note(name, item) for name, item in complexities.items())]
-    title = "Parts of RedNet-50 (7x7 stem) and ResNet-50, by kind of function and by place"
+    title = "Complexity of RedNet-50 (7x7 stem) and ResNet-50 by kind of function and by place"
     return Table("parts", title, ["Part", *columns], rows, comparisons, notes)
 
 

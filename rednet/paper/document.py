@@ -23,33 +23,34 @@ from rednet.paper.networks import INVOLUTION_STEMS
 from rednet.paper.tables import Table
 
 FORMAT = 1
-HEAD = """# The tables of the involution paper: published and here
+HEAD = """# The tables of the involution paper: published and reproduced
 
 Li et al., Involution: Inverting the Inherence of Convolution for Visual Recognition, CVPR 2021,
 arXiv 2103.06255. Written by `python scripts/paper_tables.py` on {date} with rednet {rednet}, torch
 {torch}, timm {timm}. Images are 224 x 224.
 
-"here" is counted or measured by this package. "difference" is here minus the last published column
-before it. A figure is reproduced if, rounded to as many digits, it is the published one.
-An accuracy is "not comparable" unless all 50,000 images were evaluated as published.
+"here" is the number that this package counts or measures; "difference" is that number minus the
+last published one to its left. A number is reproduced if it rounds to the published one. An
+accuracy is "not comparable" unless all 50,000 images were evaluated under the published conditions.
 """
 CONVENTIONS = """## Conventions
 
-"MACs" are plain multiply-adds (`macs` in rednet.paper.complexity). "FLOPs" are counted as in the
-publications (`flops`), where a multiply-add is one. For each call of a function on one image:
+"MACs" are multiply-adds (`macs` in rednet.paper.complexity). "FLOPs" (`flops`) are counted as in
+the publications, where a multiply-add is one FLOP. Each call of a function on one image counts as:
 
 {functions}
 
-Everything else: sums, products by a scalar, softmax, other activations and normalisations. W1 s W0
-and W are the kernel's generators, C channels, K kernel size, G groups, r reduction.
+"Everything else" is sums, products with a scalar, softmax, other activations and normalisations.
+W1 s W0 and W are the kernel generators; C is the number of channels, K the kernel size, G the
+number of groups and r the reduction.
 """
-SOURCES = """## Sources of the published figures
+SOURCES = """## Sources of the published numbers
 
-- paper: the parameters, FLOPs and top-1 of Table 1 as paperswithcode has them; the ablations as
-  slides and articles quote its Table 6; ResNets' parameters and FLOPs, from which the reductions in
-  percent in the authors' README come out.
+- paper: parameters, FLOPs and top-1 of Table 1 as listed by paperswithcode; the ablations as quoted
+  from Table 6 in slides and articles; parameters and FLOPs of ResNet, which match the relative
+  reductions in the authors' README.
 - model zoo: README of the authors' repository d-li14/involution, commit 21c3158. It says that some
-  of its networks were trained again and may differ slightly from the paper's.
+  networks were retrained and may differ slightly from the paper's.
 - plot: read off the plots of accuracy against complexity in the same repository, to about 0.02.
 """
 

@@ -98,7 +98,7 @@ def test_checkpoints_fill_the_rows_of_their_networks(paper_tables, imagenet, che
     )
     assert len(lines_of(done.out, "ResNet-50")) == 2  # complexity, and accuracy once
     reason = found["ResNet-50", "top-1", "plot"]["reason"]
-    assert reason.startswith("The network is taken from the file's name")
+    assert reason.startswith("The network is inferred from the file's name")
     warnings = [line for line in done.out.splitlines() if line.startswith("warning: left out: ")]
     prefix = f"warning: left out: checkpoints={checkpoints}"
     reasons = [line.removeprefix(f"{prefix}/") for line in warnings]

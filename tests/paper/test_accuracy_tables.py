@@ -32,7 +32,7 @@ def rows_of(table, label):
 def test_without_checkpoints_the_published_accuracies_stand_alone():
     for table in accuracy_tables({}):
         assert set(column(table, "here")) == {"-"}
-        assert "published accuracies alone" in table.notes[0]
+        assert "these are the published accuracies" in table.notes[0]
         assert {item.verdict for item in table.comparisons} <= {"not measured", "not published"}
 
 
@@ -128,7 +128,7 @@ def test_a_network_known_by_its_files_name_is_so_marked():
     (row,) = rows_of(table, "ResNet-50")
     assert row["checkpoint"] == "a.pth"
     assert column(table, "reproduced").count("yes [1]") == 1
-    assert table.notes[-1].startswith("[1] The network is taken from the file's name")
+    assert table.notes[-1].startswith("[1] The network is inferred from the file's name")
 
 
 def test_records_tell_whose_figure_it_is(tmp_path):
