@@ -181,6 +181,57 @@ def test_mistakes_are_reported_in_one_line_each(
     assert command.calls == []
 
 
+NEW_NAME = "unknown key 'trainer.accumulate': it was renamed to 'trainer.grad_accum_steps'"
+RENAMED = [
+    ("train", ["trainer.accumulate=2"], NEW_NAME),
+    ("train", ["+trainer.accumulate=2"], NEW_NAME),
+    ("train", ["++trainer.accumulate=2"], NEW_NAME),
+    ("train", ["~trainer.accumulate"], NEW_NAME),
+    ("train", ["trainer={accumulate: 2}"], NEW_NAME),
+    ("train", ["-m", "trainer.accumulate=1,2"], NEW_NAME),
+    ("train", ["--cfg", "job", "trainer.accumulate=2"], NEW_NAME),
+    (
+        "train",
+        ["schedule.step_on=update"],
+        'schedule.step_on: must be epoch or step, got "update", which was renamed to step',
+    ),
+    (
+        "visualize",
+        ["updates_per_epoch=626"],
+        "unknown key 'updates_per_epoch': it was renamed to 'steps_per_epoch'",
+    ),
+    (
+        "evaluate",
+        ["trainer.max_updates=3"],
+        "unknown key 'trainer.max_updates': it was renamed to 'trainer.max_steps'",
+    ),
+    ("convert_weights", ["trainer.accumulate=2"], NEW_NAME),
+]
+
+
+@pytest.mark.parametrize(("name", "argv", "line"), RENAMED, ids=lambda value: str(value)[:40])
+def test_an_old_key_is_answered_with_its_new_name(
+    command: Recorder, capsys: pytest.CaptureFixture[str], name: str, argv: list[str], line: str
+) -> None:
+    assert run(name, command, argv) == 2
+    assert errors(capsys) == [f"error: {line}"]
+    assert command.calls == []
+
+
+def test_old_keys_in_the_users_files(
+    command: Recorder, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    (tmp_path / "own" / "experiment").mkdir(parents=True)
+    (tmp_path / "own" / "experiment" / "old.yaml").write_text(
+        "# @package _global_\ntrainer:\n  accumulate: 2\nschedule:\n  step_on: update\n"
+    )
+    assert run("train", command, ["--config-dir=own", "experiment=old"]) == 2
+    assert errors(capsys) == [
+        'error: schedule.step_on: must be epoch or step, got "update", which was renamed to step',
+        f"error: {NEW_NAME}",
+    ]
+
+
 def test_settings_that_a_command_does_not_use(
     command: Recorder, capsys: pytest.CaptureFixture[str]
 ) -> None:
