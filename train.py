@@ -1,4 +1,4 @@
-"""Trains a network: python train.py model=rednet50 data=imagenet data.root=..."""
+"""Train a network: python train.py model=rednet50 data=imagenet data.root=..."""
 
 import sys
 

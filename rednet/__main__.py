@@ -1,4 +1,4 @@
-"""The commands from an installed package: `python -m rednet train|evaluate|... [arguments]`."""
+"""Command line of the installed package: `python -m rednet train|evaluate|... [arguments]`."""
 
 import sys
 
@@ -6,16 +6,16 @@ from rednet.commands import COMMANDS
 
 
 def main() -> int:
-    """Runs the command that the first argument names; returns the exit code."""
+    """Run the command that the first argument names; return the exit code."""
     name, *arguments = sys.argv[1:] or ["--help"]
-    name = name.replace("_", "-")  # as the scripts are called
+    name = name.replace("_", "-")  # the scripts are named with underscores
     if name in COMMANDS:
         return COMMANDS[name](arguments)
     usage = f"usage: python -m rednet {{{','.join(COMMANDS)}}} [arguments]"
     if name in ("-h", "--help"):
         print(usage)
         return 0
-    print(f"error: no command is named {name!r}; {usage}", file=sys.stderr)
+    print(f"error: unknown command {name!r}; {usage}", file=sys.stderr)
     return 2
 
 

@@ -1,4 +1,4 @@
-"""Converts weights: python scripts/convert_weights.py checkpoint=... output=a.safetensors."""
+"""Convert weights: python scripts/convert_weights.py checkpoint=... output=..."""
 
 import sys
 

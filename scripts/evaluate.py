@@ -1,4 +1,4 @@
-"""Evaluates a checkpoint: python scripts/evaluate.py checkpoint=... data=..."""
+"""Evaluate a checkpoint: python scripts/evaluate.py checkpoint=... data=..."""
 
 import sys
 

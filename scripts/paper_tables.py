@@ -1,4 +1,4 @@
-"""Prints the paper's tables beside ours: python scripts/paper_tables.py [checkpoints=...]."""
+"""Print the paper's tables next to ours: python scripts/paper_tables.py checkpoints=..."""
 
 import sys
 

@@ -1,4 +1,4 @@
-"""Draws figures for a paper: python scripts/visualize.py checkpoint=... images=..."""
+"""Draw figures for a paper: python scripts/visualize.py checkpoint=... images=..."""
 
 import sys
 

@@ -1,6 +1,6 @@
-"""The commands: what `train.py`, the scripts and `python -m rednet` run.
+"""The commands that `train.py`, the scripts and `python -m rednet` run.
 
-torch is imported inside them, so that a typo on the command line is answered at once.
+Each imports torch only when it runs, so that a typo on the command line is answered at once.
 """
 
 from rednet.commands.convert import convert_weights
@@ -12,9 +12,9 @@ from rednet.commands.visualize import visualize
 COMMANDS = {
     "train": train,
     "evaluate": evaluate,
-    "visualize": visualize,
-    "paper-tables": paper_tables,
     "convert-weights": convert_weights,
+    "paper-tables": paper_tables,
+    "visualize": visualize,
 }
 
 __all__ = [
