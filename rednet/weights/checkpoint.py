@@ -9,6 +9,8 @@ from torch import Tensor
 from rednet.weights.wording import printable
 
 OURS = ("rednet", "rednet-safetensors")
+READABLE_FORMATS = ("rednet-1", "rednet-2", "rednet-safetensors")
+"""What `format` may be in files of ours; rednet-1 names training counters and keys differently."""
 
 
 @dataclass(frozen=True)

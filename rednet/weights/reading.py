@@ -9,11 +9,11 @@ from timm.models import clean_state_dict
 from torch import Tensor
 
 from rednet.errors import InputError
-from rednet.weights.checkpoint import OURS, Checkpoint
+from rednet.weights.checkpoint import OURS, READABLE_FORMATS, Checkpoint
 from rednet.weights.description import check_description, describe_data, find_model
 from rednet.weights.files import one_line_errors, read_content
 from rednet.weights.naming import from_paddle, is_rednet, strip_prefixes
-from rednet.weights.wording import list_some
+from rednet.weights.wording import list_some, printable
 
 WEIGHTS = ("state_dict_ema", "model_ema", "state_dict", "model")
 
@@ -37,6 +37,7 @@ def read_checkpoint(path: str | Path, key: str = "checkpoint") -> Checkpoint:
 
 
 def _understand(path: Path, key: str, file_format: str, content: Any) -> Checkpoint:
+    _require_known_format(content)
     found = _find_weights(file_format, content)
     if found is None:
         keys = f"; its keys are {list_some(content)}" if isinstance(content, dict) else ""
@@ -63,6 +64,13 @@ def _understand(path: Path, key: str, file_format: str, content: Any) -> Checkpo
         key=key,
         **describe_data(kind, content, stripped),
     )
+
+
+def _require_known_format(content: Any) -> None:
+    """Refuse files of a later version of this package, whatever else they contain."""
+    name = content.get("format") if isinstance(content, dict) else None
+    if isinstance(name, str) and name.startswith("rednet") and name not in READABLE_FORMATS:
+        raise InputError(f"its format {printable(name)} is newer than this rednet: update rednet")
 
 
 def _find_weights(file_format: str, content: Any) -> dict[str, Tensor] | None:

@@ -35,6 +35,8 @@ def read_safetensors(path: Path) -> dict[str, Any]:
     with safe_open(path, framework="pt") as file:
         metadata = file.metadata() or {}
         weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    if metadata.get("format", "").startswith("rednet"):  # a later version's; here it is "pt"
+        return {"format": metadata["format"], "state_dict": weights}
     if "rednet" not in metadata:
         return {"state_dict": weights, "metadata": metadata}
     kept = (*DESCRIPTION, *CARRIED)

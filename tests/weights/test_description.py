@@ -86,6 +86,30 @@ def test_a_checkpoint_of_ours(tiny, tmp_path):
     assert checkpoint.content["train_state"] == {"epoch": 3}
 
 
+@pytest.mark.parametrize("name", ["rednet-1", "rednet-2"])
+def test_formats_of_ours(name, tiny, tmp_path):
+    model = {"name": "rednet26", "options": {"stem": "small"}}
+    torch.save({"format": name, "model": model, "state_dict": tiny}, tmp_path / "last.pt")
+    checkpoint = read_checkpoint(tmp_path / "last.pt")
+    assert (checkpoint.kind, checkpoint.model) == ("rednet", model)
+
+
+@pytest.mark.parametrize("content", [{}, {"state_dict": {"weight": torch.ones(1)}}, {"model": 3}])
+def test_a_format_of_a_later_version(content, tmp_path):
+    torch.save({"format": "rednet-3", **content}, tmp_path / "last.pt")
+    message = r"last\.pt: its format rednet-3 is newer than this rednet: update rednet$"
+    with pytest.raises(InputError, match=message):
+        read_checkpoint(tmp_path / "last.pt")
+
+
+@pytest.mark.parametrize("header", [{}, {"rednet": "9.0", "model": "{"}])
+def test_a_header_of_a_later_version(header, tmp_path):
+    metadata = {"format": "rednet-safetensors-2", **header}
+    save_file({"weight": torch.ones(1)}, tmp_path / "a", metadata)
+    with pytest.raises(InputError, match=r"a: its format rednet-safetensors-2 is newer than this"):
+        read_checkpoint(tmp_path / "a")
+
+
 NONSENSE = [
     {"model": {"name": 5, "options": {}}},
     {"model": {"name": "rednet26", "options": 5}},
