@@ -75,7 +75,7 @@ def test_a_folder_that_holds_another_run_keeps_it(argv, line, run, train_tiny, f
 
 
 def test_a_folder_with_other_classes_is_another_run(run, train_tiny, make_pictures):
-    root = make_pictures("pictures", [f"class{number}" for number in range(10)])
+    root = make_pictures("images", [f"class{number}" for number in range(10)])
     gray = ["data.mean=[0.5]", "data.std=[0.5]"]
     done = train_tiny("data=image_folder", f"data.root={root}", *gray, "output_dir=run")
     assert "run/checkpoints/last.pt belongs to another run: its class_names is ['T-sh" in done.error
@@ -117,7 +117,7 @@ def test_starting_from_weights(train_tiny, trained):
 def test_another_number_of_classes_gets_a_new_classifier(
     train_tiny, evaluate, trained, make_pictures
 ):
-    root = make_pictures("pictures", ["cat", "dog"], 8)
+    root = make_pictures("images", ["cat", "dog"], 8)
     data = ["data=image_folder", f"data.root={root}", "data.mean=[0.3]", "data.std=[0.3]"]
     still = ["optimizer.lr=1e-30", "data.val_samples=null"]
     checkpoint = f"{trained}/checkpoints/last.pt"
@@ -137,10 +137,10 @@ def test_another_number_of_classes_gets_a_new_classifier(
 
 @pytest.fixture
 def train_damaged(train, imagenet):
-    """Trains on 12 pictures of which 2 cannot be read, one named `bad.png`."""
+    """Trains on 12 images of which 2 cannot be read, one named `bad.png`."""
     folder = imagenet / "train" / "n01443537"
     (folder / "0.png").rename(folder / "bad.png")
-    (folder / "bad.png").write_bytes(b"no picture")
+    (folder / "bad.png").write_bytes(b"no image")
     (folder / "1.png").write_bytes(b"")
     network = ["model=timm", "model.name=test_resnet", "schedule=constant", "schedule.epochs=1"]
     sizes = ["data.image_size=64", "data.batch_size=6", "data.num_workers=0"]
@@ -148,7 +148,7 @@ def train_damaged(train, imagenet):
     return lambda *argv: train(*network, *sizes, *fixed, *argv)
 
 
-def test_unreadable_pictures_are_passed_over_with_warnings(train_damaged, imagenet):
+def test_unreadable_images_are_passed_over_with_warnings(train_damaged, imagenet):
     done = train_damaged("data.max_unreadable=2")
     assert (done.code, epochs("run")) == (0, [1])
     warnings = [line for line in done.out.splitlines() if line.startswith("warning: ")]
@@ -157,7 +157,7 @@ def test_unreadable_pictures_are_passed_over_with_warnings(train_damaged, imagen
     assert any(line.startswith(f"warning: image skipped: {bad} (") for line in warnings)
 
 
-def test_too_many_unreadable_pictures_are_an_error(train_damaged):
+def test_too_many_unreadable_images_are_an_error(train_damaged):
     done = train_damaged("data.max_unreadable=1")
     assert done.error == (
         "2 training images could not be read, more than data.max_unreadable=1; "
@@ -165,9 +165,9 @@ def test_too_many_unreadable_pictures_are_an_error(train_damaged):
     )
 
 
-def test_an_unreadable_validation_picture_ends_a_run_that_is_saved(train_damaged, imagenet):
+def test_an_unreadable_validation_image_ends_a_run_that_is_saved(train_damaged, imagenet):
     folder = imagenet / "val" / "n01443537"
-    (folder / "0.png").write_bytes(b"no picture")
+    (folder / "0.png").write_bytes(b"no image")
     done = train_damaged()
     assert f"1 image(s) cannot be read: {folder}/0.png (" in done.error
     assert (epochs("run"), Path("run/checkpoints/last.pt").is_file()) == ([1], True)

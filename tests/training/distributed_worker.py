@@ -1,7 +1,7 @@
 """One of several processes of a tiny run in float64, started by test_distributed.py.
 
 Usage: distributed_worker.py FOLDER curve|poison, alone or under torchrun. The run sees 16 samples
-an update whatever the number of processes. Each process writes FOLDER/<rank>.json.
+a step, whatever the number of processes. Each process writes FOLDER/<rank>.json.
 """
 
 import json

@@ -32,7 +32,7 @@ def runs(tmp_path_factory):
 
 
 def test_two_processes_have_the_loss_curve_of_one(runs):
-    """To float64 accuracy, the uneven last updates (3 samples of 16) included."""
+    """To float64 accuracy, the uneven last steps (3 samples of 16) included."""
     (single,), (first, second) = runs
     assert len(single["losses"]) == 8
     assert first["losses"] == pytest.approx(single["losses"], rel=1e-10)

@@ -11,22 +11,22 @@ def batch(samples):
     return images.clone(), torch.arange(samples) % 5
 
 
-def test_targets_are_probabilities_that_follow_the_pictures():
+def test_targets_are_probabilities_that_follow_the_images():
     images, targets = Mixing(1.0, 0.0, 0.0, 5)(*batch(4), 0)
-    share = images[0, 0, 0, 0] / 3  # pictures 0 and 3 are blended: the value says how much
+    share = images[0, 0, 0, 0] / 3  # images 0 and 3 are blended: the value says how much
     torch.testing.assert_close(targets.sum(1), torch.ones(4))
     torch.testing.assert_close(targets[0, 3], share)
     torch.testing.assert_close(targets[0, 0], 1 - share)
 
 
-def test_an_odd_batch_leaves_its_last_picture_alone():
+def test_an_odd_batch_leaves_its_last_image_alone():
     images, targets = Mixing(0.5, 0.5, 0.1, 5)(*batch(5), 3)
     assert images.shape == (5, 1, 8, 8)
     assert images[4].eq(4).all()
     torch.testing.assert_close(targets[4], torch.tensor([0.02, 0.02, 0.02, 0.02, 0.92]))
 
 
-def test_one_picture_stays_as_it_is():
+def test_one_image_stays_as_it_is():
     images, targets = Mixing(1.0, 1.0, 0.0, 5)(*batch(1), 0)
     assert images.eq(0).all()
     assert targets.tolist() == [[1.0, 0.0, 0.0, 0.0, 0.0]]

@@ -1,7 +1,7 @@
-"""The paper's recipe: our updates against a transcription of it in plain PyTorch.
+"""The paper's recipe: our steps against a transcription of it in plain PyTorch.
 
 `Transcription` is written from the published configuration (batch 2048, cosine, 130 epochs) and
-what its framework did with it, and uses nothing of `rednet.training`. The pictures, and the loop
+what its framework did with it, and uses nothing of `rednet.training`. The images, and the loop
 that asks for rates, are the run's own.
 """
 
@@ -18,23 +18,22 @@ from rednet.data import TrainSampler
 from rednet.runtime import Runtime
 from rednet.training.step import TrainStep
 
-EPOCHS, UPDATES_PER_EPOCH, WARMUP_EPOCHS, BATCH = 6, 5, 2, 8
-UPDATES = EPOCHS * UPDATES_PER_EPOCH
+EPOCHS, STEPS_PER_EPOCH, WARMUP_EPOCHS, BATCH = 6, 5, 2, 8
 SMALL = [
     *("model=rednet26", "model.options.width=0.25", "model.options.stem=small"),
     *("model.options.layers=[1,1,1,1]", "data=fashion_mnist", "data.num_workers=0"),
-    *(f"data.batch_size={BATCH}", f"data.train_samples={BATCH * UPDATES_PER_EPOCH}"),
+    *(f"data.batch_size={BATCH}", f"data.train_samples={BATCH * STEPS_PER_EPOCH}"),
     *(f"schedule.epochs={EPOCHS}", f"schedule.warmup_epochs={WARMUP_EPOCHS}"),
     *("data.val_samples=10", "optimizer.lr_base_size=null", "trainer.device=cpu"),
 ]
 
 
-def published_lr(update: int, top: float, epochs: int, steps_per_epoch: int, warmup: int):
+def published_lr(step: int, top: float, epochs: int, steps_per_epoch: int, warmup: int):
     """Cosine by whole epochs; in the warm-up a part of it that rises from a quarter to all."""
-    regular = top / 2 * (1 + math.cos(math.pi * (update // steps_per_epoch) / epochs))
-    if update >= warmup:
+    regular = top / 2 * (1 + math.cos(math.pi * (step // steps_per_epoch) / epochs))
+    if step >= warmup:
         return regular
-    return regular * (1 - (1 - update / warmup) * (1 - 0.25))
+    return regular * (1 - (1 - step / warmup) * (1 - 0.25))
 
 
 class Transcription:
@@ -44,7 +43,7 @@ class Transcription:
         self.model = model
         self.velocities = [torch.zeros_like(p) for p in model.parameters()]
 
-    def update(self, images: Tensor, targets: Tensor, lr: float) -> float:
+    def step(self, images: Tensor, targets: Tensor, lr: float) -> float:
         logits = self.model(images)
         classes = logits.shape[1]
         wanted = torch.full_like(logits, 0.1 / classes)
@@ -70,7 +69,7 @@ class Transcription:
 
 @pytest.fixture
 def losses_of_both(tmp_path, monkeypatch):
-    """Returns a function that runs the paper's recipe, and its transcription at every update."""
+    """Returns a function that runs the paper's recipe, and its transcription at every step."""
 
     def run(lr: float, *, synchronised: bool) -> list[tuple[float, float]]:
         config = compose("train", ["experiment=paper", f"optimizer.lr={lr}", *SMALL])
@@ -87,9 +86,9 @@ def losses_of_both(tmp_path, monkeypatch):
                 oracle.take_over(trainer.model, self.optimizer)
             result = train_step(self, batches, current_lr)
             ((images, targets),) = batches
-            warmup = WARMUP_EPOCHS * UPDATES_PER_EPOCH
-            rate = published_lr(len(losses), lr, EPOCHS, UPDATES_PER_EPOCH, warmup)
-            theirs = oracle.update(images, targets, rate)
+            warmup = WARMUP_EPOCHS * STEPS_PER_EPOCH
+            rate = published_lr(len(losses), lr, EPOCHS, STEPS_PER_EPOCH, warmup)
+            theirs = oracle.step(images, targets, rate)
             losses.append((result.loss_sum / result.num_samples, theirs))
             return result
 
@@ -103,7 +102,7 @@ def losses_of_both(tmp_path, monkeypatch):
     return run
 
 
-def test_30_updates_give_the_losses_of_the_recipe(losses_of_both):
+def test_30_steps_give_the_losses_of_the_recipe(losses_of_both):
     losses = losses_of_both(0.003, synchronised=False)
     assert len(losses) == 30
     assert max(abs(ours - theirs) for ours, theirs in losses) < 1e-10
@@ -111,20 +110,20 @@ def test_30_updates_give_the_losses_of_the_recipe(losses_of_both):
 
 
 @pytest.mark.parametrize("lr", [0.05, 0.8])
-def test_at_high_rates_each_update_gives_the_loss_of_the_recipe(lr, losses_of_both):
-    """Rounding grows a millionfold in ten updates, so both start each from equal weights."""
+def test_at_high_rates_each_step_gives_the_loss_of_the_recipe(lr, losses_of_both):
+    """Rounding grows a millionfold in ten steps, so both start each from equal weights."""
     losses = losses_of_both(lr, synchronised=True)
     assert len(losses) == 30
     assert max(abs(ours - theirs) / theirs for ours, theirs in losses) < 1e-10
 
 
-def test_the_learning_rate_of_every_update_of_the_paper():
+def test_the_learning_rate_of_every_step_of_the_paper():
     config = compose("train", ["experiment=paper"])
     sampler = TrainSampler(1_281_167, config.data.batch_size, world_size=64)
     lr = scaled_lr(config.optimizer, sampler.global_batch)
     schedule = build_schedule(config.schedule, lr, sampler.steps_per_epoch)
     assert schedule.total_steps == 130 * 626
-    for update in range(schedule.total_steps):
-        assert schedule.lr_at(update) == pytest.approx(
-            published_lr(update, 0.8, 130, 626, 3130), rel=1e-15
+    for step in range(schedule.total_steps):
+        assert schedule.lr_at(step) == pytest.approx(
+            published_lr(step, 0.8, 130, 626, 3130), rel=1e-15
         )
