@@ -1,4 +1,4 @@
-"""What a user finds after installing: the version, the dependencies, the files in the wheel."""
+"""The installed package: its version, its dependencies and the files in the wheel."""
 
 import ast
 import importlib.metadata
@@ -39,7 +39,7 @@ def test_the_installed_version_is_the_one_in_pyproject():
 
 
 @pytest.mark.parametrize("name", ["configs", "kernels"])
-def test_the_package_holds_the_folders_beside_it(name):
+def test_the_package_links_to_the_folders_of_the_checkout(name):
     assert (ROOT / "rednet" / name).resolve() == ROOT / name
     assert any((ROOT / "rednet" / name).iterdir())
 
@@ -60,24 +60,24 @@ def test_every_imported_package_is_declared():
 
 
 @pytest.mark.parametrize("suffix", [".py", ".yaml", ".md", ".cu", ".cpp"])
-def test_no_file_names_a_folder_of_the_machine_it_was_written_on(suffix):
-    own_folder = re.compile(rf"(?<![\w.])({re.escape(str(ROOT))}|{re.escape(str(Path.home()))})/")
-    assert [path for path in published_files(suffix) if own_folder.search(path.read_text())] == []
+def test_no_file_has_a_path_of_the_developers_machine(suffix):
+    local_path = re.compile(rf"(?<![\w.])({re.escape(str(ROOT))}|{re.escape(str(Path.home()))})/")
+    assert [path for path in published_files(suffix) if local_path.search(path.read_text())] == []
 
 
 def copy_sources(target: Path) -> Path:
-    """Copies what a build needs, so that it leaves nothing behind in the checkout."""
+    """Copy the checkout without its caches, so that a build writes nothing into it."""
     target.mkdir()
-    for name in ["pyproject.toml", "README.md", "LICENSE", "NOTICE"]:
+    for name in ["pyproject.toml", "README.md", "LICENSE", "NOTICE", "train.py"]:
         shutil.copy(ROOT / name, target)
-    for name in ["rednet", "configs", "kernels"]:
+    for name in ["rednet", "configs", "kernels", "benchmarks", "scripts", "tests"]:
         ignored = shutil.ignore_patterns("__pycache__")
         shutil.copytree(ROOT / name, target / name, symlinks=True, ignore=ignored)
     return target
 
 
-def python(*arguments: str, cwd: Path) -> None:
-    environment = {**os.environ, "PIP_NO_INDEX": "1"}
+def python(*arguments: str, cwd: Path, **variables: str) -> None:
+    environment = {**os.environ, **variables}
     command = [sys.executable, *arguments]
     done = subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
@@ -85,12 +85,12 @@ def python(*arguments: str, cwd: Path) -> None:
 
 def build_wheel(source: Path, output: Path) -> Path:
     options = ["--no-deps", "--no-build-isolation", "--wheel-dir", str(output)]
-    python("-m", "pip", "wheel", *options, str(source), cwd=source.parent)
+    python("-m", "pip", "wheel", *options, str(source), cwd=source.parent, PIP_NO_INDEX="1")
     return next(output.glob("*.whl"))
 
 
 def expected_members() -> set[str]:
-    """Everything in the package's folder, both linked folders included."""
+    """Return all files in the package's folder, including its two linked folders."""
     package = ROOT / "rednet"
     linked = [package / "configs", package / "kernels"]
     files = [path for folder in [package, *linked] for path in folder.rglob("*") if path.is_file()]
@@ -100,7 +100,7 @@ def expected_members() -> set[str]:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("via_source_distribution", [False, True])
-def test_the_wheel_holds_every_file_of_the_package(tmp_path, via_source_distribution):
+def test_the_wheel_has_exactly_the_files_of_the_package(tmp_path, via_source_distribution):
     source = copy_sources(tmp_path / "source")
     if via_source_distribution:
         build = "from setuptools.build_meta import build_sdist; build_sdist('dist')"
@@ -113,4 +113,23 @@ def test_the_wheel_holds_every_file_of_the_package(tmp_path, via_source_distribu
     licences = f"rednet-{PROJECT['version']}.dist-info/licenses"
     assert {f"{licences}/LICENSE", f"{licences}/NOTICE"} <= members
     assert "rednet/data/fashion_mnist.npz" in members
+    # Equality: nothing of benchmarks, scripts and tests is in the wheel.
     assert {member for member in members if ".dist-info/" not in member} == expected_members()
+
+
+IMPORT_ALL = """
+import importlib, pkgutil, sys
+sys.modules["benchmarks"] = None  # importing it raises ImportError
+import rednet
+assert rednet.__path__[0].startswith(sys.argv[1]), rednet.__path__
+for module in pkgutil.walk_packages(rednet.__path__, "rednet."):
+    importlib.import_module(module.name)
+"""
+
+
+@pytest.mark.slow
+def test_every_module_of_the_wheel_imports_without_the_laboratory(tmp_path):
+    installed = str(tmp_path / "installed")
+    with zipfile.ZipFile(build_wheel(copy_sources(tmp_path / "source"), tmp_path)) as wheel:
+        wheel.extractall(installed)
+    python("-c", IMPORT_ALL, installed, cwd=tmp_path, PYTHONPATH=installed)

