@@ -7,14 +7,14 @@ import yaml
 from torch import nn
 
 from rednet.build.data import build_preprocessing, build_splits, build_val_loader
-from rednet.build.model import build_model, place_model, check_forward
+from rednet.build.model import build_model, check_forward, place_model
 from rednet.config import Data, Model, Trainer
 from rednet.data import ImageSource, Preprocessing
 from rednet.errors import InputError
 from rednet.evaluation import Evaluation, evaluate
-from rednet.weights import OURS, Checkpoint, load_weights, name_network, require_network
 from rednet.runtime import Runtime
 from rednet.training.progress import Progress
+from rednet.weights import OURS, Checkpoint, load_weights, name_network, require_network
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,11 @@ class EvaluationSetup:
 
 
 def build_evaluation(
-    checkpoint: Checkpoint, model: Model | None, data: Data, seed: int, explicit_keys: Collection[str]
+    checkpoint: Checkpoint,
+    model: Model | None,
+    data: Data,
+    seed: int,
+    explicit_keys: Collection[str],
 ) -> EvaluationSetup:
     """Builds a checkpoint's network and opens the data for it.
 

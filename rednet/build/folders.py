@@ -9,8 +9,8 @@ from pathlib import Path
 
 from rednet.config import Config
 from rednet.errors import InputError
-from rednet.weights import Checkpoint, read_checkpoint
 from rednet.runtime import Runtime
+from rednet.weights import Checkpoint, read_checkpoint
 
 FULL_OR_BROKEN = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO)
 

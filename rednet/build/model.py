@@ -84,7 +84,9 @@ def check_forward(
         raise InputError(f"model {name} with these options gives no logits of classes")
 
 
-def check_single_image_batch(model: nn.Module, preprocessing: Preprocessing, runtime: Runtime) -> None:
+def check_single_image_batch(
+    model: nn.Module, preprocessing: Preprocessing, runtime: Runtime
+) -> None:
     """Trains a copy of the network on a batch of one picture, which some batches may come down to.
 
     Raises:

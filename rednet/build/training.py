@@ -17,17 +17,16 @@ from rednet.build.data import (
 )
 from rednet.build.model import (
     build_model,
+    check_forward,
+    check_single_image_batch,
     nearest,
     parallel_model,
     place_model,
-    check_single_image_batch,
-    check_forward,
 )
 from rednet.config import Config, Optimizer, to_yaml
 from rednet.config import Schedule as ScheduleConfig
 from rednet.data import Preprocessing
 from rednet.errors import InputError
-from rednet.weights import load_weights, read_checkpoint
 from rednet.runtime import Runtime
 from rednet.training.batches import TrainBatches
 from rednet.training.checkpoints import CheckpointStore
@@ -39,6 +38,7 @@ from rednet.training.schedule import Schedule
 from rednet.training.step import TrainStep
 from rednet.training.trainer import LoopSettings, Trainer
 from rednet.training.unreadable import UnreadableImages
+from rednet.weights import load_weights, read_checkpoint
 
 
 def build_trainer(config: Config, runtime: Runtime, folder: Path) -> Trainer:

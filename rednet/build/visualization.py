@@ -7,8 +7,14 @@ from pathlib import Path
 
 from torch import nn
 
-from rednet.figures.input_images import Images, find_images, load_images
+from rednet.build.data import build_preprocessing
+from rednet.build.model import check_forward, place_model
+from rednet.build.training import build_schedule
+from rednet.config import FigureName, VisualizationConfig
+from rednet.data import Preprocessing
+from rednet.errors import InputError
 from rednet.figures.generated_kernels import choose_layers, involutions
+from rednet.figures.input_images import Images, find_images, load_images
 from rednet.figures.receptive_field import has_stages
 from rednet.figures.writers import (
     write_envelopes,
@@ -17,14 +23,8 @@ from rednet.figures.writers import (
     write_schedule,
     write_taps,
 )
-from rednet.build.data import build_preprocessing
-from rednet.build.model import place_model, check_forward
-from rednet.build.training import build_schedule
-from rednet.config import FigureName, VisualizationConfig
-from rednet.data import Preprocessing
-from rednet.errors import InputError
-from rednet.weights import Checkpoint, name_network, read_checkpoint, restore_model
 from rednet.runtime import Runtime
+from rednet.weights import Checkpoint, name_network, read_checkpoint, restore_model
 
 Writers = dict[FigureName, Callable[[Path], list[Path]]]
 """What writes each figure into a folder and returns the files."""
@@ -49,7 +49,9 @@ def plain_writers(config: VisualizationConfig, figures: Collection[FigureName]) 
     return {figure: write for figure, write in writers.items() if figure in figures}
 
 
-def build_inputs(config: VisualizationConfig, explicit_keys: Collection[str], runtime: Runtime) -> VisualizationInputs:
+def build_inputs(
+    config: VisualizationConfig, explicit_keys: Collection[str], runtime: Runtime
+) -> VisualizationInputs:
     """Reads the checkpoint and the images.
 
     Args:
