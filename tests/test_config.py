@@ -270,10 +270,10 @@ def test_right_values(default: dict[str, Any], key: str, value: Any) -> None:
 
 
 @pytest.mark.parametrize("milestones", [[], [30, 20], [30, 30], [90], None])
-def test_milestones_rise_inside_the_epochs(milestones: list[int] | None) -> None:
+def test_milestones_increase_within_the_epochs(milestones: list[int] | None) -> None:
     plain = dataclasses.asdict(compose("train", ["schedule=step"]))
     (line,) = find_problems(changed(plain, "schedule.milestones", milestones))
-    assert line.startswith("schedule.milestones: must be rising epochs less than schedule.epochs")
+    assert line.startswith("schedule.milestones: must be increasing epochs below schedule.epochs")
 
 
 def test_options_of_other_models_are_free(default: dict[str, Any]) -> None:

@@ -1,4 +1,4 @@
-"""The configuration: its schema, its composition by Hydra, and what is wrong with it, in words."""
+"""The configuration: composed by Hydra, checked against a schema, explained where it is wrong."""
 
 from rednet.config.checking import find_problems, legal_keys, to_yaml, validate
 from rednet.config.composition import CONFIGS, Composition, compose, compose_jobs

@@ -1,4 +1,4 @@
-"""A composed configuration against the schema of its command."""
+"""Check a composed configuration against the schema of its command."""
 
 import dataclasses
 import typing
@@ -12,21 +12,21 @@ from rednet.config.groups import RedNetOptions
 from rednet.config.problems import (
     RENAMED_KEYS,
     ConfigError,
-    missing,
+    missing_keys,
+    missing_value,
     nearest,
     schema_problems,
     unknown_key,
-    unset,
-    without_unset,
+    without_missing,
 )
 from rednet.config.schema import SCHEMAS, Config
 
 
 def validate(plain: Mapping[str, Any], schema: type = Config) -> Any:
-    """Checks a configuration made of plain dicts, lists and values; returns it as a `schema`.
+    """Check a configuration of plain dicts, lists and values; return it as an instance of `schema`.
 
     Raises:
-        ConfigError: with one line for every unknown key, missing or wrong value.
+        ConfigError: A key is unknown, or a value is missing or wrong; one line for each.
     """
     problems = find_problems(plain, schema)
     if problems:
@@ -37,15 +37,15 @@ def validate(plain: Mapping[str, Any], schema: type = Config) -> Any:
 def find_problems(
     plain: Mapping[str, Any], schema: type = Config, *, allow_missing: bool = False
 ) -> list[str]:
-    """Everything that is wrong with a configuration, in one line each.
+    """Return one line for each mistake in a configuration.
 
     Args:
-        plain: plain dicts, lists and values.
-        schema: what it must look like.
-        allow_missing: whether values that the user has yet to give (``???``) are no problem.
+        plain: Configuration of plain dicts, lists and values.
+        schema: Schema that it must match.
+        allow_missing: Whether to accept values that the user has yet to give (``???``).
     """
-    lines = [] if allow_missing else [missing(key) for key in unset(plain)]
-    given, legal = without_unset(plain), legal_keys(schema)
+    lines = [] if allow_missing else [missing_value(key) for key in missing_keys(plain)]
+    given, legal = without_missing(plain), legal_keys(schema)
     lines += schema_problems(schema, given, legal, allow_missing=allow_missing)
     model = given.get("model")
     if isinstance(model, Mapping) and isinstance(model.get("options"), Mapping):
@@ -54,12 +54,12 @@ def find_problems(
 
 
 def legal_keys(schema: type = Config) -> dict[str, bool]:
-    """Every dotted key of a command's command line, and whether its value may be null."""
+    """Return the dotted keys of a command's configuration, and whether each may be null."""
     keys = dict(_keys(schema, ""))
     if "model" in keys:
         keys |= _keys(RedNetOptions, "model.options.")
     if schema is Config:
-        keys["experiment"] = True  # a group of the command line that leaves no key of its own
+        keys["experiment"] = True  # a group without a key in the composed configuration
     return keys
 
 
@@ -97,22 +97,22 @@ def ignored_schedule_keys(plain: Mapping[str, Any], explicit_keys: Collection[st
 
 
 def to_yaml(config: Any) -> str:
-    """The configuration as YAML, which `validate` takes back once it is loaded."""
+    """Return the configuration as YAML; `validate` accepts it once it is loaded."""
     return OmegaConf.to_yaml(OmegaConf.create(dataclasses.asdict(config)))
 
 
 def _option_problems(name: str, options: Mapping[str, Any], legal: Mapping[str, bool]) -> list[str]:
-    own = [key for key in ("num_classes", "in_chans") if key in options]
-    lines = [f"model.options.{key}: follows the data, leave it out" for key in own]
+    fixed = [key for key in ("num_classes", "in_chans") if key in options]
+    lines = [f"model.options.{key}: follows the data, leave it out" for key in fixed]
     if name.startswith("rednet"):
-        rest = {key: value for key, value in options.items() if key not in own}
+        rest = {key: value for key, value in options.items() if key not in fixed}
         lines += schema_problems(RedNetOptions, rest, legal, ("model", "options"))
     return lines
 
 
 def _keys(schema: type, prefix: str) -> Iterator[tuple[str, bool]]:
     for name, hint in typing.get_type_hints(schema).items():
-        kinds = typing.get_args(hint) or (hint,)
-        yield prefix + name, type(None) in kinds
-        for group in filter(dataclasses.is_dataclass, kinds):
+        types = typing.get_args(hint) or (hint,)
+        yield prefix + name, type(None) in types
+        for group in filter(dataclasses.is_dataclass, types):
             yield from _keys(typing.cast(type, group), f"{prefix}{name}.")

@@ -1,6 +1,6 @@
-"""The groups of the configuration: every key, its type and its range, checked before the run.
+"""Groups of the configuration: the type and range of every key.
 
-The values themselves are in ``configs/``: the schema has no numbers of its own to fall back on.
+The default values are in ``configs/``, not in the schema.
 """
 
 import dataclasses
@@ -10,7 +10,7 @@ from typing import Any, Literal, Self
 from pydantic import ConfigDict, StrictBool, StrictStr, model_validator
 from pydantic.dataclasses import dataclass
 
-from rednet.config.problems import show
+from rednet.config.problems import format_value
 from rednet.config.types import (
     BelowOne,
     BlocksPerStage,
@@ -38,7 +38,7 @@ RULES = ConfigDict(extra="forbid", allow_inf_nan=False)
 
 @dataclass(config=RULES, frozen=True, kw_only=True)
 class RedNetOptions:
-    """What a RedNet can be told in ``model.options``; null leaves it to the model."""
+    """Options of a RedNet in ``model.options``; null means the model's default."""
 
     kernel_size: OddCount | None = None
     group_channels: GroupChannels | None = None
@@ -60,7 +60,7 @@ class RedNetOptions:
 
 @dataclass(config=RULES, frozen=True, kw_only=True)
 class Model:
-    """The network: a name that timm knows and its keyword arguments."""
+    """The network: its name in timm's registry and its keyword arguments."""
 
     name: Text
     options: dict[str, Any] = dataclasses.field(default_factory=dict)
@@ -68,7 +68,7 @@ class Model:
 
 @dataclass(config=RULES, frozen=True, kw_only=True)
 class Data:
-    """The pictures and how they become tensors."""
+    """The images and how they become tensors."""
 
     name: Literal["fashion_mnist", "imagenet", "image_folder"]
     root: Text | None
@@ -96,7 +96,7 @@ class Data:
 
 @dataclass(config=RULES, frozen=True, kw_only=True)
 class Augment:
-    """How training pictures and labels are varied."""
+    """Augmentation of training images and labels."""
 
     scale: FractionRange
     ratio: PositiveRange
@@ -111,7 +111,7 @@ class Augment:
 
 @dataclass(config=RULES, frozen=True, kw_only=True)
 class Optimizer:
-    """One of timm's optimizers; `lr_base_size` is the global batch that `lr` is meant for."""
+    """One of timm's optimizers; `lr_base_size` is the global batch size that `lr` is meant for."""
 
     name: Text
     lr: Positive
@@ -123,7 +123,7 @@ class Optimizer:
 
 @dataclass(config=RULES, frozen=True, kw_only=True)
 class Schedule:
-    """The learning rate over the run; `milestones` and `gamma` are those of the step schedule."""
+    """The learning rate schedule; only ``name: step`` uses `milestones` and `gamma`."""
 
     name: Literal["cosine", "step", "constant"]
     epochs: Count
@@ -150,18 +150,18 @@ class Schedule:
         if self.name != "step":
             return
         if self.gamma is None:
-            yield "gamma: must be a number where schedule.name is step, got null"
-        steps = self.milestones or []
-        if not steps or sorted(set(steps)) != steps or steps[-1] >= self.epochs:
+            yield "gamma: must be a number if schedule.name is step, got null"
+        epochs = self.milestones or []
+        if not epochs or sorted(set(epochs)) != epochs or epochs[-1] >= self.epochs:
             yield (
-                "milestones: must be rising epochs less than schedule.epochs "
-                f"({self.epochs}), got {show(self.milestones)}"
+                "milestones: must be increasing epochs below schedule.epochs "
+                f"({self.epochs}), got {format_value(self.milestones)}"
             )
 
 
 @dataclass(config=RULES, frozen=True, kw_only=True)
 class Trainer:
-    """The loop and the device it runs on."""
+    """The training loop and its device."""
 
     device: Device
     precision: Literal["fp32", "bf16", "fp16"]

@@ -1,4 +1,4 @@
-"""What is wrong with a configuration, in one readable line each."""
+"""Messages about mistakes in a configuration, one readable line each."""
 
 import difflib
 import json
@@ -39,10 +39,10 @@ RENAMED_VALUES = {("schedule.step_on", "update"): "step"}
 
 
 class ConfigError(InputError):
-    """The configuration is wrong, in one way or in several.
+    """A configuration has one or more mistakes.
 
     Attributes:
-        problems: one line for each thing that is wrong.
+        problems: One line for each mistake.
     """
 
     def __init__(self, problems: Iterable[str]) -> None:
@@ -51,13 +51,13 @@ class ConfigError(InputError):
 
 
 def nearest(word: str, legal: Iterable[str], cutoff: float = 0.6) -> str | None:
-    """The legal word most like `word`, or None if none is."""
+    """Return the legal word most similar to `word`, or None if none is similar."""
     matches = difflib.get_close_matches(word, list(legal), n=1, cutoff=cutoff)
     return matches[0] if matches else None
 
 
 def leaves(key: str, value: Any) -> list[str]:
-    """The dotted keys of all values that `value`, which stands at `key`, holds."""
+    """Return the dotted keys of all values in `value`, whose own key is `key`."""
     if not isinstance(value, Mapping) or not value:
         return [key]
     return [leaf for name, item in value.items() for leaf in leaves(f"{key}.{name}", item)]
@@ -96,14 +96,14 @@ def schema_problems(
     *,
     allow_missing: bool = False,
 ) -> list[str]:
-    """What does not fit a schema, in one line each.
+    """Return one line for each mismatch between a configuration and a schema.
 
     Args:
-        schema: a pydantic dataclass.
-        plain: plain dicts, lists and values.
-        legal: every legal dotted key, and whether it may be null.
-        location: the names of the groups that `plain` is in.
-        allow_missing: whether absent values are no problem.
+        schema: A pydantic dataclass.
+        plain: Configuration of plain dicts, lists and values.
+        legal: Every legal dotted key, and whether its value may be null.
+        location: Names of the groups that contain `plain`, outermost first.
+        allow_missing: Whether to accept absent values.
     """
     try:
         TypeAdapter(schema).validate_python(plain)
@@ -119,56 +119,58 @@ def schema_problems(
     ]
 
 
-def unset(plain: Mapping[str, Any]) -> list[str]:
-    """The dotted keys of the values that the user has yet to give (``???``)."""
+def missing_keys(plain: Mapping[str, Any]) -> list[str]:
+    """Return the dotted keys of the values that the user has yet to give (``???``)."""
     keys = []
     for name, value in plain.items():
         if isinstance(value, Mapping):
-            keys += [f"{name}.{key}" for key in unset(value)]
+            keys += [f"{name}.{key}" for key in missing_keys(value)]
         elif value == MISSING:
             keys.append(str(name))
     return keys
 
 
-def without_unset(plain: Mapping[str, Any]) -> dict[str, Any]:
-    """The configuration without the values that the user has yet to give."""
+def without_missing(plain: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the configuration without the values that the user has yet to give."""
     return {
-        name: without_unset(value) if isinstance(value, Mapping) else value
+        name: without_missing(value) if isinstance(value, Mapping) else value
         for name, value in plain.items()
         if value != MISSING
     }
 
 
-def missing(key: str) -> str:
-    """The line about a value that only the user can give."""
+def missing_value(key: str) -> str:
+    """Return the line about a value that only the user can give."""
     return f"{key}: has no value, give one with {key}=..."
 
 
-def show(value: Any) -> str:
-    """A value as the user writes it, shortened where it is long."""
+def format_value(value: Any) -> str:
+    """Return a value as the user writes it, shortened if it is long."""
     text = json.dumps(value, default=str, ensure_ascii=False)
     return text if len(text) <= 80 else f"{text[:77]}..."
 
 
 def _lines(error: Mapping[str, Any], legal: Mapping[str, bool]) -> list[str]:
-    """The lines for one of pydantic's errors."""
+    """Return the lines about one of pydantic's errors."""
     key, value = _dotted(error["loc"]), error["input"]
     match error["type"]:
         case "unexpected_keyword_argument":
             return [unknown_key(leaf, legal) for leaf in leaves(key, value)]
         case "missing":
-            return [missing(key)]
+            return [missing_value(key)]
         case "value_error":
             return [_sentence(key, line, value) for line in str(error["ctx"]["error"]).splitlines()]
     expected = _expected(error) + (" or null" if legal.get(key) else "")
-    return [f"{key or 'the configuration'}: {expected}, got {show(value)}{_hint(key, error)}"]
+    return [
+        f"{key or 'the configuration'}: {expected}, got {format_value(value)}{_hint(key, error)}"
+    ]
 
 
 def _sentence(key: str, message: str, value: Any) -> str:
-    """A message of a validator of ours; one on a whole group names its keys and values itself."""
+    """Complete the message of one of our validators; that of a group names the key and value."""
     if isinstance(value, Mapping):
         return f"{key}.{message}"
-    return f"{key}: {message}, got {show(value)}"
+    return f"{key}: {message}, got {format_value(value)}"
 
 
 def _expected(error: Mapping[str, Any]) -> str:
@@ -198,13 +200,13 @@ def _members(group: str, legal: Iterable[str]) -> list[str]:
 
 
 def _nearest_key(key: str, legal: set[str]) -> str | None:
-    """A like name in the same group, else a like key, else a like name in another group."""
+    """Return a similar name in the same group, else a similar key, else one in another group."""
     group, _, name = key.rpartition(".")
     siblings = _members(group, legal)
     if near := nearest(name, siblings):
         return f"{group}.{near}".removeprefix(".")
     if not siblings and (near := nearest(key, legal, cutoff=0.8)):
         return near
-    like = nearest(name, {other.rpartition(".")[2] for other in legal}, cutoff=0.8)
-    elsewhere = [other for other in legal if other.rpartition(".")[2] == like]
+    similar = nearest(name, {other.rpartition(".")[2] for other in legal}, cutoff=0.8)
+    elsewhere = [other for other in legal if other.rpartition(".")[2] == similar]
     return nearest(key, elsewhere, cutoff=0)

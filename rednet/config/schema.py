@@ -1,4 +1,4 @@
-"""The schema of each command's configuration."""
+"""Schema of each command's configuration."""
 
 from pydantic import StrictBool
 from pydantic.dataclasses import dataclass
@@ -25,7 +25,7 @@ class Config:
 
 @dataclass(config=RULES, frozen=True, kw_only=True)
 class EvaluationConfig:
-    """An evaluation; `model` is None where it comes from the checkpoint."""
+    """An evaluation; if `model` is None, the checkpoint says which network it holds."""
 
     model: Model | None
     data: Data
@@ -37,7 +37,7 @@ class EvaluationConfig:
 
 @dataclass(config=RULES, frozen=True, kw_only=True)
 class VisualizationConfig:
-    """Which figures to draw, and of what; those of a network need its checkpoint and images."""
+    """Figures to draw; those of a network need a checkpoint and images."""
 
     figures: FigureNames | None
     model: Model | None
@@ -59,7 +59,7 @@ class VisualizationConfig:
 
 @dataclass(config=RULES, frozen=True, kw_only=True)
 class PaperTablesConfig:
-    """The paper's tables; `data` and `trainer` are for evaluating `checkpoints`."""
+    """The paper's tables; `data` and `trainer` are used to evaluate `checkpoints`."""
 
     data: Data
     trainer: Trainer
@@ -69,7 +69,7 @@ class PaperTablesConfig:
 
 @dataclass(config=RULES, frozen=True, kw_only=True)
 class ConvertWeightsConfig:
-    """A conversion of weights; `model` is None where it comes from the checkpoint."""
+    """A conversion of weights; if `model` is None, the checkpoint says which network it holds."""
 
     model: Model | None
     checkpoint: Text | None
@@ -84,4 +84,4 @@ SCHEMAS: dict[str, type] = {
     "paper_tables": PaperTablesConfig,
     "convert_weights": ConvertWeightsConfig,
 }
-"""What the configuration of each command must look like, by the name of its file."""
+"""Schema of each command, by the name of its file in ``configs/``."""

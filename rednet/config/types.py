@@ -1,4 +1,4 @@
-"""The kinds of values in the configuration: a type, a range and what to say outside it."""
+"""Types of the values in the configuration: a Python type, a range and an error message."""
 
 import re
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -33,8 +33,8 @@ def _rising_pair(values: list[float]) -> list[float]:
     return values
 
 
-def _listed(value: Any) -> Any:
-    """One text where there may be several is a list of it."""
+def _as_list(value: Any) -> Any:
+    """Return a single text as a list with one element."""
     return [value] if isinstance(value, str) else value
 
 
@@ -64,10 +64,10 @@ FractionRange = Annotated[list[Fraction], AfterValidator(_rising_pair)]
 PositiveRange = Annotated[list[Positive], AfterValidator(_rising_pair)]
 Decay = Annotated[StrictFloat, Field(gt=0, lt=1)]
 FigureName = Literal["envelopes", "schedule", "kernels", "taps", "receptive_field"]
-FigureNames = Annotated[list[FigureName], Field(min_length=1), BeforeValidator(_listed)]
+FigureNames = Annotated[list[FigureName], Field(min_length=1), BeforeValidator(_as_list)]
 if TYPE_CHECKING:
     StemName = str
 else:  # type checkers admit no computed literals
     StemName = Literal[tuple(STEMS)]
-Texts = Annotated[list[Text], Field(min_length=1), BeforeValidator(_listed)]
+Texts = Annotated[list[Text], Field(min_length=1), BeforeValidator(_as_list)]
 Device = Annotated[StrictStr, AfterValidator(_device)]
