@@ -5,12 +5,11 @@ The kernel generator still runs, forward and backward, but its result is not use
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
 
 import torch
 from torch import Tensor
 
-from rednet.ops import Window, backends
+from rednet.ops import Backend, Window, backend, register_backend
 from rednet.ops.window import memory_format_of
 
 NAME = "free"
@@ -46,7 +45,7 @@ def _centres(image: Tensor, size: torch.Size, window: Window) -> Tensor:
     return image[..., rows, columns]
 
 
-FREE = backends.Backend(
+FREE = Backend(
     name=NAME,
     unavailable_reason=lambda device, dtype: None,
     involution2d=involution2d,
@@ -58,11 +57,5 @@ FREE = backends.Backend(
 @contextmanager
 def free_involution() -> Iterator[None]:
     """Replace every involution by a copy within the context."""
-    registry: Any = backends
-    known = registry.BACKENDS
-    registry.BACKENDS = (*known, FREE)
-    try:
-        with backends.backend(NAME):
-            yield
-    finally:
-        registry.BACKENDS = known
+    with register_backend(FREE), backend(NAME):
+        yield

@@ -16,7 +16,7 @@ from benchmarks.memory import in_own_process, peak_growth, return_freed_memory
 from benchmarks.operator_case import OperatorCase
 from benchmarks.turns import Ratio, Spread, Work, take_turns
 from rednet.errors import InputError
-from rednet.ops import BACKENDS, backend, involution2d
+from rednet.ops import backend, involution2d, registered_backends
 
 UNFOLD, BACKWARD = "unfold", "forward+backward"
 Row = dict[str, Any]
@@ -31,7 +31,9 @@ def find_backends(
     Raises:
         InputError: A backend in `names` does not exist or cannot run.
     """
-    reasons = {one.name: one.unavailable_reason(case.device, case.dtype) for one in BACKENDS}
+    reasons = {
+        one.name: one.unavailable_reason(case.device, case.dtype) for one in registered_backends()
+    }
     for name in names or ():
         if name not in reasons:
             raise InputError(f"--backend {name}: there is no such backend: {', '.join(reasons)}")

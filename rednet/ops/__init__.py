@@ -1,6 +1,12 @@
-"""The operators: their definition, their backends and the choice among them."""
+"""The operators of an involution, their backends, and the registry of backends."""
 
-from rednet.ops.backends import BACKENDS, Backend, backend, select
+from rednet.ops.backends import (
+    Backend,
+    backend,
+    register_backend,
+    registered_backends,
+    select,
+)
 from rednet.ops.involution import (
     involution2d,
     involution2d_grad_input,
@@ -9,12 +15,13 @@ from rednet.ops.involution import (
 from rednet.ops.window import Window
 
 __all__ = [
-    "BACKENDS",
     "Backend",
     "Window",
     "backend",
     "involution2d",
     "involution2d_grad_input",
     "involution2d_grad_weight",
+    "register_backend",
+    "registered_backends",
     "select",
 ]

@@ -1,8 +1,8 @@
-"""The choice of the code that computes an involution.
+"""The registered backends of the operators, and how one of them is selected.
 
-A backend is the three operators of an involution in one technique, and a predicate that says
-whether it can run on given tensors. The first of `BACKENDS` that can is used; `REDNET_BACKEND` in
-the environment or `backend(name)` forces one.
+A backend implements the three operators of an involution and says for which tensors it is
+available. The first registered backend that is available is used; the environment variable
+`REDNET_BACKEND` or `backend(name)` forces one.
 """
 
 import os
@@ -20,12 +20,12 @@ from rednet.ops.broken_backend import BrokenBackend
 
 @dataclass(frozen=True)
 class Backend:
-    """One way to compute the operators.
+    """An implementation of the three operators.
 
     Attributes:
-        name: What users call it.
-        unavailable_reason: (device, dtype) to why the backend cannot run and what to do about it,
-            or None if it can.
+        name: Name by which it is forced.
+        unavailable_reason: (device, dtype) to why it cannot run there and how to change that, or
+            None if it can run.
         involution2d: (input, weight, window) to the output.
         grad_input: (grad, weight, input_size, window) to the gradient of the input.
         grad_weight: (grad, input, groups, window) to the gradient of the weight.
@@ -38,7 +38,7 @@ class Backend:
     grad_weight: Callable[..., Tensor]
 
 
-BACKENDS = (
+_registered: tuple[Backend, ...] = (
     Backend(
         name="cuda",
         unavailable_reason=cuda.unavailable_reason,
@@ -61,25 +61,75 @@ BACKENDS = (
         grad_weight=reference.involution2d_grad_weight,
     ),
 )
-
 _forced: str | None = None
 _warned: dict[str, object] = {}
 
 
-class backend:
-    """Forces a backend by name, from the call on or, as a context manager, until its end.
+def registered_backends() -> tuple[Backend, ...]:
+    """Return all backends, in the order in which `select` tries them."""
+    return _registered
+
+
+class register_backend:
+    """Register a backend, until `remove` is called or, as a context manager, until it exits.
+
+    The backend has to follow the contract of `rednet.ops.reference`: the same arguments and values,
+    and results in the memory format of `rednet.ops.window.empty_result`.
 
     Args:
-        name: Name of a backend, or None for the free choice.
+        backend: The backend.
+        before: Name of the backend that it takes precedence over. With None it comes last, after
+            the reference, which runs everywhere: only its name selects it.
 
     Raises:
-        ValueError: There is no backend of that name.
+        ValueError: The name is taken, or no backend is named `before`.
+
+    Example:
+        >>> with register_backend(mine, before="native"), backend(mine.name):
+        ...     output = involution2d(input, weight, kernel_size=7, padding=3)
+    """
+
+    def __init__(self, backend: Backend, before: str | None = None) -> None:
+        global _registered
+        if any(other.name == backend.name for other in _registered):
+            raise ValueError(f"a backend named {backend.name!r} is already registered")
+        end = len(_registered)
+        place = end if before is None else _registered.index(_find_backend(before))
+        _registered = (*_registered[:place], backend, *_registered[place:])
+        self._backend: Backend | None = backend
+
+    def remove(self) -> None:
+        """Remove the backend; the built-in ones stay."""
+        global _registered
+        _registered = tuple(other for other in _registered if other is not self._backend)
+        self._backend = None  # it may be registered again, which a second call must not undo
+
+    def __enter__(self) -> "register_backend":
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.remove()
+
+
+class backend:
+    """Force a backend by name, from now on or, as a context manager, until it exits.
+
+    Args:
+        name: Name of a registered backend, or None to select freely.
+
+    Raises:
+        ValueError: No backend has that name.
     """
 
     def __init__(self, name: str | None) -> None:
         global _forced
         if name is not None:
-            _named(name)
+            _find_backend(name)
         self._previous, _forced = _forced, name
 
     def __enter__(self) -> "backend":
@@ -96,38 +146,40 @@ class backend:
 
 
 def select(device: torch.device, dtype: torch.dtype) -> Backend:
-    """The backend to use for tensors of this device and dtype.
+    """Return the backend for tensors of this device and dtype.
 
     Raises:
         ValueError: The forced backend does not exist.
-        RuntimeError: The forced backend cannot run; the message says why and what to do.
+        RuntimeError: The forced backend is unavailable; the message says why and what to do.
     """
     name = _forced or os.environ.get("REDNET_BACKEND")
     if not name:
-        return next(choice for choice in BACKENDS if _can_run(choice, device, dtype))
-    choice = _named(name)
-    reason = choice.unavailable_reason(device, dtype)
+        return next(each for each in _registered if _is_available(each, device, dtype))
+    forced = _find_backend(name)
+    reason = forced.unavailable_reason(device, dtype)
     if reason is not None:
         raise RuntimeError(f"backend {name!r} cannot run: {reason}")
-    return choice
+    return forced
 
 
-def _can_run(choice: Backend, device: torch.device, dtype: torch.dtype) -> bool:
-    """Whether a backend can run; warns, once in a process, of one that should and cannot."""
-    reason = choice.unavailable_reason(device, dtype)
+def _is_available(backend: Backend, device: torch.device, dtype: torch.dtype) -> bool:
+    """Return whether a backend can run; warn once per process about one that is broken."""
+    reason = backend.unavailable_reason(device, dtype)
+    # Threads may meet a broken backend at the same time: setdefault is atomic, and only the thread
+    # whose own token was stored warns.
     token = object()
-    if isinstance(reason, BrokenBackend) and _warned.setdefault(choice.name, token) is token:
+    if isinstance(reason, BrokenBackend) and _warned.setdefault(backend.name, token) is token:
         warnings.warn(
-            f"backend {choice.name!r} cannot run, the slower reference is used: {reason}",
+            f"backend {backend.name!r} cannot run, the slower reference is used: {reason}",
             RuntimeWarning,
             stacklevel=2,
         )
     return reason is None
 
 
-def _named(name: str) -> Backend:
-    for choice in BACKENDS:
-        if choice.name == name:
-            return choice
-    legal = ", ".join(choice.name for choice in BACKENDS)
-    raise ValueError(f"no backend is named {name!r}; there is: {legal}")
+def _find_backend(name: str) -> Backend:
+    for each in _registered:
+        if each.name == name:
+            return each
+    names = ", ".join(each.name for each in _registered)
+    raise ValueError(f"unknown backend {name!r}: choose from {names}")

@@ -11,20 +11,20 @@ from torch._dynamo.testing import CompileCounterWithBackend
 from torch.autograd import gradcheck, gradgradcheck
 
 from rednet import involution2d
-from rednet.ops import BACKENDS, backends, compiler
+from rednet.ops import backend, compiler, register_backend, registered_backends
 
 pytestmark = pytest.mark.skipif(
     not any(map(shutil.which, compiler.COMPILERS)), reason="there is no C++ compiler"
 )
-NATIVE = next(choice for choice in BACKENDS if choice.name == "native")
+NATIVE = next(one for one in registered_backends() if one.name == "native")
 OPERATORS = ["involution2d", "grad_input", "grad_weight"]
 LAYOUTS = ["contiguous", "channels_last"]
 WINDOWS = [(3, 1, 1, 1), (3, 2, 1, 1), (7, 2, 3, 1), (2, 3, 1, 2)]
 
 
 @pytest.fixture(autouse=True)
-def calls(monkeypatch):
-    """How often each operator ran; the native backend is the only one there is."""
+def calls():
+    """Counts how often each operator ran; every one of them runs on the native backend."""
     counted = Counter()
 
     def counting(name):
@@ -34,10 +34,9 @@ def calls(monkeypatch):
 
         return call
 
-    choice = replace(NATIVE, **{name: counting(name) for name in OPERATORS})
-    monkeypatch.setattr(backends, "BACKENDS", (choice,))
-    monkeypatch.setattr(backends, "_forced", "native")
-    return counted
+    operators = {name: counting(name) for name in OPERATORS}
+    with register_backend(replace(NATIVE, name="counted", **operators)), backend("counted"):
+        yield counted
 
 
 def leaves_of(case, view, names):

@@ -2,15 +2,23 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
 import torch
 
-from rednet.ops import BACKENDS, backends
+from rednet.ops import Backend, cuda, register_backend
+from rednet.ops import backend as use_backend
 from rednet.ops.cuda import backend, modules
 from rednet.ops.cuda.plan import Kernel, Launch
+
+HOST = Backend(
+    name="cuda-on-host",
+    unavailable_reason=lambda device, dtype: None,
+    involution2d=cuda.involution2d,
+    grad_input=cuda.involution2d_grad_input,
+    grad_weight=cuda.involution2d_grad_weight,
+)
 
 
 @contextmanager
@@ -43,8 +51,5 @@ def on_host(run: Callable[[Launch], object]) -> Iterator[list[Launch]]:
         patch.setattr(torch.cuda, "current_stream", lambda: SimpleNamespace(cuda_stream=0))
         empty = backend._empty
         patch.setattr(backend, "_empty", lambda *arguments: empty(*arguments).fill_(torch.nan))
-        anywhere = {"unavailable_reason": lambda device, dtype: None}
-        known = [replace(one, **anywhere) if one.name == "cuda" else one for one in BACKENDS]
-        patch.setattr(backends, "BACKENDS", tuple(known))
-        with backends.backend("cuda"):
+        with register_backend(HOST), use_backend(HOST.name):
             yield launches
