@@ -40,9 +40,9 @@ def _create(variant: str, pretrained: bool, **arguments: Any) -> "RedNet":
     network: Callable[..., RedNet] = RedNet
     file = _weights_file(variant, arguments) if pretrained else None
     if file is not None:
-        from rednet.weights.pretrained import use_file
+        from rednet.weights.pretrained import prepare_pretrained
 
-        network, arguments = use_file(file, variant, arguments)
+        network, arguments = prepare_pretrained(file, variant, arguments)
     return build_model_with_cfg(
         network,
         variant,

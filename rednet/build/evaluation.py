@@ -14,7 +14,7 @@ from rednet.errors import InputError
 from rednet.evaluation import Evaluation, evaluate
 from rednet.runtime import Runtime
 from rednet.training.progress import Progress
-from rednet.weights import OURS, Checkpoint, load_weights, name_network, require_network
+from rednet.weights import OURS, Checkpoint, load_weights, override_network, require_network
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,7 @@ def build_evaluation(
     Raises:
         InputError: Network, weights and data do not fit each other.
     """
-    named = checkpoint if model is None else name_network(checkpoint, model.name, model.options)
+    named = checkpoint if model is None else override_network(checkpoint, model.name, model.options)
     network = Model(**require_network(named))
     data, seed = _split_as_trained(data, seed, checkpoint, explicit_keys)
     source = build_splits(data, seed, train=False).val

@@ -24,7 +24,7 @@ from rednet.figures.writers import (
     write_taps,
 )
 from rednet.runtime import Runtime
-from rednet.weights import Checkpoint, name_network, read_checkpoint, restore_model
+from rednet.weights import Checkpoint, override_network, read_checkpoint, restore_model
 
 Writers = dict[FigureName, Callable[[Path], list[Path]]]
 """What writes each figure into a folder and returns the files."""
@@ -83,7 +83,7 @@ def _restore(
 ) -> nn.Module:
     """The checkpoint's network, tried on an empty picture where it classifies."""
     if config.model is not None:
-        checkpoint = name_network(checkpoint, config.model.name, config.model.options)
+        checkpoint = override_network(checkpoint, config.model.name, config.model.options)
     channels = checkpoint.in_chans or preprocessing.in_chans
     if channels != preprocessing.in_chans:
         raise InputError(

@@ -26,24 +26,24 @@ def _convert_weights(config: ConvertWeightsConfig, explicit_keys: frozenset[str]
         raise InputError(f"output={config.output}: must end in {SUFFIX}, by which others know it")
     from rednet.weights import (
         list_guesses,
-        name_network,
+        override_network,
         read_checkpoint,
         restore_model,
         write_safetensors,
     )
-    from rednet.weights.wording import list_some
+    from rednet.weights.messages import list_some
 
     checkpoint = read_checkpoint(config.checkpoint)
     if config.model is not None:
-        checkpoint = name_network(checkpoint, config.model.name, config.model.options)
+        checkpoint = override_network(checkpoint, config.model.name, config.model.options)
     parameters = sum(parameter.numel() for parameter in restore_model(checkpoint).parameters())
     write_safetensors(checkpoint, config.output, overwrite=config.overwrite)
-    origin = " (recognised from its tensors)" if checkpoint.is_recognised else ""
+    origin = " (recognised from its tensors)" if checkpoint.is_inferred else ""
     print(f"{checkpoint.label}: {checkpoint.kind}")
-    if checkpoint.left_out:
-        print(f"left out: {list_some(checkpoint.left_out)}")
+    if checkpoint.dropped_parts:
+        print(f"left out: {list_some(checkpoint.dropped_parts)}")
     print(f"network: {checkpoint.describe_network()}{origin}, {parameters:,} parameters")
-    if checkpoint.is_recognised and checkpoint.model is not None:
+    if checkpoint.is_inferred and checkpoint.model is not None:
         guesses = list_guesses(checkpoint.state_dict, checkpoint.model["options"])
         print(f"taken for granted: {'; '.join(guesses) or 'nothing'}")
     content = Path(config.output).read_bytes()

@@ -146,8 +146,8 @@ def _strip(checkpoint: "Checkpoint") -> "Checkpoint":
     """The checkpoint of a ResNet without OpenMMLab's prefixes, with which its names are timm's."""
     from rednet.weights.naming import strip_prefixes
 
-    weights, left_out = strip_prefixes(checkpoint.state_dict)
-    return replace(checkpoint, state_dict=weights, left_out=left_out)
+    weights, dropped = strip_prefixes(checkpoint.state_dict)
+    return replace(checkpoint, state_dict=weights, dropped_parts=dropped)
 
 
 def _named_resnet(checkpoint: "Checkpoint") -> Model | None:

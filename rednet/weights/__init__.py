@@ -1,16 +1,16 @@
 """Weights from files of all kinds: read, recognised, loaded, written."""
 
+from rednet.weights.architecture import list_guesses
 from rednet.weights.checkpoint import OURS, Checkpoint
 from rednet.weights.description import imagenet_preprocessing
 from rednet.weights.loading import (
     load_weights,
     merge_options,
-    name_network,
+    override_network,
     require_network,
     restore_model,
 )
 from rednet.weights.reading import read_checkpoint
-from rednet.weights.recognition import list_guesses
 from rednet.weights.safetensors_file import write_safetensors
 
 __all__ = [
@@ -20,7 +20,7 @@ __all__ = [
     "list_guesses",
     "load_weights",
     "merge_options",
-    "name_network",
+    "override_network",
     "read_checkpoint",
     "require_network",
     "restore_model",

@@ -6,7 +6,7 @@ from typing import Any
 
 from torch import Tensor
 
-from rednet.weights.wording import printable
+from rednet.weights.messages import printable
 
 OURS = ("rednet", "rednet-safetensors")
 READABLE_FORMATS = ("rednet-1", "rednet-2", "rednet-safetensors")
@@ -26,15 +26,15 @@ class Checkpoint:
             our names.
         model: Name and options of the network, its numbers of classes and image channels apart;
             None where neither the file nor its tensors tell.
-        is_recognised: Whether `model` was found out from the tensors, now or when the file was
+        is_inferred: Whether `model` was found out from the tensors, now or when the file was
             converted. What they cannot tell is left at its default, see `list_guesses`.
         num_classes: Outputs of the classifier, 0 for none; None where it is unknown.
         in_chans: Channels of the images; None where it is unknown.
         preprocessing: How to prepare pictures, by the names of `rednet.data.Preprocessing`; None
             where it is unknown.
         class_names: What the classes are called; None where it is unknown.
-        left_out: Parts beside backbone and classifier, as of a detector or segmentor, which are
-            not in `state_dict`.
+        dropped_parts: Parts of a detector or segmentor that `state_dict` lacks: all but its
+            backbone and classifier.
         key: Of the configuration that named the file, for error messages.
     """
 
@@ -43,12 +43,12 @@ class Checkpoint:
     content: dict[str, Any]
     state_dict: dict[str, Tensor]
     model: dict[str, Any] | None = None
-    is_recognised: bool = False
+    is_inferred: bool = False
     num_classes: int | None = None
     in_chans: int | None = None
     preprocessing: dict[str, Any] | None = None
     class_names: list[str] | None = None
-    left_out: tuple[str, ...] = ()
+    dropped_parts: tuple[str, ...] = ()
     key: str = "checkpoint"
 
     @property

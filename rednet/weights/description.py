@@ -10,9 +10,9 @@ from timm.data import resolve_data_config
 from torch import Tensor
 
 from rednet.models.variants import PRETRAINED_CFG
+from rednet.weights.architecture import count_classes, infer_architecture
 from rednet.weights.checkpoint import OURS
 from rednet.weights.naming import is_rednet
-from rednet.weights.recognition import count_classes, infer_architecture
 
 SOURCES = ("pretrained", "pretrained_cfg", "pretrained_cfg_overlay", "checkpoint_path", "cache_dir")
 CFG_NAMES = ("crop_pct", "interpolation", "mean", "std")

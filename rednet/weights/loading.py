@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from rednet.errors import InputError
 from rednet.models.variants import LAYERS
 from rednet.weights.checkpoint import Checkpoint
-from rednet.weights.wording import list_some, printable
+from rednet.weights.messages import list_some, printable
 
 
 def load_weights(model: nn.Module, checkpoint: Checkpoint, *, new_head: bool = False) -> str | None:
@@ -70,7 +70,7 @@ def _compare_heads(checkpoint: Checkpoint, head: Mapping[str, Tensor]) -> tuple[
 
 def explain_no_head(checkpoint: Checkpoint) -> str:
     """Says that a checkpoint has no classifier, and why."""
-    parts = list_some(checkpoint.left_out)
+    parts = list_some(checkpoint.dropped_parts)
     origin = f" but is of a detector or segmentor ({parts} left out)" if parts else ""
     return f"holds no classifier{origin}"
 
@@ -146,10 +146,10 @@ def merge_options(checkpoint: Checkpoint, name: str, options: Mapping[str, Any])
     return {**its, **options, "layers": layers}
 
 
-def name_network(checkpoint: Checkpoint, name: str, options: Mapping[str, Any]) -> Checkpoint:
+def override_network(checkpoint: Checkpoint, name: str, options: Mapping[str, Any]) -> Checkpoint:
     """The checkpoint with the network that the user names; see `merge_options`."""
     network = {"name": name, "options": merge_options(checkpoint, name, options)}
-    return replace(checkpoint, model=network, is_recognised=False)
+    return replace(checkpoint, model=network, is_inferred=False)
 
 
 def require_network(checkpoint: Checkpoint) -> dict[str, Any]:

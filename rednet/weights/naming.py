@@ -7,8 +7,8 @@ import torch
 from torch import Tensor
 
 from rednet.errors import InputError
+from rednet.weights.messages import printable
 from rednet.weights.pickles import Array
-from rednet.weights.wording import printable
 
 PADDLE_STATISTICS = {"_mean": "running_mean", "_variance": "running_var"}
 PADDLE_NAME_TABLE = "StructuredToParameterName@@"

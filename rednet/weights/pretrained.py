@@ -21,7 +21,7 @@ FIRST_CONV = "stem.0.conv.weight"
 HEAD = ("fc.weight", "fc.bias")
 
 
-def use_file(
+def prepare_pretrained(
     file: str | Path, variant: str, arguments: Mapping[str, Any]
 ) -> tuple[Callable[..., RedNet], dict[str, Any]]:
     """What timm needs to create a RedNet with the weights of a file.

@@ -11,9 +11,9 @@ from torch import Tensor
 from rednet.errors import InputError
 from rednet.weights.checkpoint import OURS, READABLE_FORMATS, Checkpoint
 from rednet.weights.description import check_description, describe_data, find_model
-from rednet.weights.files import one_line_errors, read_content
+from rednet.weights.formats import one_line_errors, read_content
+from rednet.weights.messages import list_some, printable
 from rednet.weights.naming import from_paddle, is_rednet, strip_prefixes
-from rednet.weights.wording import list_some, printable
 
 WEIGHTS = ("state_dict_ema", "model_ema", "state_dict", "model")
 
@@ -49,18 +49,18 @@ def _understand(path: Path, key: str, file_format: str, content: Any) -> Checkpo
     kind = _find_kind(file_format, content, weights)
     if kind in OURS:
         check_description(content)
-    stripped, left_out = strip_prefixes(weights)
+    stripped, dropped_parts = strip_prefixes(weights)
     if not is_rednet(stripped):
-        stripped, left_out = weights, ()
-    model, is_recognised = find_model(kind, content, stripped)
+        stripped, dropped_parts = weights, ()
+    model, is_inferred = find_model(kind, content, stripped)
     return Checkpoint(
         path=path,
         kind=kind,
         content=content,
         state_dict=stripped,
         model=model,
-        is_recognised=is_recognised,
-        left_out=left_out,
+        is_inferred=is_inferred,
+        dropped_parts=dropped_parts,
         key=key,
         **describe_data(kind, content, stripped),
     )

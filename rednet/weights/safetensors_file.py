@@ -17,7 +17,13 @@ from rednet.weights.checkpoint import OURS, Checkpoint
 LENGTH_BYTES = 8
 ALIGNMENT = 8
 LONGEST_HEADER = 100_000_000
-DESCRIPTION = ("model", "is_recognised", "preprocessing", "class_names")
+DESCRIPTION = {
+    "model": "model",
+    "is_recognised": "is_inferred",
+    "preprocessing": "preprocessing",
+    "class_names": "class_names",
+}
+"""Keys of the header, and the attributes of `Checkpoint` that they hold."""
 CARRIED = ("config", "metrics", "versions")
 
 
@@ -92,7 +98,7 @@ def _with_metadata(data: bytes, metadata: Mapping[str, str]) -> bytes:
 
 
 def _metadata(checkpoint: Checkpoint) -> dict[str, str]:
-    description = {name: getattr(checkpoint, name) for name in DESCRIPTION}
+    description = {key: getattr(checkpoint, name) for key, name in DESCRIPTION.items()}
     if checkpoint.kind in OURS:
         description |= {name: checkpoint.content.get(name) for name in CARRIED}
     return {

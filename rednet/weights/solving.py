@@ -13,7 +13,7 @@ WIDTH_DENOMINATORS = (1, 2, 4, 8, 10, 20, 32, 64, 100, 1000)
 
 Widths = tuple[int, int]
 """Channels in a network of width 1, and here."""
-Window = tuple[int, int | str]
+KernelOptions = tuple[int, int | str]
 """K, and the channels of a group."""
 
 
@@ -34,7 +34,7 @@ def solve_width(widths: Sequence[Widths]) -> float:
     raise LookupError("no multiplier gives these widths")
 
 
-def solve_window(channels: Sequence[int], outputs: Sequence[int]) -> Window:
+def solve_kernel_options(channels: Sequence[int], outputs: Sequence[int]) -> KernelOptions:
     """K and the channels of a group, which give G*K*K outputs in each stage.
 
     Of several solutions it is the one nearest to the paper's K = 7 and groups of 16.
@@ -42,13 +42,13 @@ def solve_window(channels: Sequence[int], outputs: Sequence[int]) -> Window:
     Raises:
         LookupError: There is none.
     """
-    windows = fitting_windows(channels, outputs)
+    windows = possible_kernel_options(channels, outputs)
     if not windows:
         raise LookupError("no window and groups give these outputs")
     return min(windows, key=lambda found: (found[0] != KERNEL_SIZE, found[1] != GROUP_CHANNELS))
 
 
-def fitting_windows(channels: Sequence[int], outputs: Sequence[int]) -> list[Window]:
+def possible_kernel_options(channels: Sequence[int], outputs: Sequence[int]) -> list[KernelOptions]:
     """All such K and channels of a group."""
     shared = gcd(*channels)
     divisors = [number for number in range(1, shared + 1) if shared % number == 0]

@@ -38,7 +38,7 @@ import timm, torch, rednet
 from rednet.paper.accuracy_tables import has_row
 from rednet.paper.complexity_tables import rednet_table
 from rednet.paper.networks import INVOLUTION_STEMS, STEM_NAMES, Network, network_from_options
-from rednet.weights.recognition import infer_architecture, list_guesses
+from rednet.weights.architecture import infer_architecture, list_guesses
 
 with torch.device("meta"):
     model = timm.create_model("rednet14", stem="involution5")

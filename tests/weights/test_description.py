@@ -78,7 +78,7 @@ def test_a_checkpoint_of_ours(tiny, tmp_path):
     }
     torch.save(content, tmp_path / "last.pt")
     checkpoint = read_checkpoint(tmp_path / "last.pt")
-    assert (checkpoint.kind, checkpoint.is_recognised) == ("rednet", False)
+    assert (checkpoint.kind, checkpoint.is_inferred) == ("rednet", False)
     assert checkpoint.model == {"name": "rednet26", "options": {"stem": "small"}}
     assert torch.equal(checkpoint.state_dict["fc.bias"], tiny["fc.bias"] + 1)
     assert checkpoint.preprocessing == {**IMAGENET, "mean": (0.5,), "std": (0.2,)}

@@ -24,7 +24,7 @@ def test_a_released_network(kind, writers, released_weights, same_weights, tmp_p
     checkpoint = read_checkpoint(writers[kind](released_weights, tmp_path / "weights"))
     assert len(checkpoint.state_dict) == 251
     same_weights(checkpoint.state_dict, released_weights)
-    assert (checkpoint.kind, checkpoint.is_recognised) == (kind, True)
+    assert (checkpoint.kind, checkpoint.is_inferred) == (kind, True)
     assert checkpoint.model == {"name": "rednet26", "options": {}}
     assert (checkpoint.num_classes, checkpoint.in_chans) == (1000, 3)
     assert checkpoint.preprocessing == IMAGENET
@@ -127,7 +127,7 @@ def test_a_segmentor_gives_its_backbone(make_tiny, images, tmp_path):
     weights |= {"neck.conv.weight": torch.ones(1), "decode_head.conv_seg.bias": torch.ones(2)}
     torch.save({"meta": {}, "state_dict": weights}, tmp_path / "fpn.pth")
     checkpoint = read_checkpoint(tmp_path / "fpn.pth")
-    assert checkpoint.left_out == ("decode_head", "neck")
+    assert checkpoint.dropped_parts == ("decode_head", "neck")
     assert not checkpoint.has_head
     expected = (
         r"checkpoint=.*fpn\.pth: holds no classifier but is of a detector or segmentor "
@@ -149,7 +149,7 @@ def test_the_twins_of_mmcvs_averaging(tiny, writers, same_weights, tmp_path):
     torch.save(content, path)
     checkpoint = read_checkpoint(path)
     same_weights(checkpoint.state_dict, tiny)
-    assert (checkpoint.left_out, checkpoint.num_classes) == ((), 7)
+    assert (checkpoint.dropped_parts, checkpoint.num_classes) == ((), 7)
 
 
 @pytest.mark.parametrize("part", ["neck.conv.weight", "data_preprocessor.mean"])
@@ -160,7 +160,7 @@ def test_a_classifier_with_more_parts(part, tiny, writers, same_weights, tmp_pat
     torch.save(content, path)
     checkpoint = read_checkpoint(path)
     same_weights(checkpoint.state_dict, tiny)
-    assert checkpoint.left_out == (part.partition(".")[0],)
+    assert checkpoint.dropped_parts == (part.partition(".")[0],)
     content["state_dict"]["head.fc.weight"] = torch.ones(7, 3)
     torch.save(content, path)
     assert not read_checkpoint(path).has_head

@@ -43,7 +43,7 @@ def test_nothing_is_lost(checkpoint, same_weights, tmp_path):
     same_weights(again.state_dict, checkpoint.state_dict)
     for name in ("model", "preprocessing", "class_names", "num_classes", "in_chans"):
         assert getattr(again, name) == getattr(checkpoint, name), name
-    assert (again.kind, again.is_recognised) == ("rednet-safetensors", False)
+    assert (again.kind, again.is_inferred) == ("rednet-safetensors", False)
     for name in ("config", "metrics"):
         assert again.content[name] == checkpoint.content[name]
     assert "train_state" not in again.content
@@ -113,7 +113,7 @@ def test_what_is_not_known_is_not_written(checkpoint, tmp_path):
     bare = dataclasses.replace(checkpoint, model=None, preprocessing=None, class_names=None)
     write_safetensors(bare, tmp_path / "out")
     again = read_checkpoint(tmp_path / "out")
-    assert (again.model, again.is_recognised) == (
+    assert (again.model, again.is_inferred) == (
         {"name": "rednet50", "options": {"width": 0.25, "layers": [1, 2, 1, 1]}},
         True,
     )
@@ -132,7 +132,7 @@ def test_what_was_recognised_stays_so(make_tiny, tmp_path):
     torch.save(make_tiny().state_dict(), tmp_path / "weights.pt")
     for source, target in (("weights.pt", "once"), ("once", "twice")):
         write_safetensors(read_checkpoint(tmp_path / source), tmp_path / target)
-        assert read_checkpoint(tmp_path / target).is_recognised
+        assert read_checkpoint(tmp_path / target).is_inferred
 
 
 def test_names_that_cannot_be_written(checkpoint, tmp_path):

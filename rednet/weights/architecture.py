@@ -27,11 +27,11 @@ from rednet.weights.solving import (
     KERNEL_SIZE,
     REDUCTION,
     Widths,
-    fitting_windows,
     kernel_size_from_channels,
+    possible_kernel_options,
+    solve_kernel_options,
     solve_reduction,
     solve_width,
-    solve_window,
 )
 
 Shapes = Mapping[str, tuple[int, ...]]
@@ -113,7 +113,7 @@ def _list_stem_guesses(stem: str | None) -> list[str]:
 
 
 def _is_ambiguous(channels: Sequence[int], outputs: Sequence[int]) -> bool:
-    windows = fitting_windows(channels, outputs)
+    windows = possible_kernel_options(channels, outputs)
     is_paper = (KERNEL_SIZE, GROUP_CHANNELS) in windows
     return len({kernel_size for kernel_size, _ in windows}) > 1 and not is_paper
 
@@ -165,7 +165,9 @@ def _read_involutions(shapes: Shapes) -> dict[str, Any]:
     if parts.has("conv1.query"):
         options = _read_attention(parts)
     else:
-        kernel_size, group_channels = solve_window(parts.channels, parts.outputs("conv2.conv"))
+        kernel_size, group_channels = solve_kernel_options(
+            parts.channels, parts.outputs("conv2.conv")
+        )
         options = {"kernel_size": kernel_size, "group_channels": group_channels}
         if parts.has("conv1.conv"):
             options["reduction"] = solve_reduction(parts.channels, parts.outputs("conv1.conv"))
@@ -183,7 +185,7 @@ def _read_attention(parts: "_Parts") -> dict[str, Any]:
     channels = parts.channels
     if parts.has("conv2.position"):
         options["generator_options"] = {"relative_position": True}
-        window = solve_window(channels, parts.outputs("conv2.position"))
+        window = solve_kernel_options(channels, parts.outputs("conv2.position"))
         options["kernel_size"], options["group_channels"] = window
     group_channels = options.get("group_channels", DEFAULTS["group_channels"])
     groups = [count_groups(width, group_channels) for width in channels]

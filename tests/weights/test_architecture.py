@@ -4,7 +4,7 @@ import pytest
 import timm
 import torch
 
-from rednet.weights.recognition import count_classes, infer_architecture, list_guesses
+from rednet.weights.architecture import count_classes, infer_architecture, list_guesses
 
 SMALL = {"width": 0.25, "layers": [1, 2, 1, 1]}
 

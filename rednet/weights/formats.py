@@ -13,9 +13,9 @@ from typing import Any
 import torch
 
 from rednet.errors import InputError
+from rednet.weights.messages import printable
 from rednet.weights.pickles import ArrayUnpickler, UnsafeError, torch_globals
 from rednet.weights.safetensors_file import is_safetensors, read_safetensors
-from rednet.weights.wording import printable
 
 HEAD_BYTES = 64
 ZIP = b"PK\x03\x04"
