@@ -13,8 +13,8 @@ from rednet.build.training import build_schedule
 from rednet.config import FigureName, VisualizationConfig
 from rednet.data import Preprocessing
 from rednet.errors import InputError
-from rednet.figures.generated_kernels import choose_layers, involutions
-from rednet.figures.input_images import Images, find_images, load_images
+from rednet.figures.generated_kernels import find_involutions, select_involutions
+from rednet.figures.input_images import InputImages, find_images, load_images
 from rednet.figures.receptive_field import has_stages
 from rednet.figures.writers import (
     write_envelopes,
@@ -35,7 +35,7 @@ class VisualizationInputs:
     """A network in evaluation mode, images for it, and the configuration as it is used."""
 
     model: nn.Module
-    images: Images
+    images: InputImages
     config: VisualizationConfig
 
 
@@ -108,17 +108,17 @@ def network_writers(inputs: VisualizationInputs, figures: Collection[FigureName]
     """
     model, images, config = inputs.model, inputs.images, inputs.config
     writers: Writers = {}
-    if "kernels" in figures and _suits("kernels", bool(involutions(model)), config):
+    if "kernels" in figures and _suits("kernels", bool(find_involutions(model)), config):
         writers["kernels"] = partial(
             write_kernels,
             model,
             images.first(config.max_rows),
-            layers=choose_layers(model, config.layers),
+            layers=select_involutions(model, config.layers),
             groups=config.groups,
             opacity=config.overlay,
             smooth=config.smooth,
         )
-    if "taps" in figures and _suits("taps", bool(involutions(model)), config):
+    if "taps" in figures and _suits("taps", bool(find_involutions(model)), config):
         writers["taps"] = partial(write_taps, model, images)
     if "receptive_field" in figures and _suits("receptive_field", has_stages(model), config):
         writers["receptive_field"] = partial(write_receptive_field, model, images)
@@ -128,7 +128,7 @@ def network_writers(inputs: VisualizationInputs, figures: Collection[FigureName]
 def _suits(figure: FigureName, has_network: bool, config: VisualizationConfig) -> bool:
     if has_network:
         return True
-    what = "stages that it tells of" if figure == "receptive_field" else "involution"
+    what = "described stages" if figure == "receptive_field" else "involution"
     reason = f"{figure}: the network has no {what}"
     if config.figures is not None:
         raise InputError(reason)

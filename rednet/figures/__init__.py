@@ -1,1 +1,1 @@
-"""Pictures for a paper: of the published figures, of the recipe, and of what a network computes."""
+"""Figures in print quality: published results, the training recipe, and trained networks."""

@@ -1,4 +1,4 @@
-"""Accuracy against complexity and against parameters, as published."""
+"""The envelopes of accuracy against complexity and against parameters, as published."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -28,7 +28,7 @@ from rednet.paper.published import (
 )
 
 AXES = {"flops": "complexity, G FLOPs (published)", "parameters": "parameters, M"}
-"""What accuracy can be drawn against."""
+"""Labels of the horizontal axis, by attribute of `NetworkFamily`."""
 
 REDNET, RELEASED = "RedNet", "RedNet, released weights"
 NOTE = (
@@ -37,7 +37,7 @@ NOTE = (
 )
 LABEL_SIZE = 6
 
-_LOOKS: dict[str, dict[str, Any]] = {
+_LINE_STYLES: dict[str, dict[str, Any]] = {
     REDNET: {"color": VERMILION, "marker": "o", "linewidth": 1.6, "markersize": 4.2, "zorder": 4},
     RELEASED: {"color": VERMILION, "marker": "o", "linestyle": ":", "zorder": 3},
     "ResNet": {"color": "black", "marker": "s", "zorder": 3},
@@ -50,26 +50,27 @@ _LOOKS: dict[str, dict[str, Any]] = {
     "SAN, pairwise": {"color": SKY, "marker": "v", "linestyle": "--"},
     "AA-ResNet": {"color": GRAY, "marker": "X"},
 }
+"""Keywords of `Axes.plot` by family, in the order of the legend."""
 
 
 def families() -> list[NetworkFamily]:
-    """RedNet of the paper and as released, ResNet, and every rival."""
-    own = ((REDNET, PAPER), (RELEASED, MODEL_ZOO), ("ResNet", RESNET))
-    return [*(_family(name, networks) for name, networks in own), *COMPETITORS]
+    """Return RedNet as in the paper and as released, ResNet, and the families compared with."""
+    rednets_and_resnet = ((REDNET, PAPER), (RELEASED, MODEL_ZOO), ("ResNet", RESNET))
+    return [*(_family(name, results) for name, results in rednets_and_resnet), *COMPETITORS]
 
 
-def _family(name: str, networks: dict[int, PublishedResult]) -> NetworkFamily:
+def _family(name: str, results: dict[int, PublishedResult]) -> NetworkFamily:
     return NetworkFamily(
         name,
-        tuple(str(depth) for depth in networks),
-        tuple(float(figures.parameters) for figures in networks.values()),
-        tuple(float(figures.flops) for figures in networks.values()),
-        tuple(float(figures.top1 or "nan") for figures in networks.values()),
+        tuple(str(depth) for depth in results),
+        tuple(float(result.parameters) for result in results.values()),
+        tuple(float(result.flops) for result in results.values()),
+        tuple(float(result.top1 or "nan") for result in results.values()),
     )
 
 
-def rows() -> list[dict[str, Any]]:
-    """The points of both figures."""
+def published_rows() -> list[dict[str, Any]]:
+    """Return the points of both figures as records."""
     return [
         {
             "family": family.name,
@@ -86,40 +87,38 @@ def rows() -> list[dict[str, Any]]:
 
 @paper_style
 def draw_envelope(against: str) -> Figure:
-    """Top-1 of every family against "flops" or "parameters"."""
+    """Draw the top-1 accuracy of every family against "flops" or "parameters"."""
     figure = Figure(figsize=(PAGE_WIDTH, 3.7), layout="constrained")
     axes = figure.subplots()
-    drawn = sorted(families(), key=lambda family: list(_LOOKS).index(family.name))
-    for family in drawn:
+    ordered = sorted(families(), key=lambda family: list(_LINE_STYLES).index(family.name))
+    for family in ordered:
         _draw_family(axes, family, against)
     axes.set(xlabel=AXES[against], ylabel="ImageNet top-1, %", ylim=(73.2, 79.75))
     axes.grid()
     axes.legend(loc="lower right", handlelength=2.8, frameon=True, edgecolor="none", framealpha=1)
     add_note(figure, NOTE)
-    place_labels(axes, _labels(drawn, against), LABEL_SIZE)
+    place_labels(axes, _labels(ordered, against), LABEL_SIZE)
     return figure
 
 
 def _draw_family(axes: Axes, family: NetworkFamily, against: str) -> None:
-    look = {"linewidth": 0.9, **_LOOKS[family.name]}
-    hollow = "linestyle" in look
-    face = "white" if hollow else look["color"]
-    sizes = getattr(family, against)
+    style = {"linewidth": 0.9, **_LINE_STYLES[family.name]}
+    is_hollow = "linestyle" in style
     axes.plot(
-        sizes,
+        getattr(family, against),
         family.top1,
         label=family.name,
-        markerfacecolor=face,
+        markerfacecolor="white" if is_hollow else style["color"],
         markeredgewidth=0.8,
-        **look,
+        **style,
     )
 
 
-def _labels(drawn: Sequence[NetworkFamily], against: str) -> list[Label]:
-    """The sizes of the networks; those of the released weights are the paper's."""
+def _labels(ordered: Sequence[NetworkFamily], against: str) -> list[Label]:
+    """Label each network with its size; the released RedNets lie next to the paper's."""
     return [
-        Label(x, y, size, _LOOKS[family.name]["color"], bold=family.name == REDNET)
-        for family in drawn
+        Label(x, y, size, _LINE_STYLES[family.name]["color"], bold=family.name == REDNET)
+        for family in ordered
         if family.name != RELEASED
         for x, y, size in zip(getattr(family, against), family.top1, family.sizes, strict=True)
     ]

@@ -1,4 +1,4 @@
-"""The involutions of a network by name, and the kernels that they generate for images."""
+"""The involutions of a network, and the kernels that they generate for images."""
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
@@ -10,40 +10,42 @@ from torch import Tensor, nn
 from rednet.errors import InputError
 from rednet.layers import Involution2d
 
-Layers = Mapping[str, Involution2d]
-Seen = TypeVar("Seen")
+InvolutionLayers = Mapping[str, Involution2d]
+"""Involutions by their short names, in execution order."""
+
+Result = TypeVar("Result")
 
 
-def involutions(model: nn.Module) -> dict[str, Involution2d]:
-    """The involutions of a network in their order, called after their block: stem, layer3.2.
+def find_involutions(model: nn.Module) -> dict[str, Involution2d]:
+    """Return the involutions of a network, named after their blocks: stem, layer3.2.
 
-    In networks other than RedNet they have the name of the module.
+    In networks other than RedNet, they have the names of their modules.
     """
     return {
-        _short(name): module
+        _short_name(name): module
         for name, module in model.named_modules()
         if isinstance(module, Involution2d)
     }
 
 
-def _short(name: str) -> str:
+def _short_name(name: str) -> str:
     return "stem" if name == "stem.1" else name.removesuffix(".conv2")
 
 
 def stage_of(layer: str) -> str:
-    """The stage of a layer: layer3 for layer3.2."""
+    """Return the stage of a layer: layer3 for layer3.2."""
     return layer.partition(".")[0]
 
 
-def choose_layers(model: nn.Module, names: Collection[str] | None) -> dict[str, Involution2d]:
-    """The named involutions of a network, or the last one of each stage.
+def select_involutions(model: nn.Module, names: Collection[str] | None) -> dict[str, Involution2d]:
+    """Return the involutions with the given names, or by default the last one of each stage.
 
     Raises:
-        InputError: There is none of that name, or none at all.
+        InputError: No involution has a given name, or the network has no involution.
     """
-    known = involutions(model)
+    known = find_involutions(model)
     if not known:
-        raise InputError("this network has no involution, so there are no kernels to look at")
+        raise InputError("this network has no involution, so it generates no kernels")
     if names is None:
         last = {stage_of(name): name for name in known if name != "stem"}
         names = list(last.values()) or list(known)
@@ -56,46 +58,49 @@ def choose_layers(model: nn.Module, names: Collection[str] | None) -> dict[str, 
 def observe_kernels(
     model: nn.Module,
     batches: Iterator[Tensor],
-    layers: Layers,
-    observe: Callable[[Tensor], Seen],
-) -> dict[str, list[Seen]]:
-    """Runs a network on images and looks at each kernel while it is there.
+    layers: InvolutionLayers,
+    observe: Callable[[Tensor], Result],
+) -> dict[str, list[Result]]:
+    """Run a network on images and pass the generated kernels to a function.
 
     Args:
-        model: In evaluation mode.
-        batches: Of images (N, C, H, W).
-        layers: The involutions to look at.
-        observe: Gets kernels (N, G, K, K, Ho, Wo) in float32 and returns what is to be kept.
+        model: The network, in evaluation mode.
+        batches: Batches of images (N, C, H, W).
+        layers: The involutions to observe.
+        observe: Function of the kernels (N, G, K, K, Ho, Wo) in float32. It should return
+            something small: the kernels of all layers and images do not fit into memory.
 
     Returns:
-        By layer, what `observe` returned for each batch.
+        The results of `observe` for each batch, by layer.
 
     Raises:
         InputError: A kernel is not finite.
     """
-    seen: dict[str, list[Seen]] = {name: [] for name in layers}
+    results: dict[str, list[Result]] = {name: [] for name in layers}
 
-    def look(name: str, layer: Involution2d, x: Tensor) -> None:
+    def call_observe(name: str, layer: Involution2d, x: Tensor) -> None:
         kernels = layer.kernel(x).float()
         if not kernels.isfinite().all():
             raise InputError(
                 f"{name} generates kernels that are not finite: the network has diverged"
             )
         size = layer.window.kernel_size
-        seen[name].append(observe(kernels.unflatten(1, (layer.groups, size, size))))
+        results[name].append(observe(kernels.unflatten(1, (layer.groups, size, size))))
 
-    with torch.no_grad(), _watching(layers, look):
+    with torch.no_grad(), _input_hooks(layers, call_observe):
         for batch in batches:
             model(batch)
-    return seen
+    return results
 
 
 @contextmanager
-def _watching(layers: Layers, look: Callable[[str, Involution2d, Tensor], None]) -> Iterator[None]:
-    """Calls `look` with each layer's name, itself and its input, before it runs."""
+def _input_hooks(
+    layers: InvolutionLayers, function: Callable[[str, Involution2d, Tensor], None]
+) -> Iterator[None]:
+    """Call a function with a layer's name, the layer and its input before the layer runs."""
 
     def hook(name: str) -> Callable[[Any, Sequence[Tensor]], None]:
-        return lambda layer, inputs: look(name, layer, inputs[0])
+        return lambda layer, inputs: function(name, layer, inputs[0])
 
     with ExitStack() as stack:
         for name, layer in layers.items():

@@ -1,4 +1,4 @@
-"""Generated kernels as heat maps: one number for a position, the sum of its K x K weights."""
+"""Heat maps of generated kernels: the sum of the K x K weights at each position."""
 
 import numpy as np
 import torch
@@ -9,40 +9,42 @@ from matplotlib.figure import Figure
 from matplotlib.patheffects import AbstractPathEffect, withStroke
 from torch import Tensor, nn
 
-from rednet.figures.generated_kernels import Layers, observe_kernels
-from rednet.figures.input_images import Images
-from rednet.figures.mosaic import TILE, Mosaic, compose, lighten
+from rednet.figures.generated_kernels import InvolutionLayers, observe_kernels
+from rednet.figures.input_images import InputImages
+from rednet.figures.mosaic import TILE, Mosaic, lighten, render_mosaic
 from rednet.figures.style import DIVERGING, NOTE_SIZE, paper_style
 
 COLUMNS = 8
-"""Groups side by side."""
+"""Maximum number of groups side by side."""
 
-IN_COLOUR = 99.5
-"""Percent of the sums that the colour scale spans; the rest has the colour of its ends."""
+COLOUR_SCALE_PERCENTILE = 99.5
+"""Percentile of the absolute sums at which the colour scale ends; larger sums are clipped."""
 
 TILE_INCHES = 0.68
 LEFT, RIGHT, TOP, BOTTOM = 0.16, 0.52, 0.2, 0.04
-"""Inches around the mosaic."""
+"""Margins around the mosaic in inches."""
 
-NAME_LENGTH = 16
+MAX_NAME_LENGTH = 16
 
 
-def kernel_sums(model: nn.Module, images: Images, layers: Layers) -> dict[str, np.ndarray]:
-    """The sum of the K x K weights of every kernel, by layer: (N, G, Ho, Wo).
+def kernel_sums(
+    model: nn.Module, images: InputImages, layers: InvolutionLayers
+) -> dict[str, np.ndarray]:
+    """Return the sum of the K x K weights of each kernel, by layer: (N, G, Ho, Wo).
 
-    There is no absolute value and no normalisation in it, as in the maps of Keras's example
-    "Involutional neural networks".
+    As in the Keras example "Involutional neural networks", the weights are signed and not
+    normalised.
 
     Args:
-        model: In evaluation mode.
-        images: N of them.
-        layers: The involutions to look at.
+        model: The network, in evaluation mode.
+        images: N images.
+        layers: The involutions.
 
     Raises:
         InputError: A kernel is not finite.
     """
-    seen = observe_kernels(model, images.batches(), layers, _sum)
-    return {name: torch.cat(sums).cpu().numpy() for name, sums in seen.items()}
+    sums = observe_kernels(model, images.batches(), layers, _sum)
+    return {name: torch.cat(batches).cpu().numpy() for name, batches in sums.items()}
 
 
 def _sum(kernels: Tensor) -> Tensor:
@@ -53,57 +55,57 @@ def _sum(kernels: Tensor) -> Tensor:
 def draw_heat_maps(
     sums: np.ndarray,
     centres: np.ndarray,
-    images: Images,
+    images: InputImages,
     title: str,
     *,
     opacity: float,
     smooth: bool,
 ) -> Figure:
-    """The maps of a layer over the images: a row for an image, the image first, then its groups.
+    """Draw a layer's heat maps over the images: one row per image, the image first, then groups.
 
-    All maps have one colour scale, symmetric about 0, so that groups and images can be compared.
-    Below them the image is light gray; the colour bar's colours are those over its middle
-    brightness, and a map's are a little darker or lighter than those.
+    All maps share one colour scale, symmetric about 0, so that groups and images are comparable.
+    The maps are blended with a light gray image. The colour bar shows the colours over a gray of
+    medium brightness; those in a map are slightly darker or lighter.
 
     Args:
-        sums: Of the layer's kernels (N, G, Ho, Ho).
-        centres: Where in the image the kernels are from, as `kernel_centres` tells, (Ho,).
-        images: Their N images.
-        title: Above the picture.
-        opacity: Of the maps over the gray image, 0 to 1; at 1 the maps are alone.
-        smooth: Whether values between two positions are interpolated; else each is a square.
+        sums: Sums of the layer's kernels (N, G, Ho, Ho).
+        centres: Pixels that the kernels are generated from, of `kernel_centres`, (Ho,).
+        images: The N images.
+        title: Title of the figure.
+        opacity: Opacity of the maps over the gray images, 0 to 1.
+        smooth: Whether to interpolate between positions; otherwise each position is a square.
     """
     mosaic = Mosaic(len(sums), sums.shape[1], COLUMNS)
-    limit = float(np.percentile(np.abs(sums), IN_COLOUR)) or 1.0
-    colours = ScalarMappable(Normalize(-limit, limit), DIVERGING)
+    limit = float(np.percentile(np.abs(sums), COLOUR_SCALE_PERCENTILE)) or 1.0
+    mappable = ScalarMappable(Normalize(-limit, limit), DIVERGING)
     figure, axes = _frame(mosaic, title)
-    picture = compose(mosaic, images.shown, sums, centres, colours, opacity, smooth)
-    axes.imshow(picture, interpolation="none")
+    pixels = render_mosaic(mosaic, images.rgb, sums, centres, mappable, opacity, smooth)
+    axes.imshow(pixels, interpolation="none")
     _write_names(axes, mosaic, images.names)
-    _add_scale(axes, colours, opacity)
+    _add_colour_bar(axes, mappable, opacity)
     return figure
 
 
 def _frame(mosaic: Mosaic, title: str) -> tuple[Figure, Axes]:
-    """A figure around the mosaic, and the axes, in its pixels, that the mosaic fills."""
+    """Return a figure around the mosaic, and axes in pixels that the mosaic fills."""
     height, width = (TILE_INCHES * pixels / TILE for pixels in mosaic.shape)
-    whole = np.array([width + LEFT + RIGHT, height + TOP + BOTTOM])
-    figure = Figure(figsize=tuple(whole))
-    axes = figure.add_axes((LEFT / whole[0], BOTTOM / whole[1], *((width, height) / whole)))
+    size = np.array([width + LEFT + RIGHT, height + TOP + BOTTOM])
+    figure = Figure(figsize=tuple(size))
+    axes = figure.add_axes((LEFT / size[0], BOTTOM / size[1], *((width, height) / size)))
     axes.set_axis_off()
     axes.set_title(title, loc="left", pad=3, fontsize=6)
     return figure, axes
 
 
 def _write_names(axes: Axes, mosaic: Mosaic, names: tuple[str, ...]) -> None:
-    """The images' names left of them, the groups' numbers, from 1, in the corners of the maps."""
+    """Write the images' names on their left and the groups' numbers, from 1, into the maps."""
     halo: list[AbstractPathEffect] = [withStroke(linewidth=1, foreground="white")]
     for image, name in enumerate(names):
         top, left = mosaic.image_corner(image)
         axes.text(
             left - 5,
             top + TILE / 2,
-            name if len(name) <= NAME_LENGTH else f"{name[: NAME_LENGTH - 3]}...",
+            name if len(name) <= MAX_NAME_LENGTH else f"{name[: MAX_NAME_LENGTH - 3]}...",
             rotation=90,
             ha="right",
             va="center",
@@ -116,20 +118,20 @@ def _write_names(axes: Axes, mosaic: Mosaic, names: tuple[str, ...]) -> None:
             number.set_path_effects(halo)
 
 
-def _add_scale(axes: Axes, colours: ScalarMappable, opacity: float) -> None:
+def _add_colour_bar(axes: Axes, mappable: ScalarMappable, opacity: float) -> None:
     figure = axes.get_figure(root=True)
     assert figure is not None
     width, height = figure.get_size_inches()
-    place = axes.get_position()
-    tall = min(place.height, 2 * TILE_INCHES / height)
-    bar = figure.add_axes((place.x1 + 0.07 / width, place.y1 - tall, 0.08 / width, tall))
-    figure.colorbar(_over_gray(colours, opacity), cax=bar, extend="both")
+    box = axes.get_position()
+    bar_height = min(box.height, 2 * TILE_INCHES / height)
+    corner = (box.x1 + 0.07 / width, box.y1 - bar_height)
+    bar = figure.add_axes((*corner, 0.08 / width, bar_height))
+    figure.colorbar(_over_gray(mappable, opacity), cax=bar, extend="both")
     bar.tick_params(labelsize=NOTE_SIZE, length=2, pad=1.5)
 
 
-def _over_gray(colours: ScalarMappable, opacity: float) -> ScalarMappable:
-    """The colours as they are over an image of middle brightness."""
-    own = colours.get_cmap()(np.linspace(0, 1, 256))
-    return ScalarMappable(
-        colours.norm, ListedColormap(own * opacity + lighten(np.array(0.5)) * (1 - opacity))
-    )
+def _over_gray(mappable: ScalarMappable, opacity: float) -> ScalarMappable:
+    """Return the colours as they appear over an image of medium brightness."""
+    colours = mappable.get_cmap()(np.linspace(0, 1, 256))
+    blended = colours * opacity + lighten(np.array(0.5)) * (1 - opacity)
+    return ScalarMappable(mappable.norm, ListedColormap(blended))

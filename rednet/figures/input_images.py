@@ -1,4 +1,4 @@
-"""The pictures that a network is shown: found, read, prepared, and as they look to a person."""
+"""The input images of a network: found, read and preprocessed."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -13,43 +13,43 @@ from rednet.data.image_files import IMAGE_SUFFIXES, list_images
 from rednet.errors import InputError
 from rednet.evaluation import describe_unreadable
 
-BATCH = 8
-"""Images that go through a network at a time: their kernels are large."""
+BATCH_SIZE = 8
+"""Images per forward pass; the generated kernels take much memory."""
 
 
 @dataclass(frozen=True)
-class Images:
-    """Prepared pictures.
+class InputImages:
+    """Preprocessed images.
 
     Attributes:
-        names: A short one for each.
-        inputs: The network's input (N, C, S, S), where the network is.
-        shown: What of it a person sees, (N, S, S, 3) of red, green and blue in 0 to 1.
+        names: Short name of each image.
+        inputs: Input of the network (N, C, S, S), on the network's device.
+        rgb: The same images for display, (N, S, S, 3) in 0 to 1.
     """
 
     names: tuple[str, ...]
     inputs: Tensor
-    shown: np.ndarray
+    rgb: np.ndarray
 
     def __len__(self) -> int:
         return len(self.names)
 
-    def first(self, count: int) -> "Images":
-        """The first so many, or all."""
-        return Images(self.names[:count], self.inputs[:count], self.shown[:count])
+    def first(self, count: int) -> "InputImages":
+        """Return the first `count` images, or all if there are fewer."""
+        return InputImages(self.names[:count], self.inputs[:count], self.rgb[:count])
 
     def batches(self) -> Iterator[Tensor]:
-        """The inputs, a few at a time."""
-        return iter(self.inputs.split(BATCH))
+        """Yield the inputs in small batches."""
+        return iter(self.inputs.split(BATCH_SIZE))
 
 
-def find_images(given: Sequence[str]) -> list[Path]:
-    """The image files that are meant: files as they are, of a folder all at any depth, sorted.
+def find_images(names: Sequence[str]) -> list[Path]:
+    """Return the given image files and, sorted, all images of the given folders at any depth.
 
     Raises:
-        InputError: One is missing, or a folder has no images.
+        InputError: A file or folder is missing, or a folder has no images.
     """
-    return [path for name in given for path in _find(Path(name))]
+    return [path for name in names for path in _find(Path(name))]
 
 
 def _find(path: Path) -> list[Path]:
@@ -65,23 +65,23 @@ def _find(path: Path) -> list[Path]:
 
 def load_images(
     paths: Sequence[Path], preprocessing: Preprocessing, device: torch.device
-) -> Images:
-    """Reads and prepares pictures as an evaluation does.
+) -> InputImages:
+    """Read and preprocess images as an evaluation does.
 
     Args:
-        paths: Of the pictures.
-        preprocessing: What the network is used to.
-        device: Where the network is.
+        paths: Paths of the image files.
+        preprocessing: Preprocessing that the network was trained with.
+        device: Device of the network.
 
     Raises:
-        InputError: One cannot be read.
+        InputError: An image cannot be read.
     """
     inputs = torch.stack(_load(paths, eval_transform(preprocessing)))
     mean, std = (
         torch.tensor(values).view(-1, 1, 1) for values in (preprocessing.mean, preprocessing.std)
     )
-    shown = (inputs * std + mean).clamp(0, 1).expand(-1, 3, -1, -1).permute(0, 2, 3, 1).numpy()
-    return Images(tuple(path.stem for path in paths), inputs.to(device), shown)
+    rgb = (inputs * std + mean).clamp(0, 1).expand(-1, 3, -1, -1).permute(0, 2, 3, 1).numpy()
+    return InputImages(tuple(path.stem for path in paths), inputs.to(device), rgb)
 
 
 def _load(paths: Sequence[Path], transform: Callable[..., Tensor]) -> list[Tensor]:

@@ -1,4 +1,4 @@
-"""Labels for the points of a plot: beside them, or where there is room at the end of a line."""
+"""Labels for the points of a plot, placed so that they overlap nothing."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -9,29 +9,38 @@ from matplotlib.axes import Axes
 from matplotlib.text import Annotation, Text
 from matplotlib.transforms import Bbox
 
-NEAR = 2.6  # points (1/72 inch), as all of these
-FAR = (9, 12, 15, 19, 24, 30)
+# All lengths are in points, 1/72 inch.
+NEAR_DISTANCE = 2.6
+FAR_DISTANCES = (9, 12, 15, 19, 24, 30)
 CLEARANCE = 6
 MARKER_RADIUS = 1.8
-STEP = 1.5
-GAP = 5.0
+SEGMENT_LENGTH = 1.5
+LABEL_GAP = 5.0
 
-Spot = tuple[float, float]
-"""Where a label goes from its point, right and up, in points."""
+Offset = tuple[float, float]
+"""Position of a label relative to its point, right and up, in points."""
 
 _SIDES = ((0, 1), (-1, 1), (1, -1), (0, -1), (1, 0), (-1, 0), (1, 1), (-1, -1))
-_TURN = [np.pi * (0.5 + step / 8) for step in range(16)]
+_ANGLES = [np.pi * (0.5 + step / 8) for step in range(16)]
 
-NEAR_SPOTS: list[Spot] = [(NEAR * right, NEAR * up) for right, up in _SIDES]
-FAR_SPOTS: list[Spot] = [
+NEAR_OFFSETS: list[Offset] = [(NEAR_DISTANCE * right, NEAR_DISTANCE * up) for right, up in _SIDES]
+FAR_OFFSETS: list[Offset] = [
     (distance * float(np.cos(angle)), distance * float(np.sin(angle)))
-    for distance, angle in product(FAR, _TURN)
+    for distance, angle in product(FAR_DISTANCES, _ANGLES)
 ]
 
 
 @dataclass(frozen=True)
 class Label:
-    """A text for a point, in the axes' units; `bold` if it matters most."""
+    """The label of a point.
+
+    Attributes:
+        x: Horizontal position of the point in data coordinates.
+        y: Vertical position of the point in data coordinates.
+        text: Text of the label.
+        color: Color of the text.
+        bold: Whether the text is bold.
+    """
 
     x: float
     y: float
@@ -41,141 +50,144 @@ class Label:
 
 
 @dataclass
-class _Taken:
-    """What is in the axes already, in pixels; boxes are (n, 2, 2), of lower left, upper right.
+class _Occupied:
+    """What the axes contain already, in pixels; boxes (n, 2, 2) hold lower left and upper right.
 
     Attributes:
-        points: Of all labels, (n, 2).
-        fixed: Boxes around the legend, the markers, the labels and their lines.
-        kept: Boxes where further labels may not be, but their lines may.
+        points: The points of all labels, (n, 2).
+        boxes: Boxes around the legend, markers, labels and leader lines.
+        label_free: Boxes that further labels must avoid, but their leader lines may cross.
     """
 
     points: np.ndarray
-    fixed: np.ndarray
-    kept: np.ndarray
+    boxes: np.ndarray
+    label_free: np.ndarray
 
     def add(self, box: Bbox, gap: float, leader: np.ndarray) -> None:
-        """Takes the place of a label, some more around it, and that of its line."""
-        self.fixed = np.concatenate([self.fixed, box.get_points()[None], leader])
-        self.kept = np.concatenate([self.kept, box.padded(gap).get_points()[None]])
+        """Add a label, the gap around it, and its leader line."""
+        self.boxes = np.concatenate([self.boxes, box.get_points()[None], leader])
+        self.label_free = np.concatenate([self.label_free, box.padded(gap).get_points()[None]])
 
 
 def place_labels(axes: Axes, labels: Iterable[Label], size: float) -> None:
-    """Writes labels where they cover nothing and are near no point but their own.
+    """Write labels so that they overlap nothing and are near no other label's point.
 
-    One that finds no place beside its point goes further away, and a thin line leads to it.
-    Whatever has a line or a legend in the axes must be there already, and so must the limits.
+    A label that does not fit next to its point is placed further away and connected by a thin
+    leader line. The lines, the legend and the limits of the axes must be final.
 
     Args:
-        axes: To write in.
-        labels: The important ones first.
-        size: Of the letters, in points.
+        axes: The axes to write in.
+        labels: The labels, most important first.
+        size: Font size in points.
 
     Raises:
-        ValueError: There is no room for one.
+        ValueError: There is no room for a label.
     """
     figure = axes.get_figure(root=True)
     assert figure is not None
-    figure.draw_without_rendering()  # the layout has its say before anything is measured
+    figure.draw_without_rendering()  # applies the layout before positions are measured
     labels = list(labels)
-    taken = _look_around(axes, labels)
-    for spots in (NEAR_SPOTS, FAR_SPOTS):
-        labels = [label for label in labels if not _place(axes, label, size, spots, taken)]
+    occupied = _find_occupied(axes, labels)
+    for offsets in (NEAR_OFFSETS, FAR_OFFSETS):
+        labels = [label for label in labels if not _place(axes, label, size, offsets, occupied)]
     if labels:
         raise ValueError(f"no room for the labels {', '.join(label.text for label in labels)}")
 
 
-def _place(axes: Axes, label: Label, size: float, spots: list[Spot], taken: _Taken) -> bool:
-    """Writes a label at the first spot that is free; returns whether there is one."""
+def _place(
+    axes: Axes, label: Label, size: float, offsets: list[Offset], occupied: _Occupied
+) -> bool:
+    """Write a label at the first offset that is free; return whether there is one."""
     scale = axes.figure.dpi / 72
     point = axes.transData.transform((label.x, label.y))
-    for spot in spots:
-        text = _annotate(axes, label, size, spot)
-        box = letters_box(text)
+    for offset in offsets:
+        text = _annotate(axes, label, size, offset)
+        box = text_box(text)
         leader = _leader(point, box, scale)[: None if text.arrow_patch else 0]
-        if _fits(axes, box, point, taken, scale) and not _overlap(leader, taken.fixed):
-            taken.add(box, GAP * scale, leader)
+        if _fits(axes, box, point, occupied, scale) and not _overlap(leader, occupied.boxes):
+            occupied.add(box, LABEL_GAP * scale, leader)
             return True
         text.remove()
     return False
 
 
-def letters_box(annotation: Annotation) -> Bbox:
-    """Around a label's letters without its line, in pixels."""
-    annotation.get_window_extent()  # moves the letters to where they belong
+def text_box(annotation: Annotation) -> Bbox:
+    """Return the box around a label's text without its leader line, in pixels."""
+    annotation.get_window_extent()  # updates the position of the text
     return Text.get_window_extent(annotation)
 
 
-def _fits(axes: Axes, box: Bbox, point: np.ndarray, taken: _Taken, scale: float) -> bool:
-    inside = axes.bbox.count_contains([box.min, box.max]) == 2
-    own = box.get_points()[None]
-    if not inside or _overlap(own, taken.fixed) or _overlap(own, taken.kept):
+def _fits(axes: Axes, box: Bbox, point: np.ndarray, occupied: _Occupied, scale: float) -> bool:
+    is_inside = axes.bbox.count_contains([box.min, box.max]) == 2
+    corners = box.get_points()[None]
+    if not is_inside or _overlap(corners, occupied.boxes) or _overlap(corners, occupied.label_free):
         return False
-    # Points in the same place as its own are told apart by colour alone, wherever the label is.
-    others = taken.points[np.hypot(*(taken.points - point).T) > MARKER_RADIUS * scale]
-    beyond = np.maximum(0, np.maximum(box.min - others, others - box.max))
-    return bool((np.hypot(*beyond.T) >= CLEARANCE * scale).all())
+    # Points at the same place as this one are left out: only colour can tell them apart.
+    others = occupied.points[np.hypot(*(occupied.points - point).T) > MARKER_RADIUS * scale]
+    distance = np.hypot(*np.maximum(0, np.maximum(box.min - others, others - box.max)).T)
+    return bool((distance >= CLEARANCE * scale).all())
 
 
-def _overlap(some: np.ndarray, others: np.ndarray) -> bool:
-    """Whether any box is over another."""
-    low, high = some[:, None, 0], some[:, None, 1]
+def _overlap(boxes: np.ndarray, others: np.ndarray) -> bool:
+    """Return whether any box overlaps any other."""
+    low, high = boxes[:, None, 0], boxes[:, None, 1]
     return bool(((low < others[:, 1]) & (others[:, 0] < high)).all(-1).any())
 
 
 def _leader(point: np.ndarray, box: Bbox, scale: float) -> np.ndarray:
-    """Pieces of the line from a point's marker to its label."""
-    pieces = _pieces(point, box.get_points().mean(0), scale)
-    away = np.hypot(*(pieces.mean(1) - point).T) > 2 * MARKER_RADIUS * scale
-    outside = ((pieces[:, 1] < box.min) | (pieces[:, 0] > box.max)).any(1)
-    return pieces[away & outside]
+    """Return boxes along the line from a point's marker to its label."""
+    segments = _segments(point, box.get_points().mean(0), scale)
+    is_off_marker = np.hypot(*(segments.mean(1) - point).T) > 2 * MARKER_RADIUS * scale
+    is_off_label = ((segments[:, 1] < box.min) | (segments[:, 0] > box.max)).any(1)
+    return segments[is_off_marker & is_off_label]
 
 
-def _annotate(axes: Axes, label: Label, size: float, spot: Spot) -> Annotation:
-    right, up = spot
+def _annotate(axes: Axes, label: Label, size: float, offset: Offset) -> Annotation:
+    right, up = offset
     line = {"arrowstyle": "-", "linewidth": 0.5, "color": label.color, "shrinkA": 0, "shrinkB": 1}
     annotation = axes.annotate(
         label.text,
         (label.x, label.y),
-        spot,
+        offset,
         textcoords="offset points",
-        ha=_aligned(right, ("right", "center", "left")),
-        va=_aligned(up, ("top", "center", "bottom")),
+        ha=_alignment(right, ("right", "center", "left")),
+        va=_alignment(up, ("top", "center", "bottom")),
         fontsize=size,
         color=label.color,
         fontweight="bold" if label.bold else "normal",
-        arrowprops=line if np.hypot(right, up) > 2 * NEAR else None,
+        arrowprops=line if np.hypot(right, up) > 2 * NEAR_DISTANCE else None,
     )
     annotation.set_in_layout(False)
     return annotation
 
 
-def _aligned(offset: float, names: tuple[str, str, str]) -> str:
-    """Of the names for less, none and more, the one for an offset in points."""
-    less, none, more = names
+def _alignment(offset: float, names: tuple[str, str, str]) -> str:
+    """Select the name for a negative, zero or positive offset in points."""
+    negative, zero, positive = names
     if abs(offset) < 1:
-        return none
-    return more if offset > 0 else less
+        return zero
+    return positive if offset > 0 else negative
 
 
-def _look_around(axes: Axes, labels: list[Label]) -> _Taken:
+def _find_occupied(axes: Axes, labels: list[Label]) -> _Occupied:
     scale = axes.figure.dpi / 72
     legend = axes.get_legend()
     nothing = np.empty((0, 2, 2))
-    fixed, lines = [legend.get_window_extent().get_points()[None] if legend else nothing], [nothing]
+    boxes = [legend.get_window_extent().get_points()[None] if legend else nothing]
+    lines = [nothing]
     for line in axes.get_lines():
         points = axes.transData.transform(line.get_xydata())
-        fixed.append(_around(points, MARKER_RADIUS * scale))
-        lines += [_pieces(start, end, scale) for start, end in pairwise(points)]
-    own = axes.transData.transform([(label.x, label.y) for label in labels])
-    return _Taken(own, np.concatenate(fixed), np.concatenate(lines))
+        boxes.append(_boxes_around(points, MARKER_RADIUS * scale))
+        lines += [_segments(start, end, scale) for start, end in pairwise(points)]
+    labelled = axes.transData.transform([(label.x, label.y) for label in labels])
+    return _Occupied(labelled, np.concatenate(boxes), np.concatenate(lines))
 
 
-def _pieces(start: np.ndarray, end: np.ndarray, scale: float) -> np.ndarray:
-    """Boxes along a line."""
-    steps = max(2, int(np.hypot(*(end - start)) / (STEP * scale)))
-    return _around(np.linspace(start, end, steps), scale / 2)
+def _segments(start: np.ndarray, end: np.ndarray, scale: float) -> np.ndarray:
+    """Return boxes along a line."""
+    count = max(2, int(np.hypot(*(end - start)) / (SEGMENT_LENGTH * scale)))
+    return _boxes_around(np.linspace(start, end, count), scale / 2)
 
 
-def _around(points: np.ndarray, radius: float) -> np.ndarray:
+def _boxes_around(points: np.ndarray, radius: float) -> np.ndarray:
     return np.stack([points - radius, points + radius], 1)

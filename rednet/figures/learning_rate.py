@@ -1,4 +1,4 @@
-"""The learning rate over a run, its warm-up magnified."""
+"""The figure of the learning rate over a run, with the warm-up enlarged."""
 
 import math
 from typing import Any
@@ -11,34 +11,31 @@ from rednet.figures.style import BLUE, COLUMN_WIDTH, paper_style
 from rednet.training.schedule import Schedule
 
 POINTS, POINTS_PER_EPOCH = 600, 5
-"""At least so many are drawn of the run and of each epoch, or every update."""
+"""Minimum number of points in the run and in each epoch, unless there are fewer steps."""
 
 
-def rows(schedule: Schedule) -> list[dict[str, Any]]:
-    """Update, time in epochs, and learning rate, of updates all over the run.
+def schedule_rows(schedule: Schedule) -> list[dict[str, Any]]:
+    """Return step, epoch and learning rate at steps throughout the run as records.
 
-    The first and the last update of every epoch are among them, so that steps are steps.
+    They include the first and last step of each epoch, so that a staircase keeps its shape.
     """
     per_epoch = schedule.steps_per_epoch
     count = min(per_epoch, max(POINTS_PER_EPOCH, math.ceil(POINTS / schedule.epochs)))
     within = np.unique(np.linspace(0, per_epoch - 1, count).round().astype(int))
-    updates = [epoch * per_epoch + int(u) for epoch in range(schedule.epochs) for u in within]
-    return [
-        {"update": update, "epoch": update / per_epoch, "lr": schedule.lr_at(update)}
-        for update in updates
-    ]
+    steps = [epoch * per_epoch + int(step) for epoch in range(schedule.epochs) for step in within]
+    return [{"step": step, "epoch": step / per_epoch, "lr": schedule.lr_at(step)} for step in steps]
 
 
 @paper_style
 def draw_schedule(schedule: Schedule) -> Figure:
-    """The learning rate against epochs, and an inset of the warm-up where there is one."""
+    """Draw the learning rate against the epoch, with an inset of the warm-up if there is one."""
     figure = Figure(figsize=(COLUMN_WIDTH, 2.2), layout="constrained")
     axes = figure.subplots()
-    points = rows(schedule)
+    points = schedule_rows(schedule)
     top = max(point["lr"] for point in points)
     _draw(axes, points)
     axes.set(
-        xlabel=f"epoch of {schedule.steps_per_epoch} updates",
+        xlabel=f"epoch ({schedule.steps_per_epoch} steps each)",
         ylabel="learning rate",
         xlim=(0, schedule.epochs),
         ylim=(0, 1.05 * top),

@@ -1,7 +1,7 @@
-"""The effective receptive field of each stage, its radii, and its figure.
+"""The effective receptive field of each stage: measurement, radii and figure.
 
-It is the effective one of Luo et al., "Understanding the Effective Receptive Field in Deep
-Convolutional Neural Networks", NeurIPS 2016, https://arxiv.org/abs/1701.04128.
+Luo et al., "Understanding the Effective Receptive Field in Deep Convolutional Neural Networks",
+NeurIPS 2016, https://arxiv.org/abs/1701.04128.
 """
 
 from dataclasses import dataclass
@@ -19,26 +19,26 @@ from torch import Tensor, nn
 
 from rednet.errors import InputError
 from rednet.figures.geometry import Extent, theoretical_extents
-from rednet.figures.input_images import Images
+from rednet.figures.input_images import InputImages
 from rednet.figures.style import NOTE_SIZE, PAGE_WIDTH, SKY, paper_style
 from rednet.models.rednet import RedNet
 
 STAGES = 4
-"""The last so many stages of a network are looked at."""
+"""Number of stages measured, the last ones of the network."""
 
-PARTS = (0.5, 0.9, 0.95)
-"""Of the effective receptive field, whose radii are of interest."""
+FRACTIONS = (0.5, 0.9, 0.95)
+"""Fractions of the influence whose radii are reported."""
 
 
 @dataclass(frozen=True)
 class ReceptiveField:
-    """Of the middle pixel of a stage's output.
+    """The effective receptive field of the middle position of a stage's output.
 
     Attributes:
         stage: Name of the stage.
-        influence: Of every pixel of the image, (S, S); its sum is 1.
-        centre: Row and column that the pixel lies on.
-        extent: Beyond which there is no influence; None where it is not known.
+        influence: Influence of each pixel of the image on the output, (S, S), with sum 1.
+        centre: Row and column of the pixel at the centre of the position.
+        extent: Theoretical receptive field, if known.
     """
 
     stage: str
@@ -46,36 +46,37 @@ class ReceptiveField:
     centre: tuple[int, int]
     extent: Extent | None
 
-    def radius(self, part: float) -> float:
-        """Of the smallest disc about the centre, in pixels, that holds a part of the influence."""
+    def radius(self, fraction: float) -> float:
+        """Return the radius in pixels of the disc that holds a fraction of the influence."""
         row, column = np.indices(self.influence.shape)
         distance = np.hypot(row - self.centre[0], column - self.centre[1]).ravel()
         order = np.argsort(distance, kind="stable")
-        held = np.cumsum(self.influence.ravel()[order])
-        return float(distance[order][min(np.searchsorted(held, part), len(order) - 1)])
+        cumulative = np.cumsum(self.influence.ravel()[order])
+        return float(distance[order][min(np.searchsorted(cumulative, fraction), len(order) - 1)])
 
 
 def has_stages(model: nn.Module) -> bool:
-    """Whether a network tells its stages and gives their outputs."""
+    """Return whether a network describes its stages and returns their outputs, as timm's do."""
     return bool(_stages(model)) and hasattr(model, "forward_intermediates")
 
 
-def receptive_fields(model: nn.Module, images: Images) -> list[ReceptiveField]:
-    """The effective receptive field of the middle pixel of each of the last stages' outputs.
+def receptive_fields(model: nn.Module, images: InputImages) -> list[ReceptiveField]:
+    """Measure the effective receptive field of the middle position of the last stages' outputs.
 
-    It is the mean over the images of |d(output)/d(input)|, the output added up over its channels
-    and the derivative over the image's. The kernels of an involution depend on the image; that
-    way to the output counts as any other.
+    The influence is the mean over images of |d(output)/d(input)|, where the output is summed over
+    its channels and the gradient over the channels of the image. The kernels of an involution
+    depend on the image; gradients through them are included.
 
     Args:
-        model: One of timm's that gives the outputs of its stages, in evaluation mode.
-        images: All count alike.
+        model: A timm model that returns the outputs of its stages, in evaluation mode.
+        images: The images, equally weighted.
 
     Raises:
-        InputError: The network does not tell its stages, or no finite gradient reaches the image.
+        InputError: The network does not describe its stages, or no finite gradient reaches the
+            image.
     """
     if not has_stages(model):
-        raise InputError("this network does not tell its stages, so they have no receptive fields")
+        raise InputError("this network does not describe its stages, which receptive fields need")
     gradients = torch.stack([_gradients(model, batch) for batch in images.batches()]).sum(0)
     extents = theoretical_extents(model) if isinstance(model, RedNet) else {}
     return [
@@ -89,9 +90,9 @@ def _stages(model: nn.Module) -> list[dict[str, Any]]:
 
 
 def _gradients(model: Any, batch: Tensor) -> Tensor:
-    """The stages' gradients for the image, absolute, added up over images and channels: (., S, S).
+    """Return each stage's absolute gradients, summed over images and channels: (stages, S, S).
 
-    A sample's output depends on that sample alone: one backward pass serves all of them.
+    The output of an image depends on that image alone, so one backward pass serves the batch.
     """
     batch = batch.clone().requires_grad_()
     outputs = model.forward_intermediates(batch, indices=STAGES, intermediates_only=True)
@@ -118,39 +119,39 @@ def _field(
 
 
 def radius_rows(fields: list[ReceptiveField]) -> list[dict[str, Any]]:
-    """The radii of every field, in pixels of the image, and how wide it could be."""
+    """Return the radii and the theoretical width of each field in pixels, as records."""
     return [
         {
             "stage": field.stage,
             "theoretical_width": field.extent.width if field.extent else "",
             "image_size": field.influence.shape[0],
-            **{f"radius_{100 * part:g}": field.radius(part) for part in PARTS},
+            **{f"radius_{100 * fraction:g}": field.radius(fraction) for fraction in FRACTIONS},
         }
         for field in fields
     ]
 
 
-COLOURS = "magma"
+COLOUR_MAP = "magma"
 DECADES = 4
-"""Powers of ten that the colours span; less influence than that is black."""
+"""Powers of ten that the colours span; less influence is black."""
 
 LINE_STYLES: tuple[Literal["-", "--", ":"], ...] = ("-", "--", ":")
 
 
 @paper_style
 def draw_receptive_fields(fields: list[ReceptiveField]) -> Figure:
-    """The influence of every pixel by stage, logarithmic and relative to the greatest.
+    """Draw the influence of each pixel by stage, on a log scale relative to the maximum.
 
-    Circles hold parts of it; a box is the theoretical receptive field, where the image is larger.
+    Circles hold fractions of the influence; a box shows the theoretical receptive field.
     """
     figure = Figure(figsize=(PAGE_WIDTH, PAGE_WIDTH / len(fields) + 0.25), layout="constrained")
     panels = figure.subplots(1, len(fields), squeeze=False)[0]
     for axes, field in zip(panels, fields, strict=True):
-        drawn = _draw_influence(axes, field)
+        image = _draw_influence(axes, field)
         _draw_circles(axes, field)
         _draw_box(axes, field)
         axes.set_title(_title(field))
-    bar = figure.colorbar(drawn, ax=panels, fraction=0.03, pad=0.01, aspect=28)
+    bar = figure.colorbar(image, ax=panels, fraction=0.03, pad=0.01, aspect=28)
     bar.ax.tick_params(labelsize=NOTE_SIZE, length=2, pad=1)
     bar.set_label("influence", fontsize=6)
     figure.legend(handles=_legend(), loc="outside lower center", ncols=4)
@@ -159,8 +160,10 @@ def draw_receptive_fields(fields: list[ReceptiveField]) -> Figure:
 
 def _legend() -> list[Line2D]:
     circles = [
-        Line2D([], [], color="black", linestyle=style, label=f"{100 * part:g} % of the influence")
-        for part, style in zip(PARTS, LINE_STYLES, strict=True)
+        Line2D(
+            [], [], color="black", linestyle=style, label=f"{100 * fraction:g} % of the influence"
+        )
+        for fraction, style in zip(FRACTIONS, LINE_STYLES, strict=True)
     ]
     return [*circles, Line2D([], [], color=SKY, label="theoretical receptive field")]
 
@@ -175,16 +178,16 @@ def _draw_influence(axes: Axes, field: ReceptiveField) -> AxesImage:
     least = 10.0**-DECADES
     influence = np.maximum(field.influence / field.influence.max(), least)
     ends = [0, len(influence) - 1]
-    drawn = axes.imshow(influence, cmap=COLOURS, norm=LogNorm(least, 1), interpolation="nearest")
+    image = axes.imshow(influence, cmap=COLOUR_MAP, norm=LogNorm(least, 1), interpolation="nearest")
     axes.set(xticks=ends, yticks=ends, autoscale_on=False)
     axes.label_outer()
-    return drawn
+    return image
 
 
 def _draw_circles(axes: Axes, field: ReceptiveField) -> None:
     row, column = field.centre
-    for part, style in zip(PARTS, LINE_STYLES, strict=True):
-        circle = Circle((column, row), field.radius(part))
+    for fraction, style in zip(FRACTIONS, LINE_STYLES, strict=True):
+        circle = Circle((column, row), field.radius(fraction))
         circle.set(fill=False, edgecolor="white", linestyle=style, linewidth=0.8)
         axes.add_patch(circle)
 

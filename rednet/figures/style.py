@@ -1,4 +1,4 @@
-"""The look of the pictures for a paper, and how they and their numbers become files."""
+"""The style of the figures, and how figures and their numbers are saved."""
 
 import warnings
 from collections.abc import Mapping, Sequence
@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from rednet.files import to_csv
 
 COLUMN_WIDTH, PAGE_WIDTH = 3.35, 6.9
-"""Inches, of a column and of the text of a two-column page."""
+"""Width in inches of a column and of the text on a two-column page."""
 
 VERMILION, BLUE, GREEN, PURPLE, SKY, GRAY = (
     "#D55E00",
@@ -21,7 +21,7 @@ VERMILION, BLUE, GREEN, PURPLE, SKY, GRAY = (
     "#56B4E9",
     "#595959",
 )
-"""Of Okabe and Ito's palette, whose colours stay apart for colour-blind eyes."""
+"""Colours of the palette by Okabe and Ito, which colour-blind readers can tell apart."""
 
 DIVERGING, SEQUENTIAL = "RdBu_r", "cividis"
 
@@ -49,33 +49,33 @@ paper_style = rc_context(
         "svg.hashsalt": "rednet",
     }
 )
-"""Decorates the functions that draw."""
+"""Decorator of the functions that draw figures."""
 
 
 @paper_style
 def save_figure(figure: Figure, folder: Path, name: str) -> list[Path]:
-    """Writes a figure as PNG and as SVG, the same bytes every time.
+    """Save a figure as PNG and SVG; equal figures give equal bytes.
 
     Returns:
-        The two files.
+        The paths of the two files.
     """
     png, svg = folder / f"{name}.png", folder / f"{name}.svg"
-    with warnings.catch_warnings(action="ignore"):  # of letters that the font lacks
+    with warnings.catch_warnings(action="ignore"):  # about glyphs missing from the font
         figure.savefig(png, dpi=300)
         figure.savefig(svg, dpi=300, metadata={"Date": None})
     return [png, svg]
 
 
 def write_rows(rows: Sequence[Mapping[str, Any]], path: Path) -> Path:
-    """Writes the numbers behind a figure as CSV, floats with six digits; returns the path."""
-    path.write_text(to_csv([{key: _short(value) for key, value in row.items()} for row in rows]))
+    """Write the numbers of a figure as CSV, floats with six digits; return the path."""
+    path.write_text(to_csv([{key: _rounded(value) for key, value in row.items()} for row in rows]))
     return path
 
 
-def _short(value: Any) -> Any:
+def _rounded(value: Any) -> Any:
     return f"{value:.6g}" if isinstance(value, float) else value
 
 
 def add_note(figure: Figure, text: str) -> None:
-    """Writes a footnote below everything, at the right."""
+    """Add a footnote at the bottom right."""
     figure.supxlabel(text, x=0.985, ha="right", fontsize=NOTE_SIZE, color=GRAY)

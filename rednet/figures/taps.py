@@ -1,4 +1,7 @@
-"""Mean generated weights of the K x K taps, by layer and by stage, and their figures."""
+"""Mean generated weights of the taps, by layer and by stage, and their figures.
+
+A tap is one of the K x K positions of a kernel.
+"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -14,8 +17,8 @@ from matplotlib.image import AxesImage
 from matplotlib.ticker import MaxNLocator
 from torch import Tensor, nn
 
-from rednet.figures.generated_kernels import Layers, observe_kernels, stage_of
-from rednet.figures.input_images import Images
+from rednet.figures.generated_kernels import InvolutionLayers, observe_kernels, stage_of
+from rednet.figures.input_images import InputImages
 from rednet.figures.style import (
     BLUE,
     COLUMN_WIDTH,
@@ -33,12 +36,12 @@ from rednet.figures.style import (
 
 
 @dataclass(frozen=True)
-class Taps:
-    """Averages over images and positions of the weights of the taps, for each group.
+class TapWeights:
+    """Weights of the taps, averaged over images and positions.
 
     Attributes:
-        signed: Of the weights themselves, (G, K, K).
-        absolute: Of their absolute values, (G, K, K).
+        signed: Mean weights by group, (G, K, K).
+        absolute: Mean absolute weights by group, (G, K, K).
     """
 
     signed: np.ndarray
@@ -46,76 +49,79 @@ class Taps:
 
     @property
     def mean(self) -> np.ndarray:
-        """Mean weight over the groups too, (K, K)."""
+        """Mean weights over all groups, (K, K)."""
         return self.signed.mean(0)
 
     @property
     def mean_absolute(self) -> np.ndarray:
-        """Mean absolute weight over the groups too, (K, K): which taps are used."""
+        """Mean absolute weights over all groups, (K, K): which taps are used."""
         return self.absolute.mean(0)
 
     @property
     def spread(self) -> np.ndarray:
-        """Standard deviation over the groups of their mean weight, (K, K)."""
+        """Standard deviation of the groups' mean weights, (K, K)."""
         return self.signed.std(0)
 
 
-def measure_taps(model: nn.Module, images: Images, layers: Layers) -> dict[str, Taps]:
-    """Averages the kernels that a network generates for images, by layer.
+def measure_taps(
+    model: nn.Module, images: InputImages, layers: InvolutionLayers
+) -> dict[str, TapWeights]:
+    """Average the kernels that a network generates for images, by layer.
 
     Args:
-        model: In evaluation mode.
-        images: All count alike.
-        layers: The involutions to look at.
+        model: The network, in evaluation mode.
+        images: The images, equally weighted.
+        layers: The involutions.
 
     Raises:
         InputError: A kernel is not finite.
     """
-    seen = observe_kernels(model, images.batches(), layers, _totals)
-    return {name: _average(torch.stack(totals), len(images)) for name, totals in seen.items()}
+    sums = observe_kernels(model, images.batches(), layers, _sum_over_images)
+    return {name: _average(torch.stack(batches), len(images)) for name, batches in sums.items()}
 
 
-def _totals(kernels: Tensor) -> Tensor:
-    """Of (N, G, K, K, Ho, Wo), averaged over positions and added up over images: (2, G, K, K)."""
-    return torch.stack([part.mean((4, 5)).sum(0) for part in (kernels, kernels.abs())])
+def _sum_over_images(kernels: Tensor) -> Tensor:
+    """Average kernels (N, G, K, K, Ho, Wo) over positions and sum over images: (2, G, K, K)."""
+    return torch.stack([weights.mean((4, 5)).sum(0) for weights in (kernels, kernels.abs())])
 
 
-def _average(totals: Tensor, count: int) -> Taps:
-    signed, absolute = (totals.sum(0) / count).cpu().numpy()
-    return Taps(signed, absolute)
+def _average(sums: Tensor, count: int) -> TapWeights:
+    signed, absolute = (sums.sum(0) / count).cpu().numpy()
+    return TapWeights(signed, absolute)
 
 
-def by_stage(taps: Mapping[str, Taps]) -> dict[str, Taps]:
-    """The groups of all blocks of a stage together."""
+def by_stage(taps: Mapping[str, TapWeights]) -> dict[str, TapWeights]:
+    """Combine the groups of all blocks of each stage."""
+    stages = {stage: list(names) for stage, names in groupby(taps, stage_of)}
     return {
-        stage: Taps(
+        stage: TapWeights(
             np.concatenate([taps[name].signed for name in names]),
             np.concatenate([taps[name].absolute for name in names]),
         )
-        for stage, names in ((stage, list(own)) for stage, own in groupby(taps, stage_of))
+        for stage, names in stages.items()
     }
 
 
-def rows(taps: Mapping[str, Taps]) -> list[dict[str, Any]]:
-    """The averages over groups of every tap of every layer or stage."""
+def tap_rows(taps: Mapping[str, TapWeights]) -> list[dict[str, Any]]:
+    """Return the averages over groups of each tap of each layer or stage, as records."""
     return [
         {
             "layer": name,
             "row": row,
             "column": column,
-            "mean": float(own.mean[row, column]),
-            "mean_absolute": float(own.mean_absolute[row, column]),
-            "spread_over_groups": float(own.spread[row, column]),
+            "mean": float(weights.mean[row, column]),
+            "mean_absolute": float(weights.mean_absolute[row, column]),
+            "spread_over_groups": float(weights.spread[row, column]),
         }
-        for name, own in taps.items()
-        for row, column in np.ndindex(own.mean.shape)
+        for name, weights in taps.items()
+        for row, column in np.ndindex(weights.mean.shape)
     ]
 
 
-def distance_profile(taps: Taps) -> list[dict[str, float]]:
-    """Mean absolute weight of the taps at each distance from the centre, and its spread.
+def distance_profile(taps: TapWeights) -> list[dict[str, float]]:
+    """Return the mean absolute weight at each distance from the centre, as records.
 
-    The spread is the standard deviation over the groups.
+    The spread is the standard deviation over groups.
     """
     size = taps.absolute.shape[-1]
     down, right = np.indices((size, size)) - size // 2
@@ -139,13 +145,13 @@ QUANTITIES = {
     "spread": "std of the mean weight\nover groups",
 }
 BLOCKS_NOTE = "below each map: its largest absolute value, where its own colour scale ends"
-BLOCKS_IN_A_ROW = 12
+MAX_COLUMNS = 12
 COLOURS = (GRAY, BLUE, GREEN, PURPLE, VERMILION)
 
 
 @paper_style
-def draw_stages(stages: Mapping[str, Taps]) -> Figure:
-    """Mean weight, mean absolute weight, and spread over groups: a row each, a column a stage."""
+def draw_stages(stages: Mapping[str, TapWeights]) -> Figure:
+    """Draw mean weight, mean absolute weight and spread over groups in rows, stages in columns."""
     columns = max(3, len(stages))
     side = PAGE_WIDTH / columns
     figure = Figure(figsize=(PAGE_WIDTH, (side - 0.2) * len(QUANTITIES)), layout="constrained")
@@ -153,8 +159,8 @@ def draw_stages(stages: Mapping[str, Taps]) -> Figure:
     for row, (quantity, title) in enumerate(QUANTITIES.items()):
         for column, (stage, taps) in enumerate(stages.items()):
             axes = figure.add_subplot(grid[row, column])
-            drawn = _draw_map(axes, getattr(taps, quantity), quantity)
-            bar = figure.colorbar(drawn, ax=axes, fraction=0.046, pad=0.03)
+            image = _draw_map(axes, getattr(taps, quantity), quantity)
+            bar = figure.colorbar(image, ax=axes, fraction=0.046, pad=0.03)
             bar.ax.tick_params(labelsize=5, length=2, pad=1)
             bar.locator = MaxNLocator(3)
             axes.set_title("" if row else stage)
@@ -163,19 +169,19 @@ def draw_stages(stages: Mapping[str, Taps]) -> Figure:
 
 
 @paper_style
-def draw_blocks(taps: Mapping[str, Taps], quantity: str) -> Figure:
-    """One of `QUANTITIES` for every layer.
+def draw_blocks(taps: Mapping[str, TapWeights], quantity: str) -> Figure:
+    """Draw one of `QUANTITIES` for each layer.
 
-    Every map has its own colour scale; its largest absolute value is written below it.
+    Each map has a separate colour scale; its largest absolute value is written below the map.
     """
-    columns = min(BLOCKS_IN_A_ROW, max(6, len(taps)))
-    lines = ceil(len(taps) / columns)
-    size = PAGE_WIDTH, (PAGE_WIDTH / columns + 0.24) * lines + 0.15
+    columns = min(MAX_COLUMNS, max(6, len(taps)))
+    rows = ceil(len(taps) / columns)
+    size = PAGE_WIDTH, (PAGE_WIDTH / columns + 0.24) * rows + 0.15
     figure = Figure(figsize=size, layout="constrained")
-    grid = figure.add_gridspec(lines, columns)
-    for index, (name, own) in enumerate(taps.items()):
+    grid = figure.add_gridspec(rows, columns)
+    for index, (name, weights) in enumerate(taps.items()):
         axes = figure.add_subplot(grid[divmod(index, columns)])
-        values = getattr(own, quantity)
+        values = getattr(weights, quantity)
         _draw_map(axes, values, quantity)
         axes.set_title(name, fontsize=NOTE_SIZE, pad=2)
         axes.set_xlabel(f"{np.abs(values).max():.2g}", fontsize=NOTE_SIZE, labelpad=2)
@@ -184,11 +190,11 @@ def draw_blocks(taps: Mapping[str, Taps], quantity: str) -> Figure:
 
 
 @paper_style
-def draw_distances(stages: Mapping[str, Taps]) -> Figure:
-    """Mean absolute weight against the distance from the centre, by stage.
+def draw_distances(stages: Mapping[str, TapWeights]) -> Figure:
+    """Draw the mean absolute weight against the distance from the centre, by stage.
 
-    The bands are the standard deviation over groups. Each stage is divided by its own mean over
-    all taps, so that 1 is what every tap would have if they were used alike.
+    Bands show the standard deviation over groups. Each stage is divided by its mean over all taps,
+    so 1 means that all taps are used equally.
     """
     figure = Figure(figsize=(COLUMN_WIDTH, 2.3), layout="constrained")
     axes = figure.subplots()
@@ -206,20 +212,20 @@ def draw_distances(stages: Mapping[str, Taps]) -> Figure:
     return figure
 
 
-def _draw_profile(axes: Axes, taps: Taps, stage: str, colour: str) -> None:
+def _draw_profile(axes: Axes, taps: TapWeights, stage: str, colour: str) -> None:
     profile = distance_profile(taps)
     distance, mean, spread = (
         np.array([point[key] for point in profile])
         for key in ("distance", "mean_absolute", "spread_over_groups")
     )
-    whole = taps.absolute.mean() or 1.0
-    axes.plot(distance, mean / whole, color=colour, marker="o", markersize=2.5, label=stage)
-    edges = (mean - spread) / whole, (mean + spread) / whole
+    overall = taps.absolute.mean() or 1.0
+    axes.plot(distance, mean / overall, color=colour, marker="o", markersize=2.5, label=stage)
+    edges = (mean - spread) / overall, (mean + spread) / overall
     axes.fill_between(distance, *edges, color=colour, alpha=0.1, linewidth=0)
 
 
 def _draw_map(axes: Axes, values: np.ndarray, quantity: str) -> AxesImage:
-    """A (K, K) map, its colours symmetric about 0 if the values have signs, else from 0."""
+    """Draw a (K, K) map, with colours symmetric about 0 for signed values, else from 0."""
     limit = float(np.abs(values).max()) or 1.0
     axes.set(xticks=[], yticks=[])
     if quantity == "mean":

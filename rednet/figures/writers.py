@@ -1,4 +1,4 @@
-"""The figures as files: each as PNG and SVG, with the numbers behind it."""
+"""Write each figure as PNG and SVG, together with the numbers behind it."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -6,81 +6,87 @@ from pathlib import Path
 import numpy as np
 from torch import nn
 
-from rednet.figures import envelopes, learning_rate
-from rednet.figures.generated_kernels import Layers, choose_layers, involutions
+from rednet.figures.envelopes import draw_envelope, published_rows
+from rednet.figures.generated_kernels import (
+    InvolutionLayers,
+    find_involutions,
+    select_involutions,
+)
 from rednet.figures.geometry import kernel_centres
 from rednet.figures.heat_maps import draw_heat_maps, kernel_sums
-from rednet.figures.input_images import Images
+from rednet.figures.input_images import InputImages
+from rednet.figures.learning_rate import draw_schedule, schedule_rows
 from rednet.figures.receptive_field import draw_receptive_fields, radius_rows, receptive_fields
 from rednet.figures.style import save_figure, write_rows
 from rednet.figures.taps import (
-    Taps,
+    TapWeights,
     by_stage,
     distance_profile,
     draw_blocks,
     draw_distances,
     draw_stages,
     measure_taps,
+    tap_rows,
 )
-from rednet.figures.taps import rows as tap_rows
 from rednet.training.schedule import Schedule
 
-Written = list[Path]
 
-
-def write_envelopes(folder: Path) -> Written:
-    """The published accuracies against complexity and against parameters; returns the files."""
+def write_envelopes(folder: Path) -> list[Path]:
+    """Write the published accuracies against complexity and parameters; return the files."""
     return [
-        write_rows(envelopes.rows(), folder / "accuracy.csv"),
-        *save_figure(envelopes.draw_envelope("flops"), folder, "accuracy-complexity"),
-        *save_figure(envelopes.draw_envelope("parameters"), folder, "accuracy-parameters"),
+        write_rows(published_rows(), folder / "accuracy.csv"),
+        *save_figure(draw_envelope("flops"), folder, "accuracy-complexity"),
+        *save_figure(draw_envelope("parameters"), folder, "accuracy-parameters"),
     ]
 
 
-def write_schedule(schedule: Schedule, folder: Path) -> Written:
-    """The learning rate over a run; returns the files."""
+def write_schedule(schedule: Schedule, folder: Path) -> list[Path]:
+    """Write the learning rate over a run; return the files."""
     return [
-        write_rows(learning_rate.rows(schedule), folder / "schedule.csv"),
-        *save_figure(learning_rate.draw_schedule(schedule), folder, "schedule"),
+        write_rows(schedule_rows(schedule), folder / "schedule.csv"),
+        *save_figure(draw_schedule(schedule), folder, "schedule"),
     ]
 
 
 def write_kernels(
     model: nn.Module,
-    images: Images,
+    images: InputImages,
     folder: Path,
     *,
-    layers: Layers,
+    layers: InvolutionLayers,
     groups: int | None = None,
     opacity: float = 0.6,
     smooth: bool = True,
-) -> Written:
-    """Heat maps of the generated kernels, a figure for each layer, and all their sums.
+) -> list[Path]:
+    """Write heat maps of the generated kernels, one figure per layer, and the sums behind them.
 
-    `centres` beside the sums are the pixels, down and across, that the kernels are generated from.
+    Each layer's `.npz` file holds `sums` of all groups, the names of the `images`, and `centres`,
+    the pixel rows and columns that the kernels are generated from.
 
     Args:
-        model: In evaluation mode.
-        images: A row each.
-        folder: Where the files go.
-        layers: As `choose_layers` gives them.
-        groups: How many of a layer's groups are drawn, the first ones; all if None.
-        opacity: Of the maps over the gray image.
-        smooth: Whether the maps are interpolated between positions.
+        model: The network, in evaluation mode.
+        images: The images, one row each.
+        folder: Folder for the files.
+        layers: The involutions to draw.
+        groups: Number of groups to draw, or None for all.
+        opacity: Opacity of the maps over the gray images.
+        smooth: Whether to interpolate the maps between positions.
 
     Returns:
         The files.
 
     Raises:
-        InputError: The network has diverged.
+        InputError: A kernel is not finite.
     """
     written = []
     centres = kernel_centres(model, layers, images.inputs.shape[-1])
     for name, sums in kernel_sums(model, images, layers).items():
-        shown = sums[:, :groups]
-        counted = f"groups 1 to {shown.shape[1]} of {sums.shape[1]}"
-        title = f"{name}: sums of {layers[name].window.area} weights, {counted}"
-        figure = draw_heat_maps(shown, centres[name], images, title, opacity=opacity, smooth=smooth)
+        maps = sums[:, :groups]
+        title = (
+            f"{name}: sums of {layers[name].window.area} weights, "
+            f"groups 1 to {maps.shape[1]} of {sums.shape[1]}"
+        )
+        figure = draw_heat_maps(maps, centres[name], images, title, opacity=opacity, smooth=smooth)
         numbers = folder / f"kernels-{name}.npz"
         names = np.array(images.names)
         np.savez_compressed(numbers, sums=sums, images=names, centres=centres[name])
@@ -88,17 +94,17 @@ def write_kernels(
     return written
 
 
-def write_taps(model: nn.Module, images: Images, folder: Path) -> Written:
-    """What each tap weighs on average, by layer, by stage and by distance; returns the files.
+def write_taps(model: nn.Module, images: InputImages, folder: Path) -> list[Path]:
+    """Write the mean weight of each tap by layer, stage and distance; return the files.
 
     Raises:
-        InputError: The network has no involution, or has diverged.
+        InputError: The network has no involution, or a kernel is not finite.
     """
-    taps = measure_taps(model, images, choose_layers(model, involutions(model)))
+    taps = measure_taps(model, images, select_involutions(model, find_involutions(model)))
     stages = by_stage(taps)
     return [
         write_rows([*tap_rows(taps), *tap_rows(stages)], folder / "taps.csv"),
-        write_rows(_distances(stages), folder / "taps-distance.csv"),
+        write_rows(_distance_rows(stages), folder / "taps-distance.csv"),
         *save_figure(draw_stages(stages), folder, "taps"),
         *save_figure(draw_distances(stages), folder, "taps-distance"),
         *save_figure(draw_blocks(taps, "mean"), folder, "taps-blocks-mean"),
@@ -106,7 +112,7 @@ def write_taps(model: nn.Module, images: Images, folder: Path) -> Written:
     ]
 
 
-def _distances(stages: Mapping[str, Taps]) -> list[dict[str, str | float]]:
+def _distance_rows(stages: Mapping[str, TapWeights]) -> list[dict[str, str | float]]:
     return [
         {"stage": stage, **point}
         for stage, taps in stages.items()
@@ -114,11 +120,11 @@ def _distances(stages: Mapping[str, Taps]) -> list[dict[str, str | float]]:
     ]
 
 
-def write_receptive_field(model: nn.Module, images: Images, folder: Path) -> Written:
-    """The effective receptive fields of the stages; returns the files.
+def write_receptive_field(model: nn.Module, images: InputImages, folder: Path) -> list[Path]:
+    """Write the effective receptive fields of the stages; return the files.
 
     Raises:
-        InputError: The network does not tell its stages, or has diverged.
+        InputError: The network does not describe its stages, or has no finite gradient.
     """
     fields = receptive_fields(model, images)
     numbers = folder / "receptive-field.npz"

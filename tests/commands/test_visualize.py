@@ -68,7 +68,7 @@ def test_any_schedule(visualize):
     with Path("figures/schedule.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
     assert [float(row["lr"]) for row in (rows[0], rows[-1])] == pytest.approx([0.2, 0.0002])
-    assert rows[-1]["update"] == "899"
+    assert rows[-1]["step"] == "899"
 
 
 @pytest.mark.slow

@@ -1,42 +1,29 @@
-"""Small networks and pictures for the figures."""
+"""Small networks and random images for the figures."""
 
 from collections.abc import Callable
 
 import numpy as np
 import pytest
-import timm
 import torch
-from torch import nn
 
 from rednet import RedNet
-from rednet.figures.input_images import Images
-
-TINY = {"width": 0.25, "layers": (1, 2, 1, 1), "num_classes": 7}
+from rednet.figures.input_images import InputImages
 
 
 @pytest.fixture
-def make_tiny() -> Callable[..., RedNet]:
-    """Returns a function that makes a small network in evaluation mode, no block a shortcut."""
-
-    def make(**options):
-        torch.manual_seed(0)
-        model = timm.create_model("rednet26", **{**TINY, **options})
-        for name, module in model.named_modules():
-            if name.endswith("bn3"):
-                nn.init.uniform_(module.weight, 0.5, 1.5)
-        return model.eval()
-
-    return make
+def make_tiny(make_tiny) -> Callable[..., RedNet]:
+    """Return the shared function that makes a small network, here in evaluation mode."""
+    return lambda **options: make_tiny(**options).eval()
 
 
 @pytest.fixture
-def make_images() -> Callable[..., Images]:
-    """Returns a function that makes pictures of noise."""
+def make_images() -> Callable[..., InputImages]:
+    """Return a function that makes random images."""
 
     def make(count=3, size=32, channels=3):
         generator = torch.Generator().manual_seed(count)
         inputs = torch.randn(count, channels, size, size, generator=generator)
-        shown = np.random.default_rng(count).random((count, size, size, 3), np.float32)
-        return Images(tuple(f"image{index}" for index in range(count)), inputs, shown)
+        rgb = np.random.default_rng(count).random((count, size, size, 3), np.float32)
+        return InputImages(tuple(f"image{index}" for index in range(count)), inputs, rgb)
 
     return make

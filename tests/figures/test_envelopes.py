@@ -5,13 +5,13 @@ from itertools import combinations
 import numpy as np
 import pytest
 
-from rednet.figures.envelopes import AXES, RELEASED, draw_envelope, rows
-from rednet.figures.labels import letters_box
+from rednet.figures.envelopes import AXES, RELEASED, draw_envelope, published_rows
+from rednet.figures.labels import text_box
 from rednet.paper.published import COMPETITORS, MODEL_ZOO, PAPER, RESNET
 
 
 def test_every_published_network_is_a_row():
-    table = {(row["family"], row["size"]): row for row in rows()}
+    table = {(row["family"], row["size"]): row for row in published_rows()}
     count = len(PAPER) + len(MODEL_ZOO) + len(RESNET) + sum(len(c.sizes) for c in COMPETITORS)
     assert len(table) == count
     assert table["RedNet", "50"]["parameters_m"] == 15.5
@@ -26,22 +26,26 @@ def test_every_network_is_a_point(against):
     (axes,) = draw_envelope(against).axes
     key = {"flops": "flops_g", "parameters": "parameters_m"}[against]
     points = {tuple(point) for line in axes.get_lines() for point in line.get_xydata().tolist()}
-    assert points == {(row[key], row["top1"]) for row in rows()}
+    assert points == {(row[key], row["top1"]) for row in published_rows()}
     names = [text.get_text() for text in axes.get_legend().get_texts()]
-    assert sorted(names) == sorted({row["family"] for row in rows()})
+    assert sorted(names) == sorted({row["family"] for row in published_rows()})
     low, high = axes.get_ylim()
-    assert all(low < row["top1"] < high for row in rows())
+    assert all(low < row["top1"] < high for row in published_rows())
 
 
 @pytest.mark.parametrize("against", AXES)
 def test_every_network_has_a_label_that_is_its_own(against):
     (axes,) = draw_envelope(against).axes
     key = {"flops": "flops_g", "parameters": "parameters_m"}[against]
-    expected = [(row["size"], row[key], row["top1"]) for row in rows() if row["family"] != RELEASED]
+    expected = [
+        (row["size"], row[key], row["top1"])
+        for row in published_rows()
+        if row["family"] != RELEASED
+    ]
     assert sorted((text.get_text(), *text.xy) for text in axes.texts) == sorted(expected)
     points = axes.transData.transform([point for _, *point in expected])
     for text in axes.texts:
-        box, own = letters_box(text), axes.transData.transform(text.xy)
+        box, own = text_box(text), axes.transData.transform(text.xy)
         away = np.hypot(*np.maximum(0, np.maximum(box.min - points, points - box.max)).T)
         others = np.hypot(*(points - own).T) > 3
         assert text.arrow_patch or away[~others].min() < 0.8 * away[others].min()
@@ -52,7 +56,7 @@ def test_labels_cover_neither_each_other_nor_the_legend(against):
     figure = draw_envelope(against)
     figure.draw_without_rendering()
     (axes,) = figure.axes
-    boxes = [letters_box(text) for text in axes.texts]
+    boxes = [text_box(text) for text in axes.texts]
     boxes.append(axes.get_legend().get_window_extent())
     assert not any(one.overlaps(other) for one, other in combinations(boxes, 2))
 

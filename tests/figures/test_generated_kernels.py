@@ -4,15 +4,15 @@ import pytest
 import torch
 
 from rednet.errors import InputError
-from rednet.figures.generated_kernels import choose_layers, involutions, observe_kernels
+from rednet.figures.generated_kernels import find_involutions, observe_kernels, select_involutions
 from rednet.layers import Involution2d
 
 BLOCKS = ["layer1.0", "layer2.0", "layer2.1", "layer3.0", "layer4.0"]
 
 
 def test_layers_are_called_after_their_block(make_tiny):
-    assert list(involutions(make_tiny())) == ["stem", *BLOCKS]
-    assert list(involutions(make_tiny(stem="conv7", involution_stages=(2, 4)))) == [
+    assert list(find_involutions(make_tiny())) == ["stem", *BLOCKS]
+    assert list(find_involutions(make_tiny(stem="conv7", involution_stages=(2, 4)))) == [
         "layer2.0",
         "layer2.1",
         "layer4.0",
@@ -21,20 +21,20 @@ def test_layers_are_called_after_their_block(make_tiny):
 
 def test_by_default_the_last_of_each_stage(make_tiny):
     model = make_tiny()
-    assert list(choose_layers(model, None)) == ["layer1.0", "layer2.1", "layer3.0", "layer4.0"]
-    assert list(choose_layers(make_tiny(involution_stages=()), None)) == ["stem"]
-    chosen = choose_layers(model, ["stem", "layer2.0"])
+    assert list(select_involutions(model, None)) == ["layer1.0", "layer2.1", "layer3.0", "layer4.0"]
+    assert list(select_involutions(make_tiny(involution_stages=()), None)) == ["stem"]
+    chosen = select_involutions(model, ["stem", "layer2.0"])
     assert chosen == {"stem": model.stem[1], "layer2.0": model.layer2[0].conv2}
 
 
 def test_a_layer_without_involution(make_tiny):
     with pytest.raises(InputError) as caught:
-        choose_layers(make_tiny(), ["layer2.2"])
+        select_involutions(make_tiny(), ["layer2.2"])
     assert str(caught.value) == (
         f"layers: 'layer2.2' has no involution; these have: stem, {', '.join(BLOCKS)}"
     )
     with pytest.raises(InputError, match="this network has no involution"):
-        choose_layers(make_tiny(stem="conv7", involution_stages=()), None)
+        select_involutions(make_tiny(stem="conv7", involution_stages=()), None)
 
 
 @pytest.mark.parametrize(
@@ -48,10 +48,10 @@ def test_a_layer_without_involution(make_tiny):
 def test_kernels_are_those_that_make_the_output(options, make_tiny, make_images):
     model, images = make_tiny(**options), make_images()
     passed = {}
-    for layer in involutions(model).values():
+    for layer in find_involutions(model).values():
         layer.register_forward_hook(lambda layer, x, y: passed.update({layer: (x[0], y)}))
-    seen = observe_kernels(model, images.batches(), involutions(model), torch.clone)
-    for name, layer in involutions(model).items():
+    seen = observe_kernels(model, images.batches(), find_involutions(model), torch.clone)
+    for name, layer in find_involutions(model).items():
         (kernels,) = seen[name]
         size = layer.window.kernel_size
         assert kernels.shape[:4] == (3, layer.groups, size, size)
@@ -62,20 +62,20 @@ def test_kernels_are_those_that_make_the_output(options, make_tiny, make_images)
 def test_the_network_is_left_as_it_was(make_tiny, make_images):
     model, images = make_tiny(), make_images()
     before = model(images.inputs)
-    observe_kernels(model, images.batches(), involutions(model), torch.clone)
+    observe_kernels(model, images.batches(), find_involutions(model), torch.clone)
     torch.testing.assert_close(model(images.inputs), before, rtol=0, atol=0)
-    assert not any(layer._forward_pre_hooks for layer in involutions(model).values())
+    assert not any(layer._forward_pre_hooks for layer in find_involutions(model).values())
 
 
 def test_a_network_that_has_diverged(make_tiny, make_images):
     model = make_tiny()
     model.layer3[0].conv2.conv2.conv.bias.data[3] = torch.inf
     with pytest.raises(InputError, match=r"layer3\.0 generates kernels that are not finite"):
-        observe_kernels(model, make_images().batches(), involutions(model), torch.clone)
-    assert not any(layer._forward_pre_hooks for layer in involutions(model).values())
+        observe_kernels(model, make_images().batches(), find_involutions(model), torch.clone)
+    assert not any(layer._forward_pre_hooks for layer in find_involutions(model).values())
 
 
 def test_involutions_of_any_network(make_images):
     model = torch.nn.Sequential(Involution2d(3, 3, group_channels=1)).eval()
-    seen = observe_kernels(model, make_images().batches(), involutions(model), torch.sum)
+    seen = observe_kernels(model, make_images().batches(), find_involutions(model), torch.sum)
     assert list(seen) == ["0"]

@@ -7,9 +7,9 @@ import torch
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize
 
-from rednet.figures.generated_kernels import involutions
+from rednet.figures.generated_kernels import find_involutions
 from rednet.figures.geometry import kernel_centres
-from rednet.figures.mosaic import TILE, Mosaic, compose
+from rednet.figures.mosaic import TILE, Mosaic, render_mosaic
 
 COLOURS = ScalarMappable(Normalize(0, 1), "gray")
 
@@ -35,7 +35,7 @@ COLOURS = ScalarMappable(Normalize(0, 1), "gray")
 )
 def test_centres_by_hand(options, expected, make_tiny):
     model = make_tiny(**options)
-    layers = involutions(model)
+    layers = find_involutions(model)
     centres = kernel_centres(model, layers, 100)
     assert list(centres) == list(layers)
     for layer, pixels in expected.items():
@@ -63,7 +63,7 @@ def drawn(centres, size, cell, smooth):
     maps[0, 0, cell, cell] = 1
     mosaic = Mosaic(1, 1, 1)
     images = np.zeros((1, size, size, 3), np.float32)
-    picture = compose(mosaic, images, maps, centres, COLOURS, 1.0, smooth)
+    picture = render_mosaic(mosaic, images, maps, centres, COLOURS, 1.0, smooth)
     top, left = mosaic.map_corner(0, 0)
     tile = picture[top : top + TILE, left : left + TILE, 0] / 255
     rows, columns = np.indices(tile.shape)
@@ -80,7 +80,7 @@ def test_a_kernel_is_drawn_over_what_it_is_generated_from(size, name, cell, smoo
     """Blocks are their shortcuts at first, so that kernels are from narrow places."""
     torch.manual_seed(0)
     model = timm.create_model("rednet26", width=0.25, layers=(1, 1, 1, 2), num_classes=7).eval()
-    layer = involutions(model)[name]
+    layer = find_involutions(model)[name]
     middle, count = source(model, layer, size, cell)
     centres = kernel_centres(model, {name: layer}, size)[name]
     assert len(centres) == count
@@ -93,7 +93,7 @@ def test_the_outer_positions_go_on_to_the_edge(smooth):
     maps = np.array([[0, 1, 1], [0, 1, 1], [0, 1, 1]], np.float32)[None, None]
     images = np.zeros((1, 96, 96, 3), np.float32)
     mosaic = Mosaic(1, 1, 1)
-    picture = compose(mosaic, images, maps, np.array([0, 32, 64]), COLOURS, 1.0, smooth)
+    picture = render_mosaic(mosaic, images, maps, np.array([0, 32, 64]), COLOURS, 1.0, smooth)
     row = picture[0, mosaic.map_corner(0, 0)[1] :, 0]
     assert row[0] == 0
     assert (row[TILE // 3 + 2 :] == 255).all()

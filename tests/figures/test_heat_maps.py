@@ -5,9 +5,9 @@ import pytest
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize
 
-from rednet.figures.generated_kernels import involutions
+from rednet.figures.generated_kernels import find_involutions
 from rednet.figures.heat_maps import draw_heat_maps, kernel_sums
-from rednet.figures.mosaic import GAP, TILE, Mosaic, compose
+from rednet.figures.mosaic import GAP, TILE, Mosaic, render_mosaic
 
 COLOURS = ScalarMappable(Normalize(-1, 1), "RdBu_r")
 CENTRES = np.array([0, 3, 6])
@@ -15,7 +15,7 @@ CENTRES = np.array([0, 3, 6])
 
 def test_a_value_is_the_sum_of_the_49_weights(make_tiny, make_images):
     model, images = make_tiny(), make_images(10)
-    sums = kernel_sums(model, images, involutions(model))
+    sums = kernel_sums(model, images, find_involutions(model))
     assert sums["layer1.0"].shape == (10, 1, 8, 8)
     assert sums["layer4.0"].shape == (10, 8, 1, 1)
     entered = {}
@@ -38,7 +38,7 @@ def test_every_map_is_in_its_place(smooth):
     maps = np.linspace(-1, 1, 2 * 5, dtype=np.float32).reshape(2, 5, 1, 1) * np.ones((3, 3))
     images = np.random.default_rng(0).random((2, 8, 8, 3), np.float32)
     mosaic = Mosaic(2, 5, 3)
-    picture = compose(mosaic, images, maps.astype(np.float32), CENTRES, COLOURS, 1.0, smooth)
+    picture = render_mosaic(mosaic, images, maps.astype(np.float32), CENTRES, COLOURS, 1.0, smooth)
     assert picture.shape == (4 * TILE + 4 * GAP, 4 * TILE + 3 * GAP, 3)
     for image, number in np.ndindex(2, 5):
         colour = COLOURS.to_rgba(maps[image, number, 0, 0])[:3]
@@ -56,7 +56,7 @@ def test_the_image_is_first_in_its_colours_and_light_gray_below_the_maps():
     mosaic = Mosaic(1, 1, 3)
     light = 0.6 + 0.4 * 0.4
     for opacity, level in ((0.0, light), (0.5, light / 2 + 0.97 / 2)):
-        picture = compose(mosaic, images, maps, CENTRES, COLOURS, opacity, True)
+        picture = render_mosaic(mosaic, images, maps, CENTRES, COLOURS, opacity, True)
         np.testing.assert_allclose(tile(picture, (0, 0))[5, 5], (0.9, 0.3, 0), atol=0.003)
         found = tile(picture, mosaic.map_corner(0, 0))
         np.testing.assert_allclose(found, level, atol=0.01)

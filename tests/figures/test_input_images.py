@@ -7,7 +7,7 @@ from PIL import Image
 
 from rednet.data import Preprocessing
 from rednet.errors import InputError
-from rednet.figures.input_images import BATCH, find_images, load_images
+from rednet.figures.input_images import BATCH_SIZE, find_images, load_images
 
 COLOUR = Preprocessing(16, 1.0, "bilinear", (0.5, 0.4, 0.3), (0.2, 0.3, 0.4))
 GRAY = Preprocessing(16, 1.0, "bilinear", (0.3,), (0.2,))
@@ -42,9 +42,9 @@ def test_what_is_shown_is_what_the_network_gets(preprocessing, folder):
     images = load_images(find_images([str(folder)]), preprocessing, CPU)
     assert images.names == ("a", "1")
     assert images.inputs.shape == (2, preprocessing.in_chans, 16, 16)
-    assert images.shown.shape == (2, 16, 16, 3)
-    np.testing.assert_allclose(images.shown[0], 250 / 255, atol=1e-5)
-    np.testing.assert_allclose(images.shown[1], 10 / 255, atol=1e-5)
+    assert images.rgb.shape == (2, 16, 16, 3)
+    np.testing.assert_allclose(images.rgb[0], 250 / 255, atol=1e-5)
+    np.testing.assert_allclose(images.rgb[1], 10 / 255, atol=1e-5)
 
 
 def test_unreadable_ones_are_named(folder):
@@ -55,7 +55,7 @@ def test_unreadable_ones_are_named(folder):
 
 
 def test_batches_and_the_first_few(make_images):
-    images = make_images(BATCH + 2, 4)
-    assert [len(batch) for batch in images.batches()] == [BATCH, 2]
-    assert len(images.first(3)) == len(images.first(3).shown) == 3
-    assert len(images.first(100)) == BATCH + 2
+    images = make_images(BATCH_SIZE + 2, 4)
+    assert [len(batch) for batch in images.batches()] == [BATCH_SIZE, 2]
+    assert len(images.first(3)) == len(images.first(3).rgb) == 3
+    assert len(images.first(100)) == BATCH_SIZE + 2

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from matplotlib.figure import Figure
 
-from rednet.figures.labels import CLEARANCE, NEAR, Label, letters_box, place_labels
+from rednet.figures.labels import CLEARANCE, NEAR_DISTANCE, Label, place_labels, text_box
 
 
 @pytest.fixture
@@ -39,14 +39,14 @@ def test_in_a_crowd_lines_lead_to_the_labels(make_axes):
     place_labels(axes, labels, 5)
     assert sorted(text.get_text() for text in axes.texts) == [label.text for label in labels]
     assert any(text.arrow_patch for text in axes.texts)
-    boxes = [letters_box(text) for text in axes.texts]
+    boxes = [text_box(text) for text in axes.texts]
     assert not any(one.overlaps(other) for one, other in combinations(boxes, 2))
     for text, box in zip(axes.texts, boxes, strict=True):
         others = axes.transData.transform([point for point in points if point != text.xy])
         nearest = min(distance(box, other) for other in others)
         assert nearest >= CLEARANCE * axes.figure.dpi / 72
         own = distance(box, axes.transData.transform(text.xy))
-        assert text.arrow_patch or own < NEAR * 1.5 * axes.figure.dpi / 72
+        assert text.arrow_patch or own < NEAR_DISTANCE * 1.5 * axes.figure.dpi / 72
 
 
 def test_no_label_is_left_out_in_silence(make_axes):

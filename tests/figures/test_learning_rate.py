@@ -4,14 +4,14 @@ import math
 
 import pytest
 
-from rednet.figures.learning_rate import draw_schedule, rows
+from rednet.figures.learning_rate import draw_schedule, schedule_rows
 from rednet.training.schedule import Schedule
 
 PAPER = Schedule("cosine", 0.8, 130, 626, 5, 0.25)
 SCHEDULES = {
     "paper": PAPER,
     "no warm-up": Schedule("cosine", 0.1, 30, 7, step_on="step"),
-    "one update": Schedule("constant", 0.1, 1, 1),
+    "one step": Schedule("constant", 0.1, 1, 1),
     "one epoch of warm-up": Schedule("constant", 0.1, 1, 40, 1),
     "step": Schedule("step", 0.1, 90, 100, 2.5, 0.1, milestones=(30, 60, 80)),
 }
@@ -19,18 +19,18 @@ SCHEDULES = {
 
 @pytest.mark.parametrize("schedule", SCHEDULES.values(), ids=SCHEDULES)
 def test_rows_are_the_schedule(schedule):
-    table = rows(schedule)
-    assert all(row["lr"] == schedule.lr_at(row["update"]) for row in table)
-    updates = [row["update"] for row in table]
-    assert updates == sorted(set(updates))
+    table = schedule_rows(schedule)
+    assert all(row["lr"] == schedule.lr_at(row["step"]) for row in table)
+    steps = [row["step"] for row in table]
+    assert steps == sorted(set(steps))
     per_epoch = schedule.steps_per_epoch
     for epoch in range(schedule.epochs):
-        assert {epoch * per_epoch, (epoch + 1) * per_epoch - 1} <= set(updates)
+        assert {epoch * per_epoch, (epoch + 1) * per_epoch - 1} <= set(steps)
     assert len(table) <= 1000
 
 
 @pytest.mark.parametrize(
-    ("name", "insets"), [("paper", 1), ("no warm-up", 0), ("one update", 0), ("step", 1)]
+    ("name", "insets"), [("paper", 1), ("no warm-up", 0), ("one step", 0), ("step", 1)]
 )
 def test_the_warm_up_has_an_inset(name, insets):
     figure = draw_schedule(SCHEDULES[name])
@@ -40,9 +40,9 @@ def test_the_warm_up_has_an_inset(name, insets):
 
 
 def test_the_papers_numbers():
-    table = rows(PAPER)
+    table = schedule_rows(PAPER)
     assert table[0]["lr"] == pytest.approx(0.2)
-    by_update = {row["update"]: row["lr"] for row in table}
+    by_step = {row["step"]: row["lr"] for row in table}
     for epoch in (5, 60, 129):
         by_hand = 0.4 * (1 + math.cos(math.pi * epoch / 130))
-        assert by_update[epoch * 626] == pytest.approx(by_hand, abs=1e-12)
+        assert by_step[epoch * 626] == pytest.approx(by_hand, abs=1e-12)

@@ -6,16 +6,16 @@ import numpy as np
 import pytest
 import torch
 
-from rednet.figures.generated_kernels import involutions
+from rednet.figures.generated_kernels import find_involutions
 from rednet.figures.taps import (
-    Taps,
+    TapWeights,
     by_stage,
     distance_profile,
     draw_blocks,
     draw_distances,
     draw_stages,
     measure_taps,
-    rows,
+    tap_rows,
 )
 
 
@@ -23,7 +23,7 @@ from rednet.figures.taps import (
 def fixed(make_tiny):
     """A network whose kernels are the biases of their generators, whatever the image."""
     model = make_tiny()
-    for layer in involutions(model).values():
+    for layer in find_involutions(model).values():
         span = layer.conv2.conv
         torch.nn.init.zeros_(span.weight)
         torch.nn.init.normal_(span.bias)
@@ -31,7 +31,7 @@ def fixed(make_tiny):
 
 
 def test_fixed_kernels_are_their_own_average(fixed, make_images):
-    layers = involutions(fixed)
+    layers = find_involutions(fixed)
     for name, taps in measure_taps(fixed, make_images(10), layers).items():
         layer = layers[name]
         size = layer.window.kernel_size
@@ -56,7 +56,7 @@ def test_every_image_and_position_counts_alike(make_tiny, make_images):
 
 
 def test_a_stage_is_all_groups_of_its_blocks(fixed, make_images):
-    taps = measure_taps(fixed, make_images(), involutions(fixed))
+    taps = measure_taps(fixed, make_images(), find_involutions(fixed))
     stages = by_stage(taps)
     assert list(stages) == ["stem", "layer1", "layer2", "layer3", "layer4"]
     blocks = [taps["layer2.0"], taps["layer2.1"]]
@@ -68,7 +68,7 @@ def test_a_stage_is_all_groups_of_its_blocks(fixed, make_images):
 def test_distances_from_the_centre():
     down, right = np.indices((5, 5)) - 2
     distance = np.hypot(down, right)
-    taps = Taps(np.zeros((2, 5, 5)), np.stack([distance, 3 * distance]))
+    taps = TapWeights(np.zeros((2, 5, 5)), np.stack([distance, 3 * distance]))
     profile = distance_profile(taps)
     assert [round(point["distance"] ** 2) for point in profile] == [0, 1, 2, 4, 5, 8]
     for point in profile:
@@ -79,7 +79,7 @@ def test_distances_from_the_centre():
 
 def test_rows_name_the_tap():
     signed = np.arange(18.0).reshape(2, 3, 3)
-    table = rows({"stem": Taps(signed, signed)})
+    table = tap_rows({"stem": TapWeights(signed, signed)})
     assert len(table) == 9
     assert table[5] == {
         "layer": "stem",
@@ -94,7 +94,7 @@ def test_rows_name_the_tap():
 @pytest.mark.parametrize("layers", [(1, 1, 1, 1), (1, 1, 12, 1)])
 def test_figures(layers, make_tiny, make_images):
     model = make_tiny(layers=layers, act_layer="tanh")
-    taps = measure_taps(model, make_images(), involutions(model))
+    taps = measure_taps(model, make_images(), find_involutions(model))
     stages = by_stage(taps)
     assert len(draw_stages(stages).axes) == 2 * 3 * 5  # each with its scale
     (curves,) = draw_distances(stages).axes
@@ -107,8 +107,8 @@ def test_figures(layers, make_tiny, make_images):
 
 
 def test_weights_that_are_all_zero(fixed, make_images):
-    for layer in involutions(fixed).values():
+    for layer in find_involutions(fixed).values():
         torch.nn.init.zeros_(layer.conv2.conv.bias)
-    taps = measure_taps(fixed, make_images(), involutions(fixed))
+    taps = measure_taps(fixed, make_images(), find_involutions(fixed))
     for figure in (draw_stages(taps), draw_distances(taps), draw_blocks(taps, "mean")):
         figure.draw_without_rendering()

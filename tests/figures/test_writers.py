@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from rednet.errors import InputError
-from rednet.figures.generated_kernels import choose_layers
+from rednet.figures.generated_kernels import select_involutions
 from rednet.figures.writers import (
     write_envelopes,
     write_kernels,
@@ -45,7 +45,7 @@ def test_schedule(tmp_path):
 
 def test_kernels(make_tiny, make_images, tmp_path):
     model, images = make_tiny(), make_images(2)
-    layers = choose_layers(model, ["stem", "layer4.0"])
+    layers = select_involutions(model, ["stem", "layer4.0"])
     written = write_kernels(model, images, tmp_path, layers=layers, groups=2)
     stems = ("kernels-stem", "kernels-layer4.0")
     assert names(written, tmp_path) == {f"{stem}.npz" for stem in stems} | both(*stems)
