@@ -68,7 +68,7 @@ def take_turns_in_graphs(
     with torch.cuda.device(device):
         pool = torch.cuda.graph_pool_handle()
         calls = {name: calls_in_graph(work) for name, work in contenders.items()}
-        graphs = {name: in_graph(work, calls[name], pool) for name, work in contenders.items()}
+        graphs = {name: capture(work, calls[name], pool) for name, work in contenders.items()}
         times = take_turns(graphs, turns, device, on_turn)
     return {name: [seconds / calls[name] for seconds in own] for name, own in times.items()}
 
@@ -91,7 +91,7 @@ def calls_in_graph(work: Work) -> int:
     return min(MOST_CALLS, math.ceil(GRAPH_SECONDS / max(1e-7, seconds)))
 
 
-def in_graph(work: Work, calls: int, pool: Any) -> Work:
+def capture(work: Work, calls: int, pool: Any) -> Work:
     """Capture `calls` calls in a graph; all graphs share `pool`, since one runs at a time."""
     graph = torch.cuda.CUDAGraph()
     with torch.cuda.graph(graph, pool=pool):

@@ -31,20 +31,16 @@ def jobs():
     """Every operator, dtype and layout for every architecture, and every kernel for one of them."""
     full = [case for case in all_cases() if case.layer == EVERYWHERE]
     others = {case.launch.kernel: case for case in all_cases() if case.layer != EVERYWHERE}
-    first = list(zip(full, cycle(ARCHITECTURES)))
-    rest = list(zip(others.values(), cycle(ARCHITECTURES)))
-    always = {*first, *rest[::EVERY]}
-    return [
-        pytest.param(
-            *(case, arch),
-            id="-".join([*vars(case).values(), f"sm_{arch}"]),
-            marks=() if (case, arch) in always else pytest.mark.nightly,
-        )
-        for case, arch in [*product(full, ARCHITECTURES), *rest]
-    ]
+    in_turn = list(zip(others.values(), cycle(ARCHITECTURES)))
+    quick, slow = set(zip(full, cycle(ARCHITECTURES))), set(in_turn[::EVERY])
+    for job in [*product(full, ARCHITECTURES), *in_turn]:
+        nightly = () if job in quick else pytest.mark.nightly
+        marks = pytest.mark.slow if job in slow else nightly
+        case, arch = job
+        yield pytest.param(*job, id="-".join([*vars(case).values(), f"sm_{arch}"]), marks=marks)
 
 
-@pytest.mark.parametrize(("case", "arch"), jobs())
+@pytest.mark.parametrize(("case", "arch"), list(jobs()))
 def test_compiles_without_local_memory_and_fits(case, arch):
     kernel, cubin = case.launch.kernel, cubin_of(case, arch)
     found = read_resources(cubin)
