@@ -8,6 +8,8 @@ from typing import Any
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from benchmarks.kernels.cases import DTYPES
+
 Row = Mapping[str, Any]
 
 NUM_OPCODES = 9
@@ -23,6 +25,9 @@ def draw_kernels(rows: Sequence[Row], layer: str, path: Path) -> None:
     """Draw occupancy on every architecture, and the opcodes on the first, of a layer's kernels."""
     rows = [row for row in rows if layer in row["layers"].split()]
     rows = [row for row in rows if row["layout"] == "channels_last"]
+    rows.sort(
+        key=lambda row: (list(SHORT).index(row["operator"]), list(DTYPES).index(row["dtype"]))
+    )
     by_arch: dict[int, list[Row]] = {}
     for row in rows:
         by_arch.setdefault(row["arch"], []).append(row)
