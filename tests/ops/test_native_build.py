@@ -333,7 +333,7 @@ def test_an_error_of_the_source_is_shown(source, folder):
 
 
 def test_a_library_that_does_not_load(source, folder, tmp_path, monkeypatch):
-    text = 'for last; do :; done; echo nothing > "$last"'
+    text = f'cd {tmp_path}; for last; do :; done; echo nothing > "$last"'
     monkeypatch.setenv("CXX", str(script(tmp_path, text)))
     with (
         pytest.warns(RuntimeWarning, match="cannot keep"),
