@@ -1,1 +1,1 @@
-"""Assembly: from the configuration to the objects of a run, checking what can be checked early."""
+"""From the configuration to the objects of a run; what can be checked early is checked here."""

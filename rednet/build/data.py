@@ -1,4 +1,4 @@
-"""The configured data: its two halves, their preparation, their batches."""
+"""Build data sets, preprocessing and loaders from the configuration."""
 
 import dataclasses
 from collections.abc import Collection, Mapping
@@ -31,15 +31,15 @@ PREPROCESSING_KEYS = tuple(field.name for field in dataclasses.fields(Preprocess
 
 
 def build_splits(data: Data, seed: int, *, train: bool = True) -> Splits:
-    """The two halves of the data that the configuration names.
+    """Open the training and validation data.
 
     Args:
-        data: Which data, and how many of each half.
-        seed: Of the split where there is no validation folder.
-        train: Whether the training half is needed.
+        data: Configuration of the data.
+        seed: Seed of the split, for data without a validation folder.
+        train: Whether the training data is needed.
 
     Raises:
-        InputError: The data is not there or not what it should be.
+        InputError: The data is missing or not in the expected layout.
     """
     splits = _open(data, seed, train)
     if train and splits.train is None:
@@ -77,12 +77,12 @@ def _subset(source: ImageSource | None, samples: int | None, key: str) -> ImageS
 def build_preprocessing(
     data: Data, known: Mapping[str, Any] | None = None, explicit_keys: Collection[str] = ()
 ) -> Preprocessing:
-    """How evaluation prepares pictures.
+    """Build the preprocessing that evaluation applies to images.
 
     Args:
-        data: The configuration's say.
-        known: A checkpoint's, which goes before it,
-        explicit_keys: except for the keys that the user typed.
+        data: Configuration of the data.
+        known: Preprocessing stored in a checkpoint, if any; it takes precedence over `data`.
+        explicit_keys: Dotted keys that the user set; they take precedence over `known`.
     """
     values = {name: getattr(data, name) for name in PREPROCESSING_KEYS}
     for name in PREPROCESSING_KEYS:
@@ -94,10 +94,10 @@ def build_preprocessing(
 def build_train_data(
     source: ImageSource, preprocessing: Preprocessing, config: Config, runtime: Runtime
 ) -> tuple[TrainSampler, DataLoader[Any]]:
-    """Sampler of the training half, and its batches.
+    """Build the sampler and the loader of the training data.
 
     Raises:
-        InputError: A batch is larger than the data.
+        InputError: A batch is larger than the data set.
     """
     sampler = TrainSampler(
         len(source),
@@ -115,7 +115,7 @@ def build_train_data(
 def build_val_loader(
     source: ImageSource, preprocessing: Preprocessing, data: Data, runtime: Runtime
 ) -> DataLoader[Any]:
-    """Batches of the validation half, each sample once over all processes."""
+    """Build the loader of the validation data; the processes share the samples, each seen once."""
     sampler = EvalSampler(len(source), data.batch_size, runtime.rank, runtime.world_size)
     dataset = ImageDataset(source, eval_transform(preprocessing))
     return _loader(dataset, sampler, data, runtime)

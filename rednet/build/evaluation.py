@@ -1,4 +1,4 @@
-"""The configured evaluation of a checkpoint: its network, the pictures, their preparation."""
+"""Build and run the evaluation of a checkpoint."""
 
 from collections.abc import Collection, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -19,14 +19,14 @@ from rednet.weights import OURS, Checkpoint, load_weights, override_network, req
 
 @dataclass(frozen=True)
 class EvaluationSetup:
-    """A network with its weights, before pictures that it can classify.
+    """A network with its weights, and the data to evaluate it on.
 
     Attributes:
-        network: Its name and options.
-        model: Itself, not placed yet.
-        source: The pictures.
-        data: The configuration of them as it is used.
-        preprocessing: What is done to them.
+        network: Name and options of the network.
+        model: The network, not yet on the device.
+        source: The images and their labels.
+        data: Configuration of the data, with the preprocessing that is used.
+        preprocessing: Preprocessing of the images.
     """
 
     network: Model
@@ -36,12 +36,13 @@ class EvaluationSetup:
     preprocessing: Preprocessing
 
     def describe(self) -> str:
-        """Network, pictures and their preparation in a line."""
+        """Return a line about network, data and preprocessing."""
         options = "".join(f" {name}={value}" for name, value in self.network.options.items())
-        pixels = self.preprocessing
+        preprocessing = self.preprocessing
         return (
             f"{self.network.name}{options}; {len(self.source)} images of {self.data.name}, "
-            f"{pixels.image_size} px, crop {pixels.crop_pct:g}, {pixels.interpolation}"
+            f"{preprocessing.image_size} px, crop {preprocessing.crop_pct:g}, "
+            f"{preprocessing.interpolation}"
         )
 
 
@@ -52,17 +53,20 @@ def build_evaluation(
     seed: int,
     explicit_keys: Collection[str],
 ) -> EvaluationSetup:
-    """Builds a checkpoint's network and opens the data for it.
+    """Build a checkpoint's network and open the data for it.
+
+    The preprocessing and the split stored in the checkpoint take precedence over `data` and `seed`,
+    except for `explicit_keys`.
 
     Args:
-        checkpoint: As read.
-        model: The user's word about the network, or None.
-        data: The pictures; what the checkpoint says about preparation and split goes before it,
-        seed: of the split too,
-        explicit_keys: except for the keys that the user typed.
+        checkpoint: Checkpoint to evaluate.
+        model: The network given on the command line, if any.
+        data: Configuration of the data.
+        seed: Seed of the split into training and validation data.
+        explicit_keys: Dotted keys that the user set.
 
     Raises:
-        InputError: Network, weights and data do not fit each other.
+        InputError: Network, weights and data do not fit together.
     """
     named = checkpoint if model is None else override_network(checkpoint, model.name, model.options)
     network = Model(**require_network(named))
@@ -80,10 +84,10 @@ def build_evaluation(
 def run_evaluation(
     setup: EvaluationSetup, trainer: Trainer, runtime: Runtime, label: str = "evaluation"
 ) -> Evaluation:
-    """Evaluates a setup on all its pictures, with a line of progress.
+    """Evaluate on all images and show the progress.
 
     Raises:
-        InputError: It does not classify such pictures, or none can be read.
+        InputError: The network cannot process these images, or no image can be read.
     """
     source, preprocessing = setup.source, setup.preprocessing
     classes = len(source.class_names)
@@ -101,7 +105,7 @@ def run_evaluation(
 def _split_as_trained(
     data: Data, seed: int, checkpoint: Checkpoint, explicit_keys: Collection[str]
 ) -> tuple[Data, int]:
-    """Cuts a folder of classes in two as the training did, or it would be tested on its own."""
+    """Return the split used in training; another one would evaluate on training images."""
     if checkpoint.kind not in OURS or checkpoint.content.get("config") is None:
         return data, seed
     trained_seed, trained_fraction = _read_split(checkpoint)
@@ -111,30 +115,31 @@ def _split_as_trained(
 
 
 def _read_split(checkpoint: Checkpoint) -> tuple[int, float]:
-    """Seed and `data.val_fraction` of the run that a checkpoint is of."""
+    """Return seed and `data.val_fraction` of the run that wrote a checkpoint."""
     try:
         config = yaml.safe_load(checkpoint.content["config"])
         seed, val_fraction = config["seed"], config["data"]["val_fraction"]
     except (yaml.YAMLError, LookupError, TypeError) as error:
-        raise InputError(f"{checkpoint.label}: the configuration in it is damaged") from error
+        raise InputError(f"{checkpoint.label}: its configuration is damaged") from error
     is_seed = isinstance(seed, int) and seed >= 0
     if not is_seed or not isinstance(val_fraction, int | float) or not 0 < val_fraction <= 1:
         values = f"seed={seed!r} or data.val_fraction={val_fraction!r}"
-        raise InputError(f"{checkpoint.label}: in it {values} cannot be")
+        raise InputError(f"{checkpoint.label}: its configuration has an invalid {values}")
     return seed, val_fraction
 
 
 def _require_classes(checkpoint: Checkpoint, class_names: Sequence[str]) -> None:
-    """A checkpoint's classes must be the data's, in the same order, or accuracy means nothing."""
+    """Require the same classes in the same order; otherwise accuracy is meaningless."""
     known = checkpoint.class_names
     if known is None or known == list(class_names):
         return
-    what = f"{checkpoint.label} knows {len(known)} classes"
+    hint = "evaluate it on data with the same classes"
     if len(known) != len(class_names):
-        raise InputError(f"{what}, the data {len(class_names)}: evaluate it on data with its own")
+        raise InputError(
+            f"{checkpoint.label} has {len(known)} classes, the data {len(class_names)}: {hint}"
+        )
     pairs = enumerate(zip(known, class_names, strict=True))
-    index, (its, ours) = next((index, pair) for index, pair in pairs if pair[0] != pair[1])
+    index, (theirs, ours) = next((index, pair) for index, pair in pairs if pair[0] != pair[1])
     raise InputError(
-        f"{what}, of which number {index} is {its!r}, in the data it is {ours!r}: "
-        "evaluate it on data with its own"
+        f"{checkpoint.label}: class {index} is {theirs!r}, in the data it is {ours!r}: {hint}"
     )

@@ -1,4 +1,4 @@
-"""The folder of a run: its name, made and tried, and the run that it may already hold."""
+"""The folder of a run, and the earlier run that it may hold."""
 
 import errno
 import os
@@ -17,21 +17,21 @@ FULL_OR_BROKEN = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EI
 
 @contextmanager
 def run_folder(name: str | None, label: str, runtime: Runtime) -> Iterator[Path]:
-    """The run's folder, made and tried, and taken away again if nothing came into it.
+    """Make the run's folder and check that it is writable; remove it at the end if it is empty.
 
     Args:
-        name: The user's for it, or None.
-        label: What the folder is called then, with the time.
-        runtime: The first process names the folder for all.
+        name: Path of the folder given by the user, if any.
+        label: Beginning of the default name, which ends in the time.
+        runtime: Processes of the run; the primary one chooses the name for all.
 
     Raises:
-        InputError: It cannot be written, at first or later.
+        InputError: The folder cannot be written to, at the beginning or later.
     """
     if name is None:
         name = f"runs/{label}-{time.strftime('%Y%m%d-%H%M%S')}"
         name = runtime.from_primary(_unused(name))
     folder = Path(name)
-    made = [place for place in (folder, *folder.parents) if not os.path.exists(place)]
+    created = [path for path in (folder, *folder.parents) if not os.path.exists(path)]
     _make_writable(folder, runtime.rank)
     try:
         yield folder
@@ -40,26 +40,26 @@ def run_folder(name: str | None, label: str, runtime: Runtime) -> Iterator[Path]
             raise
         raise InputError(f"output_dir={folder}: cannot be written: {error.strerror}") from error
     finally:
-        for place in made if runtime.is_primary else []:
-            with suppress(OSError):  # it is not empty
-                place.rmdir()
+        for path in created if runtime.is_primary else []:
+            with suppress(OSError):  # not empty
+                path.rmdir()
 
 
 def _unused(name: str) -> str:
-    """The name itself or, where it is taken, with a number behind it."""
-    number, free = 1, name
-    while os.path.exists(free):
+    """Return the name, with a number appended if it is taken."""
+    number, unused = 1, name
+    while os.path.exists(unused):
         number += 1
-        free = f"{name}-{number}"
-    return free
+        unused = f"{name}-{number}"
+    return unused
 
 
 def _make_writable(folder: Path, rank: int) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        trial = folder / f".writable-{rank}"
-        trial.touch()
-        trial.unlink()
+        probe = folder / f".writable-{rank}"
+        probe.touch()
+        probe.unlink()
     except OSError as error:
         raise InputError(f"output_dir={folder}: cannot be written: {error.strerror}") from error
 

@@ -1,4 +1,4 @@
-"""The configured network: built, placed, compiled, wrapped for several processes."""
+"""Build the network from the configuration; place, compile and wrap it."""
 
 import copy
 from difflib import get_close_matches
@@ -17,10 +17,10 @@ from rednet.runtime import Runtime
 
 
 def build_model(model: Model, num_classes: int, in_chans: int) -> nn.Module:
-    """A network of timm's registry, RedNet among them, for the data at hand.
+    """Build a network from timm's registry, which includes RedNet.
 
     Raises:
-        InputError: There is no such network, or it cannot be built with these options.
+        InputError: timm has no such network, or the options do not suit it.
     """
     if not timm.is_model(model.name):
         raise InputError(
@@ -36,22 +36,22 @@ def build_model(model: Model, num_classes: int, in_chans: int) -> nn.Module:
 
 
 def nearest(name: str, names: list[str], otherwise: str) -> str:
-    """A question after the names that look like `name`, or what to say where none does."""
+    """Return a suggestion of names similar to `name`, or `otherwise` if there is none."""
     near = get_close_matches(name, names, n=2)
     return f"did you mean {' or '.join(near)}?" if near else otherwise
 
 
 def place_model(model: nn.Module, trainer: Trainer, runtime: Runtime) -> nn.Module:
-    """The network on its device, as the trainer's settings want it.
+    """Move the network to its device and apply the trainer's settings to it.
 
     Raises:
-        InputError: The network or the device cannot do what is asked for.
+        InputError: The network or the device does not support a setting.
     """
     if trainer.grad_checkpointing:
         _enable_grad_checkpointing(model)
     if trainer.sync_bn:
         if runtime.device.type != "cuda":
-            raise InputError("trainer.sync_bn=true: torch synchronises statistics on GPUs only")
+            raise InputError("trainer.sync_bn=true: PyTorch synchronises batch norm on GPUs only")
         model = convert_sync_batchnorm(model)
     if trainer.precision == "fp16" and runtime.device.type == "cpu" and runtime.is_primary:
         print("warning: trainer.precision=fp16 is slow on a CPU; bf16 may not be", flush=True)
@@ -66,43 +66,44 @@ def check_forward(
     preprocessing: Preprocessing,
     runtime: Runtime,
 ) -> None:
-    """Runs a network on one empty picture before the first real one.
+    """Run the network on one blank image, so that it fails before the data are read.
 
     Raises:
-        InputError: It cannot take pictures of this size, or does not classify.
+        InputError: The network does not accept images of this shape, or returns no logits.
     """
     size, training = preprocessing.image_size, model.training
     try:
         with runtime.autocast():
-            logits = model.eval()(_empty_picture(preprocessing, runtime))
+            logits = model.eval()(_blank_image(preprocessing, runtime))
     except (ValueError, TypeError, AssertionError, LookupError, RuntimeError) as error:
         reason = " ".join(str(error).split())
         shape = f"{preprocessing.in_chans}x{size}x{size}"
-        raise InputError(f"model {name} fails on pictures of {shape}: {reason}") from error
+        raise InputError(f"model {name} fails on images of {shape}: {reason}") from error
     model.train(training)
     if not isinstance(logits, torch.Tensor) or logits.shape != (1, num_classes):
-        raise InputError(f"model {name} with these options gives no logits of classes")
+        what = f"no logits of {num_classes} classes"
+        raise InputError(f"model {name} with these options gives {what}")
 
 
 def check_single_image_batch(
     model: nn.Module, preprocessing: Preprocessing, runtime: Runtime
 ) -> None:
-    """Trains a copy of the network on a batch of one picture, which some batches may come down to.
+    """Run a copy of the network in training mode on a batch of one image, as the last may be.
 
     Raises:
-        InputError: It cannot: a normalisation has nothing to take statistics of.
+        InputError: A normalisation layer has only one value per channel.
     """
     size = preprocessing.image_size
     try:
-        copy.deepcopy(model).train()(_empty_picture(preprocessing, runtime))
+        copy.deepcopy(model).train()(_blank_image(preprocessing, runtime))
     except ValueError as error:
         raise InputError(
-            f"a batch of an epoch comes down to one picture, and of one picture of {size}x{size} "
-            f"this network cannot learn ({error}): choose another data.batch_size"
+            f"one batch per epoch has a single image, but this network cannot be trained on a "
+            f"single image of {size}x{size} ({error}): choose another data.batch_size"
         ) from error
 
 
-def _empty_picture(preprocessing: Preprocessing, runtime: Runtime) -> torch.Tensor:
+def _blank_image(preprocessing: Preprocessing, runtime: Runtime) -> torch.Tensor:
     size = preprocessing.image_size
     return runtime.place_images(torch.zeros(1, preprocessing.in_chans, size, size))
 
@@ -112,12 +113,12 @@ def _enable_grad_checkpointing(model: Any) -> None:
         model.set_grad_checkpointing(True)
     except (AttributeError, AssertionError) as error:
         raise InputError(
-            f"trainer.grad_checkpointing=true: {type(model).__name__} knows no such thing"
+            f"trainer.grad_checkpointing=true: {type(model).__name__} does not support it"
         ) from error
 
 
 def parallel_model(model: nn.Module, *, compiled: bool, runtime: Runtime) -> nn.Module:
-    """The network as a training step runs it: compiled, and one of several."""
+    """Compile the network if asked to, and wrap it for several processes."""
     if compiled:
         model = cast(nn.Module, torch.compile(model))
     if runtime.world_size == 1:

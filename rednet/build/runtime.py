@@ -1,4 +1,4 @@
-"""The configured runtime: device, precision, layout, processes."""
+"""Build the runtime from the configuration: device, precision, memory format, processes."""
 
 from contextlib import AbstractContextManager
 
@@ -7,10 +7,10 @@ from rednet.runtime import Runtime, set_numerics, start_runtime
 
 
 def build_runtime(trainer: Trainer) -> AbstractContextManager[Runtime]:
-    """The runtime that the trainer's settings ask for, algorithms of the process included.
+    """Build the runtime; also select the process's algorithms (`deterministic`, `tf32`).
 
     Raises:
-        InputError: The device is not there.
+        InputError: The device is not available.
     """
     set_numerics(deterministic=trainer.deterministic, tf32=trainer.tf32)
     return start_runtime(trainer.device, trainer.precision, trainer.channels_last)

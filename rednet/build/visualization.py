@@ -1,4 +1,4 @@
-"""The configured figures: the network and the images that they are of, and what draws each."""
+"""Build what the figures need: the network, the images, and the functions that write them."""
 
 from collections.abc import Callable, Collection
 from dataclasses import asdict, dataclass, replace
@@ -27,12 +27,12 @@ from rednet.runtime import Runtime
 from rednet.weights import Checkpoint, override_network, read_checkpoint, restore_model
 
 Writers = dict[FigureName, Callable[[Path], list[Path]]]
-"""What writes each figure into a folder and returns the files."""
+"""For each figure, a function that writes it into a folder and returns the paths."""
 
 
 @dataclass(frozen=True)
 class VisualizationInputs:
-    """A network in evaluation mode, images for it, and the configuration as it is used."""
+    """A network in evaluation mode, its input images, and the configuration that is used."""
 
     model: nn.Module
     images: InputImages
@@ -40,7 +40,7 @@ class VisualizationInputs:
 
 
 def plain_writers(config: VisualizationConfig, figures: Collection[FigureName]) -> Writers:
-    """Those of the figures that need no network."""
+    """Return the writers of those figures that need no network."""
     schedule = build_schedule(config.schedule, config.lr, config.steps_per_epoch)
     writers: Writers = {
         "envelopes": write_envelopes,
@@ -52,15 +52,18 @@ def plain_writers(config: VisualizationConfig, figures: Collection[FigureName]) 
 def build_inputs(
     config: VisualizationConfig, explicit_keys: Collection[str], runtime: Runtime
 ) -> VisualizationInputs:
-    """Reads the checkpoint and the images.
+    """Read the checkpoint and the images.
+
+    The preprocessing stored in the checkpoint takes precedence over `config`, except for
+    `explicit_keys`.
 
     Args:
-        config: All of it; what the checkpoint says about preparation goes before it,
-        explicit_keys: except for the keys that the user typed.
-        runtime: Where the network is to run.
+        config: Configuration of the command.
+        explicit_keys: Dotted keys that the user set.
+        runtime: Device and precision of the network.
 
     Raises:
-        InputError: One of them cannot be read, or they do not fit each other.
+        InputError: Checkpoint or images cannot be read, or do not fit together.
     """
     assert config.checkpoint is not None and config.images is not None
     checkpoint = read_checkpoint(config.checkpoint)
@@ -81,14 +84,14 @@ def _restore(
     preprocessing: Preprocessing,
     runtime: Runtime,
 ) -> nn.Module:
-    """The checkpoint's network, tried on an empty picture where it classifies."""
+    """Return the checkpoint's network; a classifier is checked on a blank image."""
     if config.model is not None:
         checkpoint = override_network(checkpoint, config.model.name, config.model.options)
     channels = checkpoint.in_chans or preprocessing.in_chans
     if channels != preprocessing.in_chans:
         raise InputError(
-            f"{checkpoint.label}: takes images of {channels} channels, but data.mean and data.std "
-            f"are of {preprocessing.in_chans}: give {channels} numbers each"
+            f"{checkpoint.label}: takes images with {channels} channels, but data.mean and "
+            f"data.std have {preprocessing.in_chans} numbers: give {channels} each"
         )
     model = restore_model(replace(checkpoint, in_chans=channels))
     model = place_model(model, config.trainer, runtime).eval()
@@ -99,16 +102,16 @@ def _restore(
 
 
 def network_writers(inputs: VisualizationInputs, figures: Collection[FigureName]) -> Writers:
-    """Those of the figures that are of a network.
+    """Return the writers of those figures that show a network.
 
-    One that the network has nothing for is left out, and a line says so.
+    A figure that does not apply to the network is skipped with a line on stdout.
 
     Raises:
-        InputError: Such a one was asked for, or a layer that has no involution.
+        InputError: The user asked for such a figure, or for a layer without involution.
     """
     model, images, config = inputs.model, inputs.images, inputs.config
     writers: Writers = {}
-    if "kernels" in figures and _suits("kernels", bool(find_involutions(model)), config):
+    if "kernels" in figures and _applies("kernels", bool(find_involutions(model)), config):
         writers["kernels"] = partial(
             write_kernels,
             model,
@@ -118,19 +121,19 @@ def network_writers(inputs: VisualizationInputs, figures: Collection[FigureName]
             opacity=config.overlay,
             smooth=config.smooth,
         )
-    if "taps" in figures and _suits("taps", bool(find_involutions(model)), config):
+    if "taps" in figures and _applies("taps", bool(find_involutions(model)), config):
         writers["taps"] = partial(write_taps, model, images)
-    if "receptive_field" in figures and _suits("receptive_field", has_stages(model), config):
+    if "receptive_field" in figures and _applies("receptive_field", has_stages(model), config):
         writers["receptive_field"] = partial(write_receptive_field, model, images)
     return writers
 
 
-def _suits(figure: FigureName, has_network: bool, config: VisualizationConfig) -> bool:
-    if has_network:
+def _applies(figure: FigureName, is_possible: bool, config: VisualizationConfig) -> bool:
+    if is_possible:
         return True
     what = "described stages" if figure == "receptive_field" else "involution"
     reason = f"{figure}: the network has no {what}"
     if config.figures is not None:
         raise InputError(reason)
-    print(f"{reason}: left out", flush=True)
+    print(f"{reason}: skipped", flush=True)
     return False

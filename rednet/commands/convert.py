@@ -1,4 +1,4 @@
-"""The command that turns weights of any kind into a safetensors file under our names."""
+"""Convert weights of any format to a safetensors file with our names."""
 
 from collections.abc import Sequence
 from hashlib import sha256
@@ -13,7 +13,7 @@ HASH_DIGITS = 8
 
 
 def convert_weights(argv: Sequence[str] | None = None) -> int:
-    """Converts weights; returns the exit code."""
+    """Run the command; return its exit code."""
     return cli.run("convert_weights", _convert_weights, argv)
 
 
@@ -23,7 +23,7 @@ def _convert_weights(config: ConvertWeightsConfig, explicit_keys: frozenset[str]
     if config.output is None:
         raise InputError("output=FILE.safetensors is needed: what to write")
     if not config.output.endswith(SUFFIX):
-        raise InputError(f"output={config.output}: must end in {SUFFIX}, by which others know it")
+        raise InputError(f"output={config.output}: must end in {SUFFIX}")
     from rednet.weights import (
         list_guesses,
         override_network,
@@ -38,14 +38,14 @@ def _convert_weights(config: ConvertWeightsConfig, explicit_keys: frozenset[str]
         checkpoint = override_network(checkpoint, config.model.name, config.model.options)
     parameters = sum(parameter.numel() for parameter in restore_model(checkpoint).parameters())
     write_safetensors(checkpoint, config.output, overwrite=config.overwrite)
-    origin = " (recognised from its tensors)" if checkpoint.is_inferred else ""
+    origin = " (inferred from its tensors)" if checkpoint.is_inferred else ""
     print(f"{checkpoint.label}: {checkpoint.kind}")
     if checkpoint.dropped_parts:
         print(f"left out: {list_some(checkpoint.dropped_parts)}")
     print(f"network: {checkpoint.describe_network()}{origin}, {parameters:,} parameters")
     if checkpoint.is_inferred and checkpoint.model is not None:
         guesses = list_guesses(checkpoint.state_dict, checkpoint.model["options"])
-        print(f"taken for granted: {'; '.join(guesses) or 'nothing'}")
+        print(f"assumed: {'; '.join(guesses) or 'nothing'}")
     content = Path(config.output).read_bytes()
     digest = sha256(content).hexdigest()[:HASH_DIGITS]
     print(f"wrote {config.output}: {len(content):,} bytes, sha256 {digest}...")

@@ -1,4 +1,4 @@
-"""The evaluation command."""
+"""Evaluate a checkpoint."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -26,7 +26,7 @@ TRAINING_ONLY = (
 
 
 def evaluate(argv: Sequence[str] | None = None) -> int:
-    """Evaluates a checkpoint; returns the exit code."""
+    """Run the command; return its exit code."""
     return cli.run("evaluate", _evaluate, argv, unused=TRAINING_ONLY)
 
 

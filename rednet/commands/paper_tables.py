@@ -1,4 +1,4 @@
-"""The command that prints the paper's tables."""
+"""Print the paper's tables next to our results."""
 
 import re
 from collections.abc import Sequence
@@ -23,7 +23,7 @@ FILES = "tables.md, tables.csv and tables.json"
 
 
 def paper_tables(argv: Sequence[str] | None = None) -> int:
-    """Prints and writes the paper's tables beside ours; returns the exit code."""
+    """Run the command; return its exit code."""
     unused = (*TRAINING_ONLY, "data.val_fraction")
     return cli.run("paper_tables", _paper_tables, argv, unused=unused)
 
@@ -35,7 +35,7 @@ def _paper_tables(config: PaperTablesConfig, explicit_keys: frozenset[str]) -> N
     from rednet.build.runtime import build_runtime
 
     if paths:
-        build_splits(config.data, seed=0, train=False)  # a mistake there is no single file's
+        build_splits(config.data, seed=0, train=False)  # wrong data are not the fault of a file
     result = None
     accuracies: dict[Network, list[Accuracy]] = {}
     warnings = []
@@ -44,18 +44,18 @@ def _paper_tables(config: PaperTablesConfig, explicit_keys: frozenset[str]) -> N
         run_folder(config.output_dir, "paper_tables", runtime) as folder,
     ):
         if runtime.is_primary:
-            _require_unused(folder)
+            _require_no_tables(folder)
         text = _write(accuracies, folder, runtime)
         for path in paths:
             try:
                 network, accuracy, result = _evaluate(path, config, explicit_keys, runtime)
             except InputError as error:
-                warnings.append(f"warning: left out: {error}")
+                warnings.append(f"warning: skipped: {error}")
                 if runtime.is_primary:
                     print(warnings[-1], flush=True)
                 continue
             accuracies.setdefault(network, []).append(accuracy)
-            text = _write(accuracies, folder, runtime)  # or an interrupt would lose it
+            text = _write(accuracies, folder, runtime)  # an interrupt keeps what is done
             if runtime.is_primary:
                 print(_describe(network, accuracy), flush=True)
         if runtime.is_primary:
@@ -66,14 +66,14 @@ def _paper_tables(config: PaperTablesConfig, explicit_keys: frozenset[str]) -> N
         result.require_readable()
 
 
-def _require_unused(folder: Path) -> None:
-    """What took hours to evaluate is not written over."""
+def _require_no_tables(folder: Path) -> None:
+    """Refuse to overwrite tables that may have taken hours."""
     if (folder / "tables.json").exists():
-        raise InputError(f"output_dir={folder}: already holds tables: choose another folder")
+        raise InputError(f"output_dir={folder}: already contains tables: choose another folder")
 
 
 def _write(accuracies: "Accuracies", folder: Path, runtime: "Runtime") -> str:
-    """Writes the tables as far as they are known; returns their Markdown."""
+    """Write the tables with the accuracies so far; return their Markdown."""
     from rednet.paper.document import build_tables, write_tables
 
     return write_tables(build_tables(accuracies), folder) if runtime.is_primary else ""
@@ -85,21 +85,22 @@ def _describe(network: "Network", accuracy: "Accuracy") -> str:
 
 
 def _find_checkpoints(config: PaperTablesConfig, explicit_keys: frozenset[str]) -> list[Path]:
-    """The files to evaluate, in the order of their names; one of several names is enough."""
+    """Return the files to evaluate, sorted by name; links to the same file count once."""
     if config.checkpoints is None:
-        idle = sorted(key for key in explicit_keys if key.partition(".")[0] in ("data", "trainer"))
-        if idle:
-            raise InputError(f"{', '.join(idle)}: without checkpoints=FOLDER nothing is evaluated")
+        unused = [key for key in explicit_keys if key.partition(".")[0] in ("data", "trainer")]
+        if unused:
+            keys = ", ".join(sorted(unused))
+            raise InputError(f"{keys}: without checkpoints=FOLDER nothing is evaluated")
         return []
     if config.data.name != "imagenet":
-        raise InputError(f"data={config.data.name}: the tables have accuracies on ImageNet only")
+        raise InputError(f"data={config.data.name}: the tables contain accuracies on ImageNet only")
     folder = Path(config.checkpoints)
     if not folder.is_dir():
         what = "is a file; give its folder" if folder.exists() else "no such folder"
         raise InputError(f"checkpoints={folder}: {what}")
     paths = [path for path in folder.iterdir() if path.is_file() and path.name[0] != "."]
     if not paths:
-        raise InputError(f"checkpoints={folder}: holds no file")
+        raise InputError(f"checkpoints={folder}: contains no files")
     files = {(path.stat().st_dev, path.stat().st_ino): path for path in sorted(paths, reverse=True)}
     return sorted(files.values())
 
@@ -107,7 +108,11 @@ def _find_checkpoints(config: PaperTablesConfig, explicit_keys: frozenset[str]) 
 def _evaluate(
     path: Path, config: PaperTablesConfig, explicit_keys: frozenset[str], runtime: "Runtime"
 ) -> tuple["Network", "Accuracy", "Evaluation"]:
-    """Evaluates one file; InputError where it is no checkpoint of a network in the tables."""
+    """Evaluate one file.
+
+    Raises:
+        InputError: It is no checkpoint of a network in the tables.
+    """
     from rednet.build.evaluation import build_evaluation, run_evaluation
     from rednet.paper.accuracy import Accuracy
     from rednet.paper.accuracy_tables import has_row
@@ -115,14 +120,14 @@ def _evaluate(
     from rednet.weights import read_checkpoint
 
     checkpoint = read_checkpoint(path, key="checkpoints")
-    named = _named_resnet(checkpoint)
-    checkpoint = checkpoint if named is None else _strip(checkpoint)
-    setup = build_evaluation(checkpoint, named, config.data, 0, explicit_keys)
+    resnet = _resnet_from_file_name(checkpoint)
+    checkpoint = checkpoint if resnet is None else _strip(checkpoint)
+    setup = build_evaluation(checkpoint, resnet, config.data, 0, explicit_keys)
     model = setup.network
     network = network_from_options(model.name, model.options)
     if network is None or not has_row(network):
-        options = (f"{key}={value}" for key, value in model.options.items())
-        raise InputError(f"checkpoints={path}: no table has {' '.join([model.name, *options])}")
+        words = [model.name, *(f"{key}={value}" for key, value in model.options.items())]
+        raise InputError(f"checkpoints={path}: no table contains {' '.join(words)}")
     result = run_evaluation(setup, config.trainer, runtime, label=path.name)
     accuracy = Accuracy(
         top1=result.top1,
@@ -131,33 +136,33 @@ def _evaluate(
         preprocessing=setup.preprocessing,
         precision=_precision(config.trainer, runtime),
         checkpoint=path.name,
-        is_named_by_file=named is not None,
+        is_named_by_file=resnet is not None,
     )
     return network, accuracy, result
 
 
 def _precision(trainer: Trainer, runtime: "Runtime") -> str:
-    """That of the arithmetic: a GPU may be let round what is called fp32."""
-    is_rounded = trainer.precision == "fp32" and trainer.tf32 and runtime.device.type == "cuda"
-    return "tf32" if is_rounded else trainer.precision
+    """Return the precision of the arithmetic, which on a GPU may be TF32 instead of fp32."""
+    uses_tf32 = trainer.precision == "fp32" and trainer.tf32 and runtime.device.type == "cuda"
+    return "tf32" if uses_tf32 else trainer.precision
 
 
 def _strip(checkpoint: "Checkpoint") -> "Checkpoint":
-    """The checkpoint of a ResNet without OpenMMLab's prefixes, with which its names are timm's."""
+    """Return the checkpoint without OpenMMLab's prefixes; the names of a ResNet are then timm's."""
     from rednet.weights.naming import strip_prefixes
 
     weights, dropped = strip_prefixes(checkpoint.state_dict)
     return replace(checkpoint, state_dict=weights, dropped_parts=dropped)
 
 
-def _named_resnet(checkpoint: "Checkpoint") -> Model | None:
-    """The ResNet that a file's name tells where the file itself tells no network, else None."""
+def _resnet_from_file_name(checkpoint: "Checkpoint") -> Model | None:
+    """Return the ResNet named by the file, or None if the checkpoint itself says which network."""
     if checkpoint.model is not None:
         return None
     found = re.match(r"resnet\d+", checkpoint.path.name)
     if found is None:
         raise InputError(
-            f"{checkpoint.label}: does not tell which network it is of; a ResNet's file is known "
-            "by its name, e.g. resnet50.pth"
+            f"{checkpoint.label}: does not say which network it holds; for a ResNet, put it in the "
+            "file name, e.g. resnet50.pth"
         )
     return Model(name=found[0])

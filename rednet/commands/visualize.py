@@ -1,4 +1,4 @@
-"""The command that draws figures: the published ones, the recipe's, and those of a network."""
+"""Draw figures: published accuracies, the learning rate schedule, and those of a network."""
 
 from collections.abc import Sequence
 from typing import get_args
@@ -23,18 +23,18 @@ UNUSED = (
 ALL: tuple[FigureName, ...] = get_args(FigureName)
 OF_NETWORK: tuple[FigureName, ...] = ("kernels", "taps", "receptive_field")
 NEEDED = ("checkpoint", "images")
-"""What the figures of a network are drawn from."""
+"""Keys that every figure of a network needs."""
 
-USERS: dict[str, tuple[FigureName, ...]] = {
+FIGURES_OF_KEY: dict[str, tuple[FigureName, ...]] = {
     **dict.fromkeys(("layers", "groups", "overlay", "smooth", "max_rows"), ("kernels",)),
     **dict.fromkeys(("schedule", "lr", "steps_per_epoch"), ("schedule",)),
     **dict.fromkeys((*NEEDED, "max_images", "model", "data", "trainer"), OF_NETWORK),
 }
-"""The figures that each key is for."""
+"""Figures that use each key."""
 
 
 def visualize(argv: Sequence[str] | None = None) -> int:
-    """Draws figures; returns the exit code."""
+    """Run the command; return its exit code."""
     return cli.run("visualize", _visualize, argv, unused=UNUSED)
 
 
@@ -63,10 +63,10 @@ def _visualize(config: VisualizationConfig, explicit_keys: frozenset[str]) -> No
 def choose_figures(
     config: VisualizationConfig, explicit_keys: frozenset[str]
 ) -> tuple[FigureName, ...]:
-    """The figures to draw: the user's choice, or all that the arguments are enough for.
+    """Return the figures to draw: the user's choice, or all that the given keys allow.
 
     Raises:
-        ConfigError: A figure needs more than that, or what the user typed is for none of them.
+        ConfigError: A figure needs more keys, or no figure uses one of the explicit keys.
     """
     missing = [key for key in NEEDED if getattr(config, key) is None]
     figures = tuple(config.figures or ALL)
@@ -75,9 +75,9 @@ def choose_figures(
     of_network = [figure for figure in figures if figure in OF_NETWORK]
     problems = [f"{key}=... is needed for {', '.join(of_network)}" for key in missing if of_network]
     for key in sorted(explicit_keys):
-        users = USERS.get(key.partition(".")[0])
-        if users and not set(users) & set(figures):
-            problems.append(f"{key}: only figures=[{','.join(users)}] use it")
+        used_by = FIGURES_OF_KEY.get(key.partition(".")[0])
+        if used_by and not set(used_by) & set(figures):
+            problems.append(f"{key}: only figures=[{','.join(used_by)}] use it")
     if problems:
         raise ConfigError(problems)
     return figures

@@ -111,7 +111,7 @@ SETTINGS = [
         ["data.batch_size=9"],
         "batch_size 9 x grad_accum_steps 1 x 1 process(es) = 9 is more than the 8",
     ),
-    (["data.train_samples=9"], "a batch of an epoch comes down to one picture, and of one picture"),
+    (["data.train_samples=9"], "one batch per epoch has a single image, but this network cannot"),
     (
         ["trainer.grad_accum_steps=3"],
         "batch_size 4 x grad_accum_steps 3 x 1 process(es) = 12 is more than",
@@ -123,12 +123,15 @@ SETTINGS = [
     (["output_dir=file"], "output_dir=file: cannot be written: File exists"),
     (["trainer.device=xpu"], "trainer.device=xpu: not available on this machine or in this"),
     (["trainer.device=gpu"], "trainer.device: must be auto, cpu, cuda, cuda:1, mps or xpu, got"),
-    (["trainer.sync_bn=true"], "trainer.sync_bn=true: torch synchronises statistics on GPUs only"),
+    (
+        ["trainer.sync_bn=true"],
+        "trainer.sync_bn=true: PyTorch synchronises batch norm on GPUs only",
+    ),
     (["checkpoint=missing.pt"], "checkpoint=missing.pt: no such file"),
     (["resume=missing.pt"], "resume=missing.pt: no such file"),
     (["optimizer.lr=1e30", "schedule.epochs=9", "trainer.clip_grad=null"], "the loss is nan; the"),
     (["model.options.features_only=true"], "model test_resnet with these options gives no logits"),
-    (["model.name=test_vit", "data.image_size=28"], "model test_vit fails on pictures of 1x28x28"),
+    (["model.name=test_vit", "data.image_size=28"], "model test_vit fails on images of 1x28x28"),
 ]
 
 
@@ -231,8 +234,8 @@ def test_labels_that_do_not_fit_the_classes(evaluate, trained, make_pictures):
     names = [f"class{number}" for number in range(10)]
     root = make_pictures("ten", names, 2)
     assert evaluate("data=image_folder", f"data.root={root}", last).error == (
-        f"{last} knows 10 classes, of which number 0 is 'T-shirt/top', in the data it is "
-        "'class0': evaluate it on data with its own"
+        f"{last}: class 0 is 'T-shirt/top', in the data it is 'class0': "
+        "evaluate it on data with the same classes"
     )
     torch.save(network(num_classes=7), "seven.pt")
     assert evaluate(*EVALUATE, "checkpoint=seven.pt").error == (

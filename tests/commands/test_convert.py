@@ -56,9 +56,9 @@ def test_the_originals_file(original, convert, work_folder):
     data = (work_folder / "small.safetensors").read_bytes()
     assert out.splitlines() == [
         "checkpoint=original.pth: openmmlab",
-        "network: rednet50 (width=0.25, layers=[1, 1, 1, 1]) (recognised from its tensors), "
+        "network: rednet50 (width=0.25, layers=[1, 1, 1, 1]) (inferred from its tensors), "
         f"{parameters:,} parameters",
-        "taken for granted: stem involution3 rather than small",
+        "assumed: stem involution3 rather than small",
         f"wrote small.safetensors: {len(data):,} bytes, "
         f"sha256 {hashlib.sha256(data).hexdigest()[:8]}...",
     ]
@@ -72,8 +72,8 @@ def test_what_the_tensors_do_not_tell(original, convert):
     argv = ["checkpoint=original.pth", "output=a.safetensors", "model=rednet26", *options]
     code, out, _ = convert(*argv)
     assert code == 0
-    assert "recognised" not in out
-    assert "taken for granted" not in out
+    assert "inferred" not in out
+    assert "assumed" not in out
     assert read_checkpoint("a.safetensors").model == {
         "name": "rednet26",
         "options": {"stem": "small", **TINY},
@@ -111,9 +111,7 @@ def test_mistakes(original, error, work_folder):
     assert error(source, output, *conv7).startswith(
         "checkpoint=original.pth: not of this network: "
     )
-    assert error(source, "output=a.pth") == (
-        "output=a.pth: must end in .safetensors, by which others know it"
-    )
+    assert error(source, "output=a.pth") == ("output=a.pth: must end in .safetensors")
     shutil.copy("original.pth", "same.safetensors")
     assert error("checkpoint=same.safetensors", "output=same.safetensors", "overwrite=true") == (
         "output=same.safetensors: is the checkpoint itself; choose another name"

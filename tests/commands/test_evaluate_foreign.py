@@ -110,13 +110,19 @@ def test_options_that_contradict_the_file(model, imagenet, evaluate):
 @pytest.mark.parametrize(
     ("config", "message"),
     [
-        ("seed: [", "the configuration in it is damaged"),
-        ("text", "the configuration in it is damaged"),
-        ("seed: 3", "the configuration in it is damaged"),
-        ("{seed: 3, data: 5}", "the configuration in it is damaged"),
-        ("{seed: 3, data: {val_fraction: much}}", "data.val_fraction='much' cannot be"),
-        ("{seed: '${oc.env:HOME}', data: {val_fraction: 0.5}}", "seed='${oc.env:HOME}' or "),
-        ("{seed: 3, data: {val_fraction: 7}}", "data.val_fraction=7 cannot be"),
+        ("seed: [", "its configuration is damaged"),
+        ("text", "its configuration is damaged"),
+        ("seed: 3", "its configuration is damaged"),
+        ("{seed: 3, data: 5}", "its configuration is damaged"),
+        (
+            "{seed: 3, data: {val_fraction: much}}",
+            "has an invalid seed=3 or data.val_fraction='much'",
+        ),
+        (
+            "{seed: '${oc.env:HOME}', data: {val_fraction: 0.5}}",
+            "has an invalid seed='${oc.env:HOME}' or ",
+        ),
+        ("{seed: 3, data: {val_fraction: 7}}", "has an invalid seed=3 or data.val_fraction=7"),
     ],
 )
 def test_nonsense_for_a_configuration(config, message, trained, evaluate):

@@ -99,14 +99,14 @@ def test_checkpoints_fill_the_rows_of_their_networks(paper_tables, imagenet, che
     assert len(lines_of(done.out, "ResNet-50")) == 2  # complexity, and accuracy once
     reason = found["ResNet-50", "top-1", "plot"]["reason"]
     assert reason.startswith("The network is inferred from the file's name")
-    warnings = [line for line in done.out.splitlines() if line.startswith("warning: left out: ")]
-    prefix = f"warning: left out: checkpoints={checkpoints}"
+    warnings = [line for line in done.out.splitlines() if line.startswith("warning: skipped: ")]
+    prefix = f"warning: skipped: checkpoints={checkpoints}"
     reasons = [line.removeprefix(f"{prefix}/") for line in warnings]
     assert reasons[0].startswith("README.md: damaged or cut short, or no checkpoint")
     assert reasons[1].startswith("few.pth: its classifier has 10 classes, the data 1000")
-    assert reasons[2] == "narrow.pth: no table has rednet26 width=0.25"
+    assert reasons[2] == "narrow.pth: no table contains rednet26 width=0.25"
     assert reasons[3] == (
-        "unknown.pth: does not tell which network it is of; a ResNet's file is known by its name, "
+        "unknown.pth: does not say which network it holds; for a ResNet, put it in the file name, "
         "e.g. resnet50.pth"
     )
     # Each at once, and all of them again below the tables.
@@ -171,7 +171,7 @@ def test_unreadable_images_are_an_error_after_the_results(paper_tables, weights,
     assert paper_tables(*argv).error.startswith(f"1 image(s) cannot be read: {broken}")
     assert any("images 5, not 50000" in row["reason"] for row in figures())
     again = paper_tables(*argv, "data.on_unreadable=skip")
-    assert again.error == "output_dir=tables: already holds tables: choose another folder"
+    assert again.error == "output_dir=tables: already contains tables: choose another folder"
     assert paper_tables(*argv, "data.on_unreadable=skip", "output_dir=again").code == 0
 
 
@@ -181,7 +181,7 @@ def test_no_file_that_can_be_evaluated(paper_tables, work_folder, imagenet):
     (work_folder / "weights/README.txt").write_text("weights")
     done = paper_tables("checkpoints=weights", f"data.root={imagenet}", *SMALL)
     assert done.error == "checkpoints=weights: none of its files can be evaluated"
-    assert done.out.startswith("warning: left out: checkpoints=weights/README.txt: ")
+    assert done.out.startswith("warning: skipped: checkpoints=weights/README.txt: ")
     assert len(figures()) > 400
 
 
@@ -212,10 +212,10 @@ def test_an_experiment_of_an_ablation_trains(train, imagenet):
         ),
         (["checkpoints=none"], "checkpoints=none: no such folder"),
         ([f"checkpoints={__file__}"], f"checkpoints={__file__}: is a file; give its folder"),
-        (["checkpoints=empty"], "checkpoints=empty: holds no file"),
+        (["checkpoints=empty"], "checkpoints=empty: contains no files"),
         (
             ["checkpoints=empty", "data=fashion_mnist"],
-            "data=fashion_mnist: the tables have accuracies on ImageNet only",
+            "data=fashion_mnist: the tables contain accuracies on ImageNet only",
         ),
         (["model=rednet50"], "model: this command does not use it"),
         (

@@ -100,8 +100,8 @@ def test_a_network_of_gray_images(visualize, save_network, pictures):
     argv = ["figures=[taps,receptive_field]", f"images={pictures}", "output_dir=figures"]
     network = save_network(in_chans=1)
     assert visualize(*network, *argv).error == (
-        "checkpoint=weights.pt: takes images of 1 channels, but data.mean and data.std are of 3: "
-        "give 1 numbers each"
+        "checkpoint=weights.pt: takes images with 1 channels, but data.mean and data.std have 3 "
+        "numbers: give 1 each"
     )
     gray = ["data.mean=[0.5]", "data.std=[0.25]"]
     assert drawn(visualize(*network, *argv, *gray)) == {"taps", "receptive_field"}
@@ -122,8 +122,8 @@ def test_a_network_without_involution(visualize, save_network, pictures):
     argv += [f"images={pictures}", "output_dir=figures"]
     done = visualize(*argv)
     assert drawn(done) == PLAIN | OF_NETWORK
-    assert "kernels: the network has no involution: left out" in done.out
-    assert "taps: the network has no involution: left out" in done.out
+    assert "kernels: the network has no involution: skipped" in done.out
+    assert "taps: the network has no involution: skipped" in done.out
     assert not list(Path("figures").glob("taps*"))
     assert visualize(*argv, "figures=[taps]").error == "taps: the network has no involution"
 
@@ -189,7 +189,7 @@ def test_a_checkpoint_of_another_network(draw):
 def test_images_of_a_size_that_the_network_does_not_take(visualize, save_network, pictures):
     network = [*save_network("test_vit"), "model=timm", "model.name=test_vit"]
     error = visualize(*network, f"images={pictures}", "data.image_size=20").error
-    assert error.startswith("model test_vit fails on pictures of 3x20x20: ")
+    assert error.startswith("model test_vit fails on images of 3x20x20: ")
 
 
 def test_a_network_that_timm_does_not_know(visualize, save_network, pictures):
