@@ -3,10 +3,14 @@
 from collections.abc import Sequence
 from hashlib import sha256
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rednet import cli
 from rednet.config import ConvertWeightsConfig
 from rednet.errors import InputError
+
+if TYPE_CHECKING:
+    from rednet.weights import Checkpoint
 
 SUFFIX = ".safetensors"
 HASH_DIGITS = 8
@@ -21,23 +25,27 @@ def _convert_weights(config: ConvertWeightsConfig, explicit_keys: frozenset[str]
     if config.checkpoint is None:
         raise InputError("checkpoint=FILE is needed: the weights to convert")
     if config.output is None:
-        raise InputError("output=FILE.safetensors is needed: what to write")
+        raise InputError("output=FILE.safetensors is needed: the file to write")
     if not config.output.endswith(SUFFIX):
         raise InputError(f"output={config.output}: must end in {SUFFIX}")
-    from rednet.weights import (
-        list_guesses,
-        override_network,
-        read_checkpoint,
-        restore_model,
-        write_safetensors,
-    )
-    from rednet.weights.messages import list_some
+    from rednet.weights import override_network, read_checkpoint, restore_model, write_safetensors
 
     checkpoint = read_checkpoint(config.checkpoint)
     if config.model is not None:
         checkpoint = override_network(checkpoint, config.model.name, config.model.options)
     parameters = sum(parameter.numel() for parameter in restore_model(checkpoint).parameters())
     write_safetensors(checkpoint, config.output, overwrite=config.overwrite)
+    _print_checkpoint(checkpoint, parameters)
+    content = Path(config.output).read_bytes()
+    digest = sha256(content).hexdigest()[:HASH_DIGITS]
+    print(f"wrote {config.output}: {len(content):,} bytes, sha256 {digest}...")
+
+
+def _print_checkpoint(checkpoint: "Checkpoint", parameters: int) -> None:
+    """Print the format of a checkpoint, its network, and what was assumed about it."""
+    from rednet.weights import list_guesses
+    from rednet.weights.messages import list_some
+
     origin = " (inferred from its tensors)" if checkpoint.is_inferred else ""
     print(f"{checkpoint.label}: {checkpoint.kind}")
     if checkpoint.dropped_parts:
@@ -46,6 +54,3 @@ def _convert_weights(config: ConvertWeightsConfig, explicit_keys: frozenset[str]
     if checkpoint.is_inferred and checkpoint.model is not None:
         guesses = list_guesses(checkpoint.state_dict, checkpoint.model["options"])
         print(f"assumed: {'; '.join(guesses) or 'nothing'}")
-    content = Path(config.output).read_bytes()
-    digest = sha256(content).hexdigest()[:HASH_DIGITS]
-    print(f"wrote {config.output}: {len(content):,} bytes, sha256 {digest}...")

@@ -1,7 +1,7 @@
 """Print the paper's tables next to our results."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from rednet.paper.networks import Network
     from rednet.runtime import Runtime
     from rednet.weights import Checkpoint
+
+    Evaluated = tuple[Network, Accuracy, Evaluation]
 
 FILES = "tables.md, tables.csv and tables.json"
 
@@ -36,9 +38,9 @@ def _paper_tables(config: PaperTablesConfig, explicit_keys: frozenset[str]) -> N
 
     if paths:
         build_splits(config.data, seed=0, train=False)  # wrong data are not the fault of a file
-    result = None
+    results: list[Evaluation] = []
     accuracies: dict[Network, list[Accuracy]] = {}
-    warnings = []
+    warnings: list[str] = []
     with (
         build_runtime(config.trainer) as runtime,
         run_folder(config.output_dir, "paper_tables", runtime) as folder,
@@ -46,24 +48,19 @@ def _paper_tables(config: PaperTablesConfig, explicit_keys: frozenset[str]) -> N
         if runtime.is_primary:
             _require_no_tables(folder)
         text = _write(accuracies, folder, runtime)
-        for path in paths:
-            try:
-                network, accuracy, result = _evaluate(path, config, explicit_keys, runtime)
-            except InputError as error:
-                warnings.append(f"warning: skipped: {error}")
-                if runtime.is_primary:
-                    print(warnings[-1], flush=True)
-                continue
+        evaluations = _evaluate_files(paths, config, explicit_keys, runtime, warnings)
+        for network, accuracy, result in evaluations:
+            results.append(result)
             accuracies.setdefault(network, []).append(accuracy)
-            text = _write(accuracies, folder, runtime)  # an interrupt keeps what is done
+            text = _write(accuracies, folder, runtime)  # each time, so that an interrupt loses none
             if runtime.is_primary:
                 print(_describe(network, accuracy), flush=True)
         if runtime.is_primary:
             print("\n".join([text, *warnings, f"{FILES} are in {folder}"]), flush=True)
-    if paths and result is None:
+    if paths and not results:
         raise InputError(f"checkpoints={config.checkpoints}: none of its files can be evaluated")
-    if result is not None and config.data.on_unreadable == "error":
-        result.require_readable()
+    if results and config.data.on_unreadable == "error":
+        results[-1].require_readable()  # all have read the same images
 
 
 def _require_no_tables(folder: Path) -> None:
@@ -105,9 +102,28 @@ def _find_checkpoints(config: PaperTablesConfig, explicit_keys: frozenset[str]) 
     return sorted(files.values())
 
 
+def _evaluate_files(
+    paths: list[Path],
+    config: PaperTablesConfig,
+    explicit_keys: frozenset[str],
+    runtime: "Runtime",
+    warnings: list[str],
+) -> Iterator["Evaluated"]:
+    """Evaluate the files one by one; add a warning for each that cannot be evaluated."""
+    for path in paths:
+        try:
+            evaluated = _evaluate(path, config, explicit_keys, runtime)
+        except InputError as error:
+            warnings.append(f"warning: skipped: {error}")
+            if runtime.is_primary:
+                print(warnings[-1], flush=True)
+        else:
+            yield evaluated
+
+
 def _evaluate(
     path: Path, config: PaperTablesConfig, explicit_keys: frozenset[str], runtime: "Runtime"
-) -> tuple["Network", "Accuracy", "Evaluation"]:
+) -> "Evaluated":
     """Evaluate one file.
 
     Raises:

@@ -102,7 +102,7 @@ def test_a_network_of_timms(convert):
 def test_mistakes(original, error, work_folder):
     source, output = "checkpoint=original.pth", "output=a.safetensors"
     assert error() == "checkpoint=FILE is needed: the weights to convert"
-    assert error(source) == "output=FILE.safetensors is needed: what to write"
+    assert error(source) == "output=FILE.safetensors is needed: the file to write"
     assert error("checkpoint=none.pth", output) == "checkpoint=none.pth: no such file"
     assert error(source, output, "data.root=folder") == "data.root: this command does not use it"
     of_other = "checkpoint=original.pth is of rednet50 (width=0.25, layers=[1, 1, 1, 1])"
