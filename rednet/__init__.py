@@ -1,7 +1,7 @@
-"""RedNet: involution networks that train, evaluate and run at hardware speed.
+"""RedNet: residual networks of involution.
 
-Importing `rednet` is instant and makes RedNet known to timm: its models are registered at once
-where timm is imported already, and otherwise as soon as it is.
+Importing `rednet` registers its models with timm, immediately if timm has been imported and
+otherwise when it is. It imports neither torch nor timm.
 """
 
 from importlib import import_module, metadata
@@ -38,7 +38,7 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    """Imports torch when something that needs it is first asked for."""
+    """Import a public name at its first use, so that `import rednet` does not import torch."""
     if name in _HOMES:
         return getattr(import_module(_HOMES[name]), name)
     if name in __all__:

@@ -1,9 +1,9 @@
-"""What all tests share."""
+"""Fixtures and settings of all tests."""
 
 import os
 
-# Before torch is imported: the networks here are too small for a second thread, which only gets in
-# the way of tests that run beside. Programs that a test starts inherit it.
+# Set before torch is imported: the networks here are too small for a second thread, which would
+# only slow down tests that run in parallel. Programs that a test starts inherit the setting.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 from collections.abc import Callable
@@ -20,7 +20,7 @@ TINY = {"width": 0.25, "layers": (1, 2, 1, 1), "num_classes": 7}
 
 @pytest.fixture
 def make_tiny() -> Callable[..., RedNet]:
-    """Returns a function that makes the same small network every time, no block a bare shortcut."""
+    """Return a function that builds the same small network each time; every block has an effect."""
 
     def make(**options):
         torch.manual_seed(0)
@@ -35,7 +35,7 @@ def make_tiny() -> Callable[..., RedNet]:
 
 @pytest.fixture
 def images() -> Callable[..., torch.Tensor]:
-    """Returns a function that makes the same random images every time."""
+    """Return a function that makes the same random images each time."""
 
     def make(height=32, width=None, batch=2, channels=3):
         generator = torch.Generator().manual_seed(1)
