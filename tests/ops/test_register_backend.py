@@ -74,7 +74,7 @@ def test_an_error_inside_removes_it():
 def test_a_name_is_taken_once():
     for taken in (*registered_backends(), MINE):
         with register_backend(MINE):
-            with pytest.raises(ValueError, match=f"backend named '{taken.name}' is already"):
+            with pytest.raises(ValueError, match=f"named '{taken.name}' is already registered"):
                 register_backend(taken)
             assert names() == [*BUILT_IN, "mine"]
 
