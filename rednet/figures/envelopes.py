@@ -32,8 +32,8 @@ AXES = {"flops": "complexity, G FLOPs (published)", "parameters": "parameters, M
 
 REDNET, RELEASED = "RedNet", "RedNet, released weights"
 NOTE = (
-    "published figures, ImageNet 224 x 224; "
-    "accuracies of all but RedNet and AA-ResNet read off plots"
+    "published results, ImageNet at 224 x 224; "
+    "accuracies other than RedNet's and AA-ResNet's read off plots"
 )
 LABEL_SIZE = 6
 

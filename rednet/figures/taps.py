@@ -144,7 +144,7 @@ QUANTITIES = {
     "mean_absolute": "mean absolute weight",
     "spread": "std of the mean weight\nover groups",
 }
-BLOCKS_NOTE = "below each map: its largest absolute value, where its own colour scale ends"
+BLOCKS_NOTE = "below each map: its largest absolute value, the end of its colour scale"
 MAX_COLUMNS = 12
 COLOURS = (GRAY, BLUE, GREEN, PURPLE, VERMILION)
 

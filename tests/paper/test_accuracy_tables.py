@@ -1,4 +1,4 @@
-"""The tables of accuracies: whose they are, and which may be compared with the published ones."""
+"""Tables of accuracies: which network each belongs to, and which are comparable."""
 
 import csv
 import json
@@ -18,31 +18,32 @@ def column(table, heading):
     return [line[index] for line in table.rows]
 
 
-def accuracy(preparation=(), **changes):
-    """A complete evaluation as published, but for what is told."""
-    known = {"top1": 78.3512, "top5": 94.0, "images": 50_000, "precision": "fp32"}
-    preprocessing = Preprocessing(**{**imagenet_preprocessing(), **dict(preparation)})
-    return Accuracy(**{**known, "checkpoint": "a.pth", "preprocessing": preprocessing, **changes})
+def accuracy(preprocessing_changes=(), **changes):
+    """Return the accuracy of a complete evaluation as published, with changes."""
+    defaults = {"top1": 78.3512, "top5": 94.0, "images": 50_000, "precision": "fp32"}
+    preprocessing = Preprocessing(**{**imagenet_preprocessing(), **dict(preprocessing_changes)})
+    defaults |= {"checkpoint": "a.pth", "preprocessing": preprocessing}
+    return Accuracy(**{**defaults, **changes})
 
 
 def rows_of(table, label):
     return [dict(zip(table.columns, line, strict=True)) for line in table.rows if line[0] == label]
 
 
-def test_without_checkpoints_the_published_accuracies_stand_alone():
+def test_without_checkpoints_only_published_accuracies_are_shown():
     for table in accuracy_tables({}):
         assert set(column(table, "here")) == {"-"}
         assert "these are the published accuracies" in table.notes[0]
         assert {item.verdict for item in table.comparisons} <= {"not measured", "not published"}
 
 
-def test_an_accuracy_fills_the_row_of_its_network_only():
-    rednets, resnets, varied = accuracy_tables({Network(50): [accuracy()]})
+def test_an_accuracy_appears_only_in_the_row_of_its_network():
+    rednets, resnets, ablations = accuracy_tables({Network(50): [accuracy()]})
     (row,) = rows_of(rednets, "RedNet-50, 3x3 stem")
-    told = {name: row[name] for name in ("images", "interpolation", "precision", "checkpoint")}
-    assert list(told.values()) == ["50000", "bilinear", "fp32", "a.pth"]
+    conditions = [row[name] for name in ("images", "interpolation", "precision", "checkpoint")]
+    assert conditions == ["50000", "bilinear", "fp32", "a.pth"]
     assert column(rednets, "here").count("78.35") == 1
-    assert {*column(resnets, "here"), *column(varied, "here")} == {"-"}
+    assert {*column(resnets, "here"), *column(ablations, "here")} == {"-"}
     verdicts = {
         (item.quantity, item.source): item.verdict
         for item in rednets.comparisons
@@ -55,17 +56,17 @@ def test_an_accuracy_fills_the_row_of_its_network_only():
     }
 
 
-def test_a_network_of_several_rows_fills_them_all():
-    _, _, varied = accuracy_tables({Network(50, "conv7"): [accuracy(top1=77.7)]})
-    assert column(varied, "here").count("77.70") == 3
+def test_an_accuracy_appears_in_every_row_of_its_network():
+    _, _, ablations = accuracy_tables({Network(50, "conv7"): [accuracy(top1=77.7)]})
+    assert column(ablations, "here").count("77.70") == 3
 
 
-def test_several_checkpoints_of_one_network_are_several_rows():
+def test_each_checkpoint_of_a_network_has_a_row():
     partial = accuracy({"image_size": 64}, checkpoint="b.pth", images=6)
     _, table, _ = accuracy_tables({resnet(50): [accuracy(), partial]})
     assert [row["checkpoint"] for row in rows_of(table, "ResNet-50")] == ["a.pth", "b.pth"]
-    remark = "Not evaluated as published: images 6, not 50000; image_size 64, not 224."
-    assert remark in table.notes[-1]
+    deviations = "Not evaluated as published: images 6, not 50000; image_size 64, not 224."
+    assert deviations in table.notes[-1]
 
 
 @pytest.mark.parametrize(
@@ -86,13 +87,12 @@ def test_several_checkpoints_of_one_network_are_several_rows():
         (accuracy(precision="bf16"), "precision bf16, not fp32 or tf32"),
     ],
 )
-def test_what_is_not_as_published_is_said(evaluated, differences):
-    remark = f"Not evaluated as published: {differences}."
-    assert evaluated.deviations == (remark if differences else "")
+def test_deviations_from_the_published_conditions_are_listed(evaluated, differences):
+    deviations = f"Not evaluated as published: {differences}."
+    assert evaluated.deviations == (deviations if differences else "")
 
 
-def test_only_complete_evaluations_are_compared():
-    """However good they look."""
+def test_a_partial_evaluation_is_not_comparable_even_if_it_equals_the_published_accuracy():
     partial = accuracy(top1=78.35, top5=94.13, images=100)
     table, _, _ = accuracy_tables({Network(50): [partial]})
     verdicts = {item.verdict for item in table.comparisons if item.ours is not None}
@@ -103,14 +103,14 @@ def test_only_complete_evaluations_are_compared():
     assert not any("Reproduced to the last" in note for note in table.notes)
 
 
-def test_a_figure_counts_once_and_any_complete_evaluation_reproduces_it():
+def test_a_published_accuracy_counts_once_and_any_complete_evaluation_reproduces_it():
     files = [accuracy(top1=70, checkpoint=name) for name in ("b.pth", "c.pth")]
     found = {Network(50): [*files, accuracy()], Network(50, "conv7"): [accuracy(top1=77.7)]}
-    rednets, _, varied = accuracy_tables(found)
+    rednets, _, ablations = accuracy_tables(found)
     assert (
         rednets.notes[0] == "Reproduced to the last printed digit: paper 1 of 1, model zoo 1 of 2."
     )
-    assert varied.notes[0] == "Reproduced to the last printed digit: paper 1 of 1."
+    assert ablations.notes[0] == "Reproduced to the last printed digit: paper 1 of 1."
 
 
 def test_the_7x7_stem_has_no_published_accuracy():
@@ -123,7 +123,7 @@ def test_the_7x7_stem_has_no_published_accuracy():
     assert not any("Reproduced" in note for note in table.notes)
 
 
-def test_a_network_known_by_its_files_name_is_so_marked():
+def test_a_network_inferred_from_the_files_name_has_a_footnote():
     _, table, _ = accuracy_tables({resnet(50): [accuracy(top1=76.8, is_named_by_file=True)]})
     (row,) = rows_of(table, "ResNet-50")
     assert row["checkpoint"] == "a.pth"
@@ -131,7 +131,7 @@ def test_a_network_known_by_its_files_name_is_so_marked():
     assert table.notes[-1].startswith("[1] The network is inferred from the file's name")
 
 
-def test_records_tell_whose_figure_it_is(tmp_path):
+def test_records_name_the_checkpoint_and_the_conditions(tmp_path):
     files = [accuracy(), accuracy({"interpolation": "opencv"}, checkpoint="b.pth")]
     tables = list(accuracy_tables({Network(50): files}))
     write_tables(tables, tmp_path)
@@ -148,7 +148,7 @@ def test_records_tell_whose_figure_it_is(tmp_path):
     assert {figure["images"] for figure in figures} == {50_000, None}
 
 
-def test_which_networks_have_a_row():
+def test_has_row():
     assert has_row(Network(152, "involution7"))
     assert has_row(Network(50, "conv7", kernel_size=9))
     assert not has_row(Network(26, "conv7", kernel_size=9))

@@ -1,4 +1,4 @@
-"""When a figure counts as reproduced, and what is said otherwise."""
+"""When a published number counts as reproduced, and the verdict otherwise."""
 
 from decimal import Decimal
 
@@ -38,13 +38,13 @@ def test_verdicts(published, ours, verdict):
     assert item.is_reproduced == (verdict == "reproduced")
 
 
-def test_a_difference_needs_both():
+def test_a_difference_needs_both_numbers():
     assert compare("2.7", "2.713184").difference == Decimal("0.013184")
     assert compare(None, "2.7").difference is None
     assert compare("2.7", None).difference is None
 
 
-def test_counts_keep_all_their_digits():
+def test_conversion_keeps_all_digits():
     assert str(to_millions(15_541_526)) == "15.541526"
     assert str(to_billions(2_713_184_096)) == "2.713184096"
 

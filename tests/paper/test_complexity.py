@@ -1,4 +1,6 @@
-"""The counter against arithmetic by hand, a closed formula, timm's network, torch's counter."""
+"""The counter against arithmetic by hand, a closed formula, timm's ResNet and torch's counter."""
+
+from functools import cache
 
 import pytest
 import timm
@@ -25,13 +27,19 @@ def on_meta(name, **options):
         return timm.create_model(name, **options)
 
 
-def costs(module, size):
-    """(macs, flops) of a module for an input (1, *size)."""
-    cost = count_complexity(module, size)
-    return cost.macs, cost.flops
+@cache
+def complexity_of(name, **options):
+    """Return the complexity of a model of timm; counting the larger ones takes a while."""
+    return count_complexity(on_meta(name, **options))
 
 
-# Each function by itself. Sizes are all different, so that no two can be confused.
+def macs_and_flops(module, size):
+    """Return (macs, flops) of a module for an input (1, *size)."""
+    complexity = count_complexity(module, size)
+    return complexity.macs, complexity.flops
+
+
+# All sizes differ, so that confusing two of them changes a count.
 @pytest.mark.parametrize(
     ("module", "size", "macs", "flops"),
     [
@@ -58,8 +66,8 @@ def costs(module, size):
     ],
     ids=str,
 )
-def test_each_function_by_itself(module, size, macs, flops):
-    assert costs(module, size) == (macs, flops)
+def test_single_functions(module, size, macs, flops):
+    assert macs_and_flops(module, size) == (macs, flops)
 
 
 class Product(nn.Module):
@@ -79,20 +87,20 @@ class Product(nn.Module):
         (lambda x: x[0] @ x[0].mT, 4 * 5 * 4),
     ],
 )
-def test_products_of_matrices(function, macs):
+def test_matrix_products(function, macs):
     module = nn.Sequential(nn.Flatten(0, 1), Product(function))
-    assert costs(module, (3, 4, 5)) == (macs, 0)
+    assert macs_and_flops(module, (3, 4, 5)) == (macs, 0)
 
 
-def test_the_involution_by_itself():
+def test_a_single_involution():
     layer = Involution2d(32, kernel_size=5, stride=2, group_channels=8, reduction=4)
     reduce, span, product = 32 * 8, 8 * (4 * 25), 25 * 32
     macs = (reduce + span + product) * 5 * 7
     pooling, norm_and_relu, bias = 32 * 10 * 14, 3 * 8 * 5 * 7, 4 * 25 * 5 * 7
-    assert costs(layer, (32, 10, 14)) == (macs, macs + pooling + norm_and_relu + bias)
+    assert macs_and_flops(layer, (32, 10, 14)) == (macs, macs + pooling + norm_and_relu + bias)
 
 
-def test_self_attention_by_itself():
+def test_a_single_self_attention():
     layer = Involution2d(32, kernel_size=5, group_channels=8, reduction=4, generator="attention")
     heads = 4 * 2
     projections, scores, product = 2 * 32 * heads, 25 * heads, 25 * 32
@@ -104,7 +112,7 @@ def test_self_attention_by_itself():
 
 
 def test_a_bottleneck_by_hand():
-    """The first block of ResNet's second stage, on 8 x 8 pixels."""
+    """Count the first block of ResNet's second stage on 8 x 8 pixels."""
     block = Bottleneck(256, 128, conv3x3, stride=2)
     convolutions = 256 * 128 * 64 + 128 * 128 * 9 * 16 + 128 * 512 * 16 + 256 * 512 * 16
     norms = 2 * (128 * 64 + 128 * 16 + 512 * 16 + 512 * 16)
@@ -115,7 +123,7 @@ def test_a_bottleneck_by_hand():
 
 
 def involution(width, kernel_size, side, stride):
-    """Multiply-adds, and what the publications count besides, of a layer of an even side."""
+    """Return MACs, and the FLOPs beyond them, of a layer on an even number of pixels."""
     narrow, kernels = width // 4, kernel_size**2 * width // 16
     out = (side // stride) ** 2
     macs = (width * narrow + narrow * kernels + kernel_size**2 * width) * out
@@ -124,7 +132,7 @@ def involution(width, kernel_size, side, stride):
 
 
 def closed_formula(blocks, stem_kernel):
-    """(macs, flops) of a RedNet at 224 x 224, without any of the code to be tested."""
+    """Return (macs, flops) of a RedNet at 224 x 224, without the code under test."""
     macs, rest = involution(32, stem_kernel, 112, 1)
     macs += (3 * 32 * 9 + 32 * 64 * 9) * 112**2
     rest += 3 * (32 + 32 + 64) * 112**2 + 64 * 112**2
@@ -144,14 +152,16 @@ def closed_formula(blocks, stem_kernel):
     return macs + 2048 * 1000, macs + rest + 2048 * 7 * 7
 
 
-@pytest.mark.parametrize(("stem", "kernel_size"), [("involution3", 3), ("involution7", 7)])
+@pytest.mark.parametrize(
+    ("options", "stem_kernel"), [({}, 3), ({"stem": "involution7"}, 7)], ids=["3x3", "7x7"]
+)
 @pytest.mark.parametrize("depth", BLOCKS)
-def test_rednets_by_a_closed_formula(depth, stem, kernel_size):
-    cost = count_complexity(on_meta(f"rednet{depth}", stem=stem))
-    assert (cost.macs, cost.flops) == closed_formula(BLOCKS[depth], kernel_size)
+def test_rednets_against_a_closed_formula(depth, options, stem_kernel):
+    cost = complexity_of(f"rednet{depth}", **options)
+    assert (cost.macs, cost.flops) == closed_formula(BLOCKS[depth], stem_kernel)
 
 
-# The facts page's own targets: parameters, published convention and MACs in units of 10^9.
+# Parameters, FLOPs and MACs with the 3x3 stem, parameters and FLOPs with the 7x7 stem; in G.
 TARGETS = {
     26: ((9_233_166, 1.7084, 1.6852), (9_233_886, 1.7334)),
     38: ((12_386_986, 2.1982, 2.1668), (12_387_706, 2.2233)),
@@ -162,10 +172,10 @@ TARGETS = {
 
 
 @pytest.mark.parametrize("depth", TARGETS)
-def test_rednets_reach_their_targets(depth):
+def test_rednets_against_known_counts(depth):
     (small, flops3, macs3), (large, flops7) = TARGETS[depth]
-    released = count_complexity(on_meta(f"rednet{depth}"))
-    published = count_complexity(on_meta(f"rednet{depth}", stem="involution7"))
+    released = complexity_of(f"rednet{depth}")
+    published = complexity_of(f"rednet{depth}", stem="involution7")
     assert (released.parameters, published.parameters) == (small, large)
     found = released.flops, released.macs, published.flops
     assert tuple(round(count / 1e9, 4) for count in found) == (flops3, macs3, flops7)
@@ -174,28 +184,28 @@ def test_rednets_reach_their_targets(depth):
 @pytest.mark.parametrize(
     ("depth", "flops"), [(26, 2.36), (38, 3.24), (50, 4.12), (101, 7.85), (152, 11.58)]
 )
-def test_resnets_reach_the_plotted_figures(depth, flops):
-    model = on_meta(f"rednet{depth}", stem="conv7", involution_stages=())
-    assert round(count_complexity(model).flops / 1e9, 2) == flops
+def test_resnets_match_the_plotted_flops(depth, flops):
+    complexity = complexity_of(f"rednet{depth}", stem="conv7", involution_stages=())
+    assert round(complexity.flops / 1e9, 2) == flops
 
 
-def test_resnet50_is_timms():
-    ours = count_complexity(on_meta("rednet50", stem="conv7", involution_stages=()))
-    theirs = count_complexity(on_meta("resnet50"))
+def test_resnet50_costs_as_much_as_that_of_timm():
+    ours = complexity_of("rednet50", stem="conv7", involution_stages=())
+    theirs = complexity_of("resnet50")
     assert (ours.macs, ours.flops) == (theirs.macs, theirs.flops)
     assert round(theirs.macs / 1e9, 2) == 4.09
     assert ours.parameters == theirs.parameters == 25_557_032
 
 
 @pytest.mark.parametrize("name", ["resnet50", "mobilenetv3_small_100", "vit_tiny_patch16_224"])
-def test_torch_counts_the_same_multiply_adds(name):
+def test_torch_counts_equal_macs(name):
     model = on_meta(name).eval()
     with FlopCounterMode(display=False) as counter:
         model(torch.empty(1, 3, 224, 224, device="meta"))
-    assert count_complexity(model).macs == counter.get_total_flops() / 2
+    assert complexity_of(name).macs == counter.get_total_flops() / 2
 
 
-def test_torch_counts_the_same_once_it_knows_involution():
+def test_torch_counts_equal_macs_with_a_formula_for_involution():
     def product(input, weight, kernel_size, *window, out_val, **kwargs):
         return 2 * kernel_size**2 * out_val.numel()
 
@@ -204,11 +214,11 @@ def test_torch_counts_the_same_once_it_knows_involution():
     model = on_meta("rednet26").eval()
     with FlopCounterMode(display=False, custom_mapping=mapping) as counter, torch.no_grad():
         model(torch.empty(1, 3, 224, 224, device="meta"))
-    assert count_complexity(model).macs == counter.get_total_flops() / 2
+    assert complexity_of("rednet26").macs == counter.get_total_flops() / 2
 
 
 def test_the_parts_add_up():
-    cost = count_complexity(on_meta("rednet26"))
+    cost = complexity_of("rednet26")
     for sums in (cost.by_kind(), cost.by_child()):
         assert tuple(map(sum, zip(*sums.values(), strict=True))) == (cost.macs, cost.flops)
     stage = cost.within("layer2")
@@ -225,12 +235,12 @@ def test_the_parts_add_up():
     ]
 
 
-def test_what_is_not_counted_is_named():
-    cost = count_complexity(on_meta("vit_tiny_patch16_224"))
+def test_uncounted_functions_are_listed():
+    cost = complexity_of("vit_tiny_patch16_224")
     assert {"gelu", "native_layer_norm", "_safe_softmax", "add"} <= cost.uncounted.keys()
 
 
-def test_the_network_stays_as_it_is():
+def test_counting_does_not_change_the_network():
     model = timm.create_model("rednet26", width=0.25, layers=(1, 1, 1, 1), num_classes=5)
     model.layer1.eval()
     weights = {key: tensor.clone() for key, tensor in model.state_dict().items()}
@@ -241,13 +251,13 @@ def test_the_network_stays_as_it_is():
         assert torch.equal(tensor, weights[key])
 
 
-def test_odd_sizes_and_other_channels():
+def test_odd_sizes_and_gray_images():
     cost = count_complexity(on_meta("rednet26", in_chans=1, width=0.25), (1, 45, 33))
     assert cost.macs > 0
     assert cost.within("fc").macs == cost.by_kind()["linear"][0] == 512 * 1000
 
 
-def test_frozen_weights_are_no_parameters():
+def test_frozen_parameters_do_not_count():
     model = nn.Sequential(nn.Linear(3, 4))
     model[0].bias.requires_grad_(False)
     cost = count_complexity(model, (2, 3))

@@ -1,4 +1,4 @@
-"""The experiments of the ablations: the paper's recipe with the networks of the tables."""
+"""The ablation experiments: the paper's recipe with the networks of the tables."""
 
 import dataclasses
 
@@ -13,19 +13,19 @@ from rednet.paper.networks import network_from_options
 ROWS = {row.experiment: row for row in ablations()}
 
 
-def test_every_file_is_a_row_of_a_table():
+def test_each_experiment_is_a_row_of_a_table():
     files = {f"ablation/{path.stem}" for path in (CONFIGS / "experiment/ablation").iterdir()}
     assert files == ROWS.keys()
 
 
 @pytest.mark.parametrize("name", ROWS)
-def test_the_recipe_is_the_papers(name):
+def test_the_recipe_is_that_of_the_paper(name):
     ours, paper = (compose("train", [f"experiment={choice}"]) for choice in (name, "paper"))
     assert dataclasses.replace(ours, model=paper.model) == paper
 
 
 @pytest.mark.parametrize("name", ROWS)
-def test_the_network_is_the_tables(name):
+def test_the_network_is_that_of_the_table(name):
     model = compose("train", [f"experiment={name}"]).model
     assert network_from_options(model.name, model.options) == ROWS[name].network
     with torch.device("meta"):
@@ -35,7 +35,7 @@ def test_the_network_is_the_tables(name):
 
 
 @pytest.mark.parametrize("name", ROWS)
-def test_the_file_says_what_was_published_and_how_to_run_it(name):
+def test_the_header_states_the_command_and_the_published_results(name):
     lines = (CONFIGS / "experiment" / f"{name}.yaml").read_text().splitlines()
     published = ROWS[name].published
     assert lines[0] == "# @package _global_"
@@ -46,7 +46,7 @@ def test_the_file_says_what_was_published_and_how_to_run_it(name):
     assert f"# Published: {results}." in lines
 
 
-def test_the_command_line_has_the_last_word():
+def test_the_command_line_overrides_an_experiment():
     config = compose("train", ["experiment=ablation/kernel3", "model=rednet26", "schedule=step"])
     assert (config.model.name, config.schedule.name) == ("rednet26", "step")
     assert config.model.options == {"stem": "conv7", "kernel_size": 3}

@@ -1,4 +1,4 @@
-"""Which network of the tables a name with options is."""
+"""Networks of the tables from a name and options in timm, and back."""
 
 import pytest
 import timm
@@ -59,7 +59,7 @@ from rednet.paper.networks import Network, network_from_options, resnet
         ("mobilenetv3_small_100", {}, None),
     ],
 )
-def test_recognition(name, options, network):
+def test_network_from_options(name, options, network):
     assert network_from_options(name, options) == network
 
 
@@ -73,7 +73,7 @@ def test_recognition(name, options, network):
     ],
     ids=str,
 )
-def test_options_lead_back_to_the_network(network):
+def test_options_give_back_the_network(network):
     assert network_from_options(network.model, network.options) == network
     parameters = sum(p.numel() for p in network.build().parameters())
     model = timm.create_model(network.model, **network.options)
@@ -81,6 +81,6 @@ def test_options_lead_back_to_the_network(network):
     assert network.complexity().parameters == parameters
 
 
-def test_its_text_names_what_is_not_the_default():
+def test_the_text_names_the_options_that_are_not_defaults():
     assert str(Network(50)) == "rednet50"
     assert str(Network(50, "conv7", kernel_size=3)) == "rednet50 stem=conv7 kernel_size=3"

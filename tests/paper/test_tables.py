@@ -1,4 +1,4 @@
-"""What the tables say: which published figures come out, and why the others do not."""
+"""The tables: which published numbers are reproduced, and why others are not."""
 
 import csv
 import json
@@ -14,11 +14,11 @@ from rednet.paper.document import build_tables, write_tables
 from rednet.paper.networks import Network, resnet
 from rednet.paper.tables import comparison_table
 
-VARIED = ("kernel size", "group channels", "generator")
+ABLATIONS = ("kernel size", "group channels", "generator")
 
 
 def failed(table, source="paper"):
-    """(row, quantity) of the figures of a source that are not reproduced."""
+    """Return (row, quantity) of a source's numbers that are not reproduced."""
     return {
         (item.row, item.quantity)
         for item in table.comparisons
@@ -31,14 +31,14 @@ def column(table, heading):
     return [line[index] for line in table.rows]
 
 
-def test_all_ten_figures_of_the_model_zoo_come_out_with_the_7x7_stem():
+def test_the_7x7_stem_reproduces_all_ten_numbers_of_the_model_zoo():
     table = rednet_table("involution7")
     zoo = [item for item in table.comparisons if item.source == "model zoo"]
     assert [item.verdict for item in zoo] == ["reproduced"] * 10
     assert failed(table) == {("RedNet-101", "parameters")}
 
 
-def test_the_released_stem_misses_every_flop_of_the_model_zoo():
+def test_the_released_stem_reproduces_no_flops_of_the_model_zoo():
     table = rednet_table("involution3")
     flops = {(f"RedNet-{depth}", "FLOPs") for depth in (26, 38, 50, 101, 152)}
     assert failed(table, "model zoo") == flops | {("RedNet-152", "parameters")}
@@ -56,9 +56,9 @@ def test_the_ablations():
     assert failed(ablation_table("generator")) == set()
 
 
-def test_every_figure_that_does_not_come_out_has_its_reason():
+def test_each_number_that_is_not_reproduced_has_a_reason():
     tables = [*map(rednet_table, ("involution3", "involution7")), resnet_table()]
-    tables += [ablation_table(name) for name in VARIED]
+    tables += [ablation_table(name) for name in ABLATIONS]
     for table in tables:
         for item in table.comparisons:
             is_missed = item.difference is not None and not item.is_reproduced
@@ -66,9 +66,7 @@ def test_every_figure_that_does_not_come_out_has_its_reason():
             assert not item.reason or any(item.reason in note for note in table.notes)
 
 
-def test_the_figures_in_the_reasons_are_right():
-    """They are written out, so what they quote is counted here."""
-
+def test_the_numbers_quoted_in_the_reasons_are_right():
     def flops(stem, **options):
         return Network(50, stem, **options).complexity().flops / 1e9
 
@@ -81,15 +79,15 @@ def test_the_figures_in_the_reasons_are_right():
     assert round(resnet(101).complexity().parameters / 1e6, 3) == 44.549
 
 
-def test_which_stem_the_ablations_had():
+def test_the_stem_of_the_ablations():
     lines = {tuple(line[:2]): line[2:4] for line in stem_table().rows}
-    plain, alone = "as in Table 1", "MACs of convolutions alone"
+    table1, alone = "as in Table 1", "MACs of convolutions alone"
     assert lines == {
-        ("3x3 stem", plain): ["10", "0"],
+        ("3x3 stem", table1): ["10", "0"],
         ("3x3 stem", alone): ["10", "9"],
-        ("7x7 stem", plain): ["10", "0"],
+        ("7x7 stem", table1): ["10", "0"],
         ("7x7 stem", alone): ["10", "7"],
-        ("plain stem", plain): ["9", "9"],
+        ("plain stem", table1): ["9", "9"],
         ("plain stem", alone): ["9", "0"],
     }
 
@@ -101,19 +99,19 @@ def test_rows_of_one_network_share_an_experiment():
     assert len({row.network for row in rows}) == len({row.experiment for row in rows}) == 10
 
 
-def test_the_operators_formulas_are_exact():
+def test_the_formulas_of_the_operators_are_exact():
     table = operator_table()
     assert len(table.comparisons) == 2 * 17
     assert {item.verdict for item in table.comparisons} == {"reproduced"}
     assert sum(map(int, column(table, "layers"))) == 17
 
 
-def test_the_operators_formulas_by_hand():
+def test_the_formulas_of_the_operators_by_hand():
     assert operator_weights(64, 7, 4, 4) == (64 * 64 + 49 * 4 * 64) // 4
     assert operator_macs(64, 7, 4, 4, 10) == 10 * 4160 + 10 * 49 * 64
 
 
-def test_the_parts_add_up_to_the_published_figure():
+def test_the_parts_add_up_to_the_published_flops():
     table = parts_table()
     flops = [float(text) for text in column(table, "RedNet-50: FLOPs (G)")]
     assert flops[-1] == 2.7132
@@ -132,14 +130,14 @@ def test_hybrids_range_from_resnet_to_rednet():
     assert min(flops) == flops[-1]
 
 
-def test_softmax_costs_nothing_that_is_counted():
+def test_softmax_adds_nothing_that_is_counted():
     table = generator_table()
     assert table.rows[1][1:] == table.rows[2][1:]
     assert table.rows[3][1:] == table.rows[4][1:]
     assert float(table.rows[3][1]) > float(table.rows[1][1])
 
 
-def test_markdown_is_aligned_and_right_where_it_has_numbers():
+def test_markdown_is_aligned_with_numbers_on_the_right():
     rows = [
         [Comparison(name, "FLOPs", "paper", text, None) for text in ("1.5",)]
         for name in ("a", "longer name")
@@ -160,7 +158,7 @@ def written(tmp_path_factory):
 
 
 @pytest.mark.slow
-def test_every_figure_is_in_the_files(written):
+def test_the_files_hold_every_number(written):
     with (written / "tables.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
     content = json.loads((written / "tables.json").read_text())
