@@ -1,4 +1,4 @@
-"""The published accuracies: all of them in the figure, and no label over another."""
+"""The envelopes show every published network, and their labels do not overlap."""
 
 from itertools import combinations
 
@@ -8,6 +8,16 @@ import pytest
 from rednet.figures.envelopes import AXES, RELEASED, draw_envelope, published_rows
 from rednet.figures.labels import text_box
 from rednet.paper.published import COMPETITORS, MODEL_ZOO, PAPER, RESNET
+
+
+@pytest.fixture(scope="module", params=AXES)
+def against(request):
+    return request.param
+
+
+@pytest.fixture(scope="module")
+def figure(against):
+    return draw_envelope(against)
 
 
 def test_every_published_network_is_a_row():
@@ -21,9 +31,8 @@ def test_every_published_network_is_a_row():
     assert {row["source"] for row in table.values()} == {"published"}
 
 
-@pytest.mark.parametrize("against", AXES)
-def test_every_network_is_a_point(against):
-    (axes,) = draw_envelope(against).axes
+def test_every_network_is_a_point(figure, against):
+    (axes,) = figure.axes
     key = {"flops": "flops_g", "parameters": "parameters_m"}[against]
     points = {tuple(point) for line in axes.get_lines() for point in line.get_xydata().tolist()}
     assert points == {(row[key], row["top1"]) for row in published_rows()}
@@ -33,9 +42,8 @@ def test_every_network_is_a_point(against):
     assert all(low < row["top1"] < high for row in published_rows())
 
 
-@pytest.mark.parametrize("against", AXES)
-def test_every_network_has_a_label_that_is_its_own(against):
-    (axes,) = draw_envelope(against).axes
+def test_every_network_has_an_unambiguous_label(figure, against):
+    (axes,) = figure.axes
     key = {"flops": "flops_g", "parameters": "parameters_m"}[against]
     expected = [
         (row["size"], row[key], row["top1"])
@@ -46,14 +54,12 @@ def test_every_network_has_a_label_that_is_its_own(against):
     points = axes.transData.transform([point for _, *point in expected])
     for text in axes.texts:
         box, own = text_box(text), axes.transData.transform(text.xy)
-        away = np.hypot(*np.maximum(0, np.maximum(box.min - points, points - box.max)).T)
+        distance = np.hypot(*np.maximum(0, np.maximum(box.min - points, points - box.max)).T)
         others = np.hypot(*(points - own).T) > 3
-        assert text.arrow_patch or away[~others].min() < 0.8 * away[others].min()
+        assert text.arrow_patch or distance[~others].min() < 0.8 * distance[others].min()
 
 
-@pytest.mark.parametrize("against", AXES)
-def test_labels_cover_neither_each_other_nor_the_legend(against):
-    figure = draw_envelope(against)
+def test_labels_overlap_neither_each_other_nor_the_legend(figure):
     figure.draw_without_rendering()
     (axes,) = figure.axes
     boxes = [text_box(text) for text in axes.texts]
@@ -61,10 +67,8 @@ def test_labels_cover_neither_each_other_nor_the_legend(against):
     assert not any(one.overlaps(other) for one, other in combinations(boxes, 2))
 
 
-@pytest.mark.parametrize("against", AXES)
-def test_the_figure_says_that_it_is_published(against):
-    figure = draw_envelope(against)
-    assert "published figures" in figure.get_supxlabel()
+def test_the_note_says_that_the_results_are_published(figure):
+    assert "published results" in figure.get_supxlabel()
     figure.draw_without_rendering()
     note = figure.texts[0].get_window_extent()
     assert figure.bbox.x0 < note.x0 and note.x1 < figure.bbox.x1 - 0.05 * figure.dpi

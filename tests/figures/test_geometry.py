@@ -1,4 +1,4 @@
-"""Where in the image kernels are generated from, and drawn: proven by gradients."""
+"""Heat maps lie over the pixels that the kernels are generated from, checked by gradients."""
 
 import numpy as np
 import pytest
@@ -42,8 +42,8 @@ def test_centres_by_hand(options, expected, make_tiny):
         np.testing.assert_array_equal(centres[layer], list(pixels))
 
 
-def source(model, layer, size, cell):
-    """Row and column of the middle of the pixels that a kernel depends on, and the map's size."""
+def source_centroid(model, layer, size, cell):
+    """Return the centroid of the pixels that a kernel depends on, and the size of the map."""
     seen = {}
     handle = layer.register_forward_pre_hook(lambda layer, x: seen.update(k=layer.kernel(x[0])))
     generator = torch.Generator().manual_seed(0)
@@ -53,22 +53,22 @@ def source(model, layer, size, cell):
     (gradient,) = torch.autograd.grad(seen["k"][:, :, cell, cell].sum(), images)
     weight = gradient.abs().sum((0, 1)).numpy()
     rows, columns = np.indices(weight.shape)
-    middle = [(weight * pixels).sum() / weight.sum() for pixels in (rows, columns)]
-    return np.array(middle), seen["k"].shape[-1]
+    centroid = [(weight * pixels).sum() / weight.sum() for pixels in (rows, columns)]
+    return np.array(centroid), seen["k"].shape[-1]
 
 
-def drawn(centres, size, cell, smooth):
-    """Row and column, in pixels of the image, where a map's only value that is not 0 is seen."""
+def drawn_centroid(centres, size, cell, smooth):
+    """Draw a map that is 1 at one position; return its centroid in pixels of the image."""
     maps = np.zeros((1, 1, len(centres), len(centres)), np.float32)
     maps[0, 0, cell, cell] = 1
     mosaic = Mosaic(1, 1, 1)
     images = np.zeros((1, size, size, 3), np.float32)
-    picture = render_mosaic(mosaic, images, maps, centres, COLOURS, 1.0, smooth)
+    pixels = render_mosaic(mosaic, images, maps, centres, COLOURS, 1.0, smooth)
     top, left = mosaic.map_corner(0, 0)
-    tile = picture[top : top + TILE, left : left + TILE, 0] / 255
+    tile = pixels[top : top + TILE, left : left + TILE, 0] / 255
     rows, columns = np.indices(tile.shape)
-    middle = np.array([(tile * pixels).sum() / tile.sum() for pixels in (rows, columns)])
-    return (middle + 0.5) * size / TILE - 0.5
+    centroid = np.array([(tile * pixels).sum() / tile.sum() for pixels in (rows, columns)])
+    return (centroid + 0.5) * size / TILE - 0.5
 
 
 @pytest.mark.parametrize("smooth", [True, False])
@@ -76,24 +76,24 @@ def drawn(centres, size, cell, smooth):
     ("size", "name", "cell"),
     [(224, "layer4.1", 3), (224, "layer4.0", 2), (100, "layer2.0", 5), (100, "layer4.1", 1)],
 )
-def test_a_kernel_is_drawn_over_what_it_is_generated_from(size, name, cell, smooth):
-    """Blocks are their shortcuts at first, so that kernels are from narrow places."""
+def test_a_kernel_is_drawn_over_the_pixels_that_it_is_generated_from(size, name, cell, smooth):
+    # A new network's blocks are the identity, so a kernel depends on few pixels.
     torch.manual_seed(0)
     model = timm.create_model("rednet26", width=0.25, layers=(1, 1, 1, 2), num_classes=7).eval()
     layer = find_involutions(model)[name]
-    middle, count = source(model, layer, size, cell)
+    centroid, count = source_centroid(model, layer, size, cell)
     centres = kernel_centres(model, {name: layer}, size)[name]
     assert len(centres) == count
-    np.testing.assert_allclose(centres[cell], middle, atol=1)
-    np.testing.assert_allclose(drawn(centres, size, cell, smooth), middle, atol=1.6)
+    np.testing.assert_allclose(centres[cell], centroid, atol=1)
+    np.testing.assert_allclose(drawn_centroid(centres, size, cell, smooth), centroid, atol=1.6)
 
 
 @pytest.mark.parametrize("smooth", [True, False])
-def test_the_outer_positions_go_on_to_the_edge(smooth):
+def test_outer_positions_extend_to_the_edge(smooth):
     maps = np.array([[0, 1, 1], [0, 1, 1], [0, 1, 1]], np.float32)[None, None]
     images = np.zeros((1, 96, 96, 3), np.float32)
     mosaic = Mosaic(1, 1, 1)
-    picture = render_mosaic(mosaic, images, maps, np.array([0, 32, 64]), COLOURS, 1.0, smooth)
-    row = picture[0, mosaic.map_corner(0, 0)[1] :, 0]
+    pixels = render_mosaic(mosaic, images, maps, np.array([0, 32, 64]), COLOURS, 1.0, smooth)
+    row = pixels[0, mosaic.map_corner(0, 0)[1] :, 0]
     assert row[0] == 0
     assert (row[TILE // 3 + 2 :] == 255).all()

@@ -1,7 +1,8 @@
-"""Heat maps of generated kernels: their values, and where they are in the picture."""
+"""Heat maps of generated kernels: their values and their place in the mosaic."""
 
 import numpy as np
 import pytest
+import torch
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize
 
@@ -27,44 +28,43 @@ def test_a_value_is_the_sum_of_the_49_weights(make_tiny, make_images):
     np.testing.assert_allclose(sums["layer2.0"][8:], by_hand, rtol=1e-4, atol=1e-5)
 
 
-def tile(picture, corner):
+def tile_at(pixels, corner):
     top, left = corner
-    return picture[top : top + TILE, left : left + TILE] / 255
+    return pixels[top : top + TILE, left : left + TILE] / 255
 
 
 @pytest.mark.parametrize("smooth", [True, False])
-def test_every_map_is_in_its_place(smooth):
-    """Maps of one value each, which then is the colour of a whole tile."""
+def test_each_map_is_in_its_place(smooth):
+    # Each map is constant, so its tile has one colour.
     maps = np.linspace(-1, 1, 2 * 5, dtype=np.float32).reshape(2, 5, 1, 1) * np.ones((3, 3))
     images = np.random.default_rng(0).random((2, 8, 8, 3), np.float32)
     mosaic = Mosaic(2, 5, 3)
-    picture = render_mosaic(mosaic, images, maps.astype(np.float32), CENTRES, COLOURS, 1.0, smooth)
-    assert picture.shape == (4 * TILE + 4 * GAP, 4 * TILE + 3 * GAP, 3)
+    pixels = render_mosaic(mosaic, images, maps.astype(np.float32), CENTRES, COLOURS, 1.0, smooth)
+    assert pixels.shape == (4 * TILE + 4 * GAP, 4 * TILE + 3 * GAP, 3)
     for image, number in np.ndindex(2, 5):
         colour = COLOURS.to_rgba(maps[image, number, 0, 0])[:3]
-        found = tile(picture, mosaic.map_corner(image, number))
+        found = tile_at(pixels, mosaic.map_corner(image, number))
         np.testing.assert_allclose(found, np.broadcast_to(colour, found.shape), atol=0.003)
     corners = [mosaic.map_corner(1, number) for number in (0, 2, 3)]
     step = TILE + GAP
     assert corners == [(2 * step + GAP, step), (2 * step + GAP, 3 * step), (3 * step + GAP, step)]
-    assert (picture[step : 2 * step, :TILE] == 255).all()  # beside the second line of maps
+    assert (pixels[step : 2 * step, :TILE] == 255).all()  # to the left of the second row of maps
 
 
-def test_the_image_is_first_in_its_colours_and_light_gray_below_the_maps():
+def test_the_image_comes_first_and_is_light_gray_below_the_maps():
     images = np.broadcast_to(np.float32([0.9, 0.3, 0.0]), (1, 8, 8, 3))
     maps = np.zeros((1, 1, 3, 3), np.float32)
     mosaic = Mosaic(1, 1, 3)
     light = 0.6 + 0.4 * 0.4
     for opacity, level in ((0.0, light), (0.5, light / 2 + 0.97 / 2)):
-        picture = render_mosaic(mosaic, images, maps, CENTRES, COLOURS, opacity, True)
-        np.testing.assert_allclose(tile(picture, (0, 0))[5, 5], (0.9, 0.3, 0), atol=0.003)
-        found = tile(picture, mosaic.map_corner(0, 0))
+        pixels = render_mosaic(mosaic, images, maps, CENTRES, COLOURS, opacity, True)
+        np.testing.assert_allclose(tile_at(pixels, (0, 0))[5, 5], (0.9, 0.3, 0), atol=0.003)
+        found = tile_at(pixels, mosaic.map_corner(0, 0))
         np.testing.assert_allclose(found, level, atol=0.01)
 
 
 @pytest.mark.parametrize("opacity", [0.6, 1.0])
-def test_what_is_seen_is_on_the_colour_bar(opacity, make_images):
-    """Within what the lightest and the darkest image below a map can change."""
+def test_the_colours_of_the_maps_are_on_the_colour_bar(opacity, make_images):
     sums = np.linspace(-2, 2, 16, dtype=np.float32).reshape(1, 1, 4, 4)
     images = make_images(1)
     figure = draw_heat_maps(
@@ -72,14 +72,15 @@ def test_what_is_seen_is_on_the_colour_bar(opacity, make_images):
     )
     figure.draw_without_rendering()
     axes, bar = figure.axes
-    on_bar = bar.collections[-1].cmap(np.linspace(0, 1, 256))[:, :3]
-    picture = axes.images[0].get_array()[:, TILE + GAP :].reshape(-1, 3) / 255
-    off = np.abs(picture[:, None] - on_bar).max(2).min(1)
-    assert off.max() < 0.2 * (1 - opacity) + 0.02
+    on_bar = bar.collections[-1].cmap(np.linspace(0, 1, 256))[:, :3].astype(np.float32)
+    pixels = axes.images[0].get_array()[:, TILE + GAP :].reshape(-1, 3) / np.float32(255)
+    distances = torch.cdist(torch.from_numpy(pixels), torch.from_numpy(on_bar), p=torch.inf)
+    # The bar is drawn over medium gray; the image below a map is lighter or darker.
+    assert distances.amin(1).max() < 0.2 * (1 - opacity) + 0.02
 
 
 @pytest.mark.parametrize("groups", [1, 8, 9])
-def test_the_figure_is_numbered_and_has_one_scale(groups, make_images):
+def test_groups_are_numbered_and_share_one_colour_scale(groups, make_images):
     images = make_images(2)
     sums = np.random.default_rng(0).normal(size=(2, groups, 4, 4)).astype(np.float32)
     figure = draw_heat_maps(
@@ -94,7 +95,7 @@ def test_the_figure_is_numbered_and_has_one_scale(groups, make_images):
 
 
 @pytest.mark.parametrize("value", [0.0, -2.0])
-def test_kernels_that_are_all_alike(value, make_images):
+def test_constant_kernels(value, make_images):
     sums = np.full((1, 2, 4, 4), value, np.float32)
     figure = draw_heat_maps(sums, np.arange(4), make_images(1), "stem", opacity=0.6, smooth=False)
     figure.draw_without_rendering()

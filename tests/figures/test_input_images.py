@@ -1,4 +1,4 @@
-"""Pictures for the figures: found, read, prepared."""
+"""Input images of the figures: found, read and preprocessed."""
 
 import numpy as np
 import pytest
@@ -19,17 +19,17 @@ def folder(tmp_path):
     for name, value in (("b/1.png", 10), ("a.png", 250), ("b/.hidden.png", 0)):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         Image.fromarray(np.full((20, 24, 3), value, np.uint8)).save(tmp_path / name)
-    (tmp_path / "notes.txt").write_text("no picture")
+    (tmp_path / "notes.txt").write_text("not an image")
     return tmp_path
 
 
-def test_a_file_a_folder_and_both(folder):
+def test_files_and_folders(folder):
     found = [folder / "a.png", folder / "b" / "1.png"]
     assert find_images([str(folder)]) == found
     assert find_images([str(found[1]), str(folder)]) == [found[1], *found]
 
 
-def test_what_is_not_there(folder):
+def test_missing_and_empty_paths(folder):
     with pytest.raises(InputError, match=r"images=.*/c\.png: no such file or folder"):
         find_images([str(folder / "c.png")])
     (folder / "empty").mkdir()
@@ -38,7 +38,7 @@ def test_what_is_not_there(folder):
 
 
 @pytest.mark.parametrize("preprocessing", [COLOUR, GRAY], ids=["colour", "gray"])
-def test_what_is_shown_is_what_the_network_gets(preprocessing, folder):
+def test_rgb_shows_the_input_of_the_network(preprocessing, folder):
     images = load_images(find_images([str(folder)]), preprocessing, CPU)
     assert images.names == ("a", "1")
     assert images.inputs.shape == (2, preprocessing.in_chans, 16, 16)
@@ -47,14 +47,14 @@ def test_what_is_shown_is_what_the_network_gets(preprocessing, folder):
     np.testing.assert_allclose(images.rgb[1], 10 / 255, atol=1e-5)
 
 
-def test_unreadable_ones_are_named(folder):
+def test_unreadable_images_are_named(folder):
     for name in ("a.png", "z.png"):
-        (folder / name).write_bytes(b"no picture")
+        (folder / name).write_bytes(b"not an image")
     with pytest.raises(InputError, match=r"images: 2 image.* /\S*/a\.png \(.*/z\.png \("):
         load_images(find_images([str(folder)]), COLOUR, CPU)
 
 
-def test_batches_and_the_first_few(make_images):
+def test_batches_and_first_images(make_images):
     images = make_images(BATCH_SIZE + 2, 4)
     assert [len(batch) for batch in images.batches()] == [BATCH_SIZE, 2]
     assert len(images.first(3)) == len(images.first(3).rgb) == 3

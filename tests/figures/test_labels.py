@@ -1,4 +1,4 @@
-"""Labels of points: all written, none over another, none where it seems another point's."""
+"""Labels of points: all written, without overlap, and each clearly belongs to its point."""
 
 from itertools import combinations
 
@@ -24,7 +24,7 @@ def distance(box, point):
     return np.hypot(*np.maximum(0, np.maximum(box.min - point, point - box.max)))
 
 
-def test_where_there_is_room_a_label_is_beside_its_point(make_axes):
+def test_labels_are_next_to_their_points_if_there_is_room(make_axes):
     points = [(0.2, 0.2), (0.5, 0.6), (0.8, 0.7)]
     axes = make_axes(points)
     place_labels(axes, [Label(*point, "26", "black") for point in points], 5)
@@ -32,7 +32,7 @@ def test_where_there_is_room_a_label_is_beside_its_point(make_axes):
     assert all(text.arrow_patch is None for text in axes.texts)
 
 
-def test_in_a_crowd_lines_lead_to_the_labels(make_axes):
+def test_crowded_labels_have_leader_lines(make_axes):
     points = [(0.5 + 0.03 * (index % 2), 0.5 + 0.03 * (index // 2)) for index in range(6)]
     axes = make_axes(points)
     labels = [Label(*point, str(10 + index), "black") for index, point in enumerate(points)]
@@ -49,7 +49,7 @@ def test_in_a_crowd_lines_lead_to_the_labels(make_axes):
         assert text.arrow_patch or own < NEAR_DISTANCE * 1.5 * axes.figure.dpi / 72
 
 
-def test_no_label_is_left_out_in_silence(make_axes):
+def test_a_label_without_room_is_an_error(make_axes):
     axes = make_axes([(0.5, 0.5)])
     with pytest.raises(ValueError, match=r"no room for the labels a very long .*one$"):
         place_labels(axes, [Label(0.5, 0.5, "a very long " * 10 + "one", "black")], 20)

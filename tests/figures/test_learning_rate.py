@@ -1,4 +1,4 @@
-"""The figure of the learning rate."""
+"""The figure of the learning rate and its numbers."""
 
 import math
 
@@ -18,7 +18,7 @@ SCHEDULES = {
 
 
 @pytest.mark.parametrize("schedule", SCHEDULES.values(), ids=SCHEDULES)
-def test_rows_are_the_schedule(schedule):
+def test_rows_follow_the_schedule(schedule):
     table = schedule_rows(schedule)
     assert all(row["lr"] == schedule.lr_at(row["step"]) for row in table)
     steps = [row["step"] for row in table]
@@ -39,7 +39,7 @@ def test_the_warm_up_has_an_inset(name, insets):
     assert len(axes.child_axes) == insets
 
 
-def test_the_papers_numbers():
+def test_the_schedule_of_the_paper():
     table = schedule_rows(PAPER)
     assert table[0]["lr"] == pytest.approx(0.2)
     by_step = {row["step"]: row["lr"] for row in table}

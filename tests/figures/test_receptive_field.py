@@ -1,4 +1,4 @@
-"""Receptive fields: what can be seen, proven by gradients, and what is."""
+"""Theoretical receptive fields, checked by gradients, and effective ones."""
 
 import numpy as np
 import pytest
@@ -31,7 +31,7 @@ SIZE = 160
 
 
 def make_transparent(model):
-    """Lets a change of any pixel through: nothing negative, and means instead of maxima."""
+    """Make every gradient positive: positive weights, and mean instead of max pooling."""
     for module in model.modules():
         if isinstance(module, nn.Conv2d):
             nn.init.constant_(module.weight, 1 / module.weight[0].numel())
@@ -42,8 +42,8 @@ def make_transparent(model):
     return model.double()
 
 
-def visible(model, stage):
-    """First and last row and column with a gradient, and the pixel that they are about."""
+def gradient_range(model, stage):
+    """Return the first and last pixel with a gradient, and the centre of the output."""
     images = torch.rand(1, 3, SIZE, SIZE, dtype=torch.float64, requires_grad=True)
     outputs = model.forward_intermediates(images, intermediates_only=True)
     output, reduction = outputs[stage], model.feature_info[stage]["reduction"]
@@ -56,25 +56,25 @@ def visible(model, stage):
 
 
 @pytest.mark.parametrize("options", OPTIONS, ids=str)
-def test_the_theoretical_one_is_where_gradients_reach(options, make_tiny):
+def test_gradients_reach_exactly_the_theoretical_receptive_field(options, make_tiny):
     model = make_tiny(**options)
     extents = theoretical_extents(model)
     assert list(extents) == ["stem", "layer1", "layer2", "layer3", "layer4"]
     make_transparent(model)
     for stage, extent in enumerate(extents.values()):
-        first, last, centre = visible(model, stage)
+        first, last, centre = gradient_range(model, stage)
         assert first == max(0, centre - extent.before)
         assert last == min(SIZE - 1, centre + extent.after)
 
 
-def test_rednet50_sees_more_than_its_images():
+def test_theoretical_widths_of_rednet50():
     with torch.device("meta"):
         extents = theoretical_extents(timm.create_model("rednet50"))
     widths = {stage: extent.width for stage, extent in extents.items()}
     assert widths == {"stem": 11, "layer1": 87, "layer2": 255, "layer3": 783, "layer4": 1263}
 
 
-def test_influence_is_a_share_and_within_what_can_be_seen(make_tiny, make_images):
+def test_influence_sums_to_one_within_the_theoretical_receptive_field(make_tiny, make_images):
     images = make_images(2, 96)
     fields = receptive_fields(make_tiny(kernel_size=3), images)
     assert [field.stage for field in fields] == ["layer1", "layer2", "layer3", "layer4"]
@@ -90,7 +90,7 @@ def test_influence_is_a_share_and_within_what_can_be_seen(make_tiny, make_images
     assert fields[3].centre == (32, 32)  # the middle of 3 rows
 
 
-def test_images_count_alike_in_whatever_batches(make_tiny, make_images):
+def test_images_count_equally_in_any_batches(make_tiny, make_images):
     model, images = make_tiny(), make_images(9, 32)
     together = receptive_fields(model, images)[2].influence
     singly = np.zeros((32, 32))
@@ -102,17 +102,19 @@ def test_images_count_alike_in_whatever_batches(make_tiny, make_images):
     np.testing.assert_allclose(together, singly / singly.sum(), atol=1e-6)
 
 
-@pytest.mark.parametrize(("part", "radius"), [(0.4, 0), (0.5, 0), (0.6, 1), (0.89, 1), (0.95, 5)])
-def test_radii(part, radius):
+@pytest.mark.parametrize(
+    ("fraction", "radius"), [(0.4, 0), (0.5, 0), (0.6, 1), (0.89, 1), (0.95, 5)]
+)
+def test_radii(fraction, radius):
     influence = np.zeros((11, 11))
     influence[5, 5] = 0.5
     influence[[4, 6, 5, 5], [5, 5, 4, 6]] = 0.1
     influence[8, 9] = 0.1
     field = ReceptiveField("layer1", influence, (5, 5), Extent(5, 5))
-    assert field.radius(part) == radius
+    assert field.radius(fraction) == radius
 
 
-def test_table_and_figure(make_tiny, make_images):
+def test_rows_and_figure(make_tiny, make_images):
     fields = receptive_fields(make_tiny(), make_images(2, 64))
     table = radius_rows(fields)
     assert [row["stage"] for row in table] == ["layer1", "layer2", "layer3", "layer4"]
@@ -123,7 +125,7 @@ def test_table_and_figure(make_tiny, make_images):
     figure.draw_without_rendering()
 
 
-def test_other_networks_have_no_theoretical_one(make_images):
+def test_other_networks_have_no_theoretical_receptive_field(make_images):
     model = timm.create_model("test_resnet").eval()
     assert has_stages(model)
     fields = receptive_fields(model, make_images(2, 64))
@@ -133,7 +135,7 @@ def test_other_networks_have_no_theoretical_one(make_images):
 
 
 @pytest.mark.parametrize("value", [0.0, float("nan")])
-def test_a_network_without_gradients(value, make_tiny, make_images):
+def test_a_network_without_finite_gradients_is_refused(value, make_tiny, make_images):
     model = make_tiny()
     nn.init.constant_(model.stem[0].conv.weight, value)
     with pytest.raises(InputError, match="no finite gradient reaches the image from layer1"):

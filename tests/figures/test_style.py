@@ -1,4 +1,4 @@
-"""Figures and their numbers as files."""
+"""Saving figures and their numbers."""
 
 import csv
 
@@ -9,20 +9,20 @@ from rednet.figures.envelopes import draw_envelope
 from rednet.figures.style import save_figure, write_rows
 
 
-@pytest.fixture
-def saved(tmp_path):
-    for folder in ("a", "b"):
-        (tmp_path / folder).mkdir()
-    return [save_figure(draw_envelope("flops"), tmp_path / folder, "layer3.2") for folder in "ab"]
+@pytest.fixture(scope="module")
+def saved(tmp_path_factory):
+    """Return the files of one figure, drawn and saved twice."""
+    folders = [tmp_path_factory.mktemp(name) for name in "ab"]
+    return [save_figure(draw_envelope("flops"), folder, "layer3.2") for folder in folders]
 
 
-def test_the_same_figure_is_the_same_files(saved):
+def test_equal_figures_give_equal_files(saved):
     first, second = ([path.read_bytes() for path in paths] for paths in saved)
     assert first == second
     assert b"dc:date" not in first[1]
 
 
-def test_png_is_as_wide_as_a_page_in_print(saved):
+def test_the_png_is_as_wide_as_a_printed_page(saved):
     png, svg = saved[0]
     assert [png.name, svg.name] == ["layer3.2.png", "layer3.2.svg"]
     with Image.open(png) as image:

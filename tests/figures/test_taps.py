@@ -1,4 +1,4 @@
-"""Average weights of the taps: of kernels that are known, and what they add up to."""
+"""Mean weights of the taps, of known kernels and of generated ones."""
 
 from itertools import pairwise
 
@@ -21,7 +21,7 @@ from rednet.figures.taps import (
 
 @pytest.fixture
 def fixed(make_tiny):
-    """A network whose kernels are the biases of their generators, whatever the image."""
+    """Return a network whose kernels are the biases of their generators for any image."""
     model = make_tiny()
     for layer in find_involutions(model).values():
         span = layer.conv2.conv
@@ -30,7 +30,7 @@ def fixed(make_tiny):
     return model
 
 
-def test_fixed_kernels_are_their_own_average(fixed, make_images):
+def test_the_mean_of_fixed_kernels_is_the_kernel(fixed, make_images):
     layers = find_involutions(fixed)
     for name, taps in measure_taps(fixed, make_images(10), layers).items():
         layer = layers[name]
@@ -43,19 +43,19 @@ def test_fixed_kernels_are_their_own_average(fixed, make_images):
         np.testing.assert_allclose(taps.spread, weights.std(0), rtol=1e-4, atol=1e-6)
 
 
-def test_every_image_and_position_counts_alike(make_tiny, make_images):
+def test_all_images_and_positions_count_equally(make_tiny, make_images):
     model, images = make_tiny(), make_images(11)
-    kept = {}
+    inputs = {}
     layer = model.layer1[0].conv2
-    layer.register_forward_pre_hook(lambda layer, x: kept.update(x=x[0]))
+    layer.register_forward_pre_hook(lambda layer, x: inputs.update(x=x[0]))
     model(images.inputs)
-    kernels = layer.kernel(kept["x"]).detach().numpy().reshape(11, 1, 7, 7, 8, 8)
+    kernels = layer.kernel(inputs["x"]).detach().numpy().reshape(11, 1, 7, 7, 8, 8)
     taps = measure_taps(model, images, {"layer1.0": layer})["layer1.0"]
     np.testing.assert_allclose(taps.signed, kernels.mean((0, 4, 5)), atol=1e-5)
     np.testing.assert_allclose(taps.absolute, abs(kernels).mean((0, 4, 5)), atol=1e-5)
 
 
-def test_a_stage_is_all_groups_of_its_blocks(fixed, make_images):
+def test_a_stage_combines_the_groups_of_its_blocks(fixed, make_images):
     taps = measure_taps(fixed, make_images(), find_involutions(fixed))
     stages = by_stage(taps)
     assert list(stages) == ["stem", "layer1", "layer2", "layer3", "layer4"]
@@ -101,14 +101,15 @@ def test_figures(layers, make_tiny, make_images):
     assert [text.get_text() for text in curves.get_legend().get_texts()] == list(stages)
     blocks = draw_blocks(taps, "mean_absolute")
     assert [axes.get_title() for axes in blocks.axes] == list(taps)
-    largest = [f"{own.mean_absolute.max():.2g}" for own in taps.values()]
+    largest = [f"{weights.mean_absolute.max():.2g}" for weights in taps.values()]
     assert [axes.get_xlabel() for axes in blocks.axes] == largest
     assert "below each map: its largest absolute value" in blocks.get_supxlabel()
 
 
-def test_weights_that_are_all_zero(fixed, make_images):
+def test_weights_of_zero(fixed, make_images):
     for layer in find_involutions(fixed).values():
         torch.nn.init.zeros_(layer.conv2.conv.bias)
     taps = measure_taps(fixed, make_images(), find_involutions(fixed))
-    for figure in (draw_stages(taps), draw_distances(taps), draw_blocks(taps, "mean")):
+    stages = by_stage(taps)
+    for figure in (draw_stages(stages), draw_distances(stages), draw_blocks(taps, "mean")):
         figure.draw_without_rendering()

@@ -1,4 +1,4 @@
-"""The figures as files, with their numbers."""
+"""The files of each figure and the numbers in them."""
 
 import csv
 
@@ -32,7 +32,7 @@ def table(path):
         return list(csv.DictReader(file))
 
 
-def test_published_ones(tmp_path):
+def test_envelopes(tmp_path):
     written = names(write_envelopes(tmp_path), tmp_path)
     assert written == {"accuracy.csv"} | both("accuracy-complexity", "accuracy-parameters")
     assert table(tmp_path / "accuracy.csv")[0]["family"] == "RedNet"
