@@ -51,6 +51,13 @@ def _sum(kernels: Tensor) -> Tensor:
     return kernels.sum((2, 3))
 
 
+def heat_map_title(layer: str, area: int, drawn: int, groups: int) -> str:
+    """Return the title of a layer's heat maps, of which the first groups are drawn."""
+    # Short for a single map, which leaves little room above it.
+    maps = "group 1" if drawn == 1 else f"groups 1 to {drawn}"
+    return f"{layer}: sums of {area} weights, {maps} of {groups}"
+
+
 @paper_style
 def draw_heat_maps(
     sums: np.ndarray,

@@ -13,7 +13,7 @@ from rednet.figures.generated_kernels import (
     select_involutions,
 )
 from rednet.figures.geometry import kernel_centres
-from rednet.figures.heat_maps import draw_heat_maps, kernel_sums
+from rednet.figures.heat_maps import draw_heat_maps, heat_map_title, kernel_sums
 from rednet.figures.input_images import InputImages
 from rednet.figures.learning_rate import draw_schedule, schedule_rows
 from rednet.figures.receptive_field import draw_receptive_fields, radius_rows, receptive_fields
@@ -82,10 +82,8 @@ def write_kernels(
     centres = kernel_centres(model, layers, images.inputs.shape[-1])
     for name, sums in kernel_sums(model, images, layers).items():
         maps = sums[:, :groups]
-        title = (
-            f"{name}: sums of {layers[name].window.area} weights, "
-            f"groups 1 to {maps.shape[1]} of {sums.shape[1]}"
-        )
+        area, groups_drawn = layers[name].window.area, maps.shape[1]
+        title = heat_map_title(name, area, groups_drawn, sums.shape[1])
         figure = draw_heat_maps(maps, centres[name], images, title, opacity=opacity, smooth=smooth)
         numbers = folder / f"kernels-{name}.npz"
         names = np.array(images.names)

@@ -5,9 +5,10 @@ import pytest
 import torch
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize
+from matplotlib.text import Text
 
 from rednet.figures.generated_kernels import find_involutions
-from rednet.figures.heat_maps import draw_heat_maps, kernel_sums
+from rednet.figures.heat_maps import draw_heat_maps, heat_map_title, kernel_sums
 from rednet.figures.mosaic import GAP, TILE, Mosaic, render_mosaic
 
 COLOURS = ScalarMappable(Normalize(-1, 1), "RdBu_r")
@@ -99,3 +100,13 @@ def test_constant_kernels(value, make_images):
     sums = np.full((1, 2, 4, 4), value, np.float32)
     figure = draw_heat_maps(sums, np.arange(4), make_images(1), "stem", opacity=0.6, smooth=False)
     figure.draw_without_rendering()
+
+
+@pytest.mark.parametrize("groups", [1, 2])
+def test_the_title_fits_into_a_narrow_figure(groups, make_images):
+    title = heat_map_title("layer1.0", 49, groups, groups)
+    sums = np.ones((1, groups, 4, 4), np.float32)
+    figure = draw_heat_maps(sums, np.arange(4), make_images(1), title, opacity=0.6, smooth=True)
+    figure.draw_without_rendering()
+    (text,) = (item for item in figure.axes[0].findobj(Text) if item.get_text() == title)
+    assert text.get_window_extent().x1 < figure.bbox.x1
