@@ -3,6 +3,8 @@
 // All inline assembly is here, so that a header of the tests can stand in for this one when the
 // other files are compiled for the CPU.
 
+#pragma once
+
 struct Half {
   unsigned short bits;
 };

@@ -1,5 +1,11 @@
 // The operators where no tile fits shared memory: a thread per element of the result.
 
+#pragma once
+
+#include "config.cuh"
+#include "device.cuh"
+#include "problem.cuh"
+
 struct Size {
   int channels, height, width;
 };

@@ -3,6 +3,15 @@
 // A thread computes STRIP neighbouring pixels of THREAD_CHANNELS channels: each weight that it
 // reads serves all its channels, each pixel that it reads serves the windows of its strip.
 
+#pragma once
+
+#include "config.cuh"
+#include "device.cuh"
+#include "pixels.cuh"
+#include "problem.cuh"
+#include "taps.cuh"
+#include "tiles.cuh"
+
 using Pixels = PixelTile<SEEN_ROWS, SEEN_COLUMNS>;
 using Taps = TapTile<ROWS, COLUMNS, K * K, SECOND_ORDER>;
 

@@ -5,6 +5,15 @@
 // thread computes STRIP neighbours in a phase, of THREAD_CHANNELS channels. The weights come one
 // row of taps at a time, the next row while the present one is used.
 
+#pragma once
+
+#include "config.cuh"
+#include "device.cuh"
+#include "pixels.cuh"
+#include "problem.cuh"
+#include "taps.cuh"
+#include "tiles.cuh"
+
 constexpr int COMMON = greatest_divisor(S, D);
 constexpr int STEP = S / COMMON;              // from a tap to the next that meets a phase
 constexpr int DISTANCE = D / COMMON;          // of the outputs that these two belong to

@@ -3,6 +3,15 @@
 // A thread sums, for STRIP neighbouring pixels, the K products of one row of their windows over all
 // channels of the group. The tile's gradients then cross shared memory, to leave as they lie there.
 
+#pragma once
+
+#include "config.cuh"
+#include "device.cuh"
+#include "pixels.cuh"
+#include "problem.cuh"
+#include "taps.cuh"
+#include "tiles.cuh"
+
 constexpr int POSITIONS = ROWS * STRIPS;
 static_assert(THREADS == POSITIONS * K, "a thread for every strip and row of the windows");
 

@@ -10,13 +10,11 @@
 //
 // No header of CUDA is included: NVRTC alone compiles this text, after source.py has joined it.
 
-#define INVOLUTION2D 0
-#define INVOLUTION2D_GRAD_INPUT 1
-#define INVOLUTION2D_GRAD_WEIGHT 2
-
+#include "config.cuh"
 #include "device.cuh"
 #include "problem.cuh"
 #if TILED
+// Here and not in a branch: source.py puts a file only where it is first included.
 #include "tiles.cuh"
 #include "pixels.cuh"
 #include "taps.cuh"

@@ -1,5 +1,11 @@
 // Tiles of pixels in shared memory.
 
+#pragma once
+
+#include "device.cuh"
+#include "problem.cuh"
+#include "tiles.cuh"
+
 // A row has an odd number of pixels, so that threads of neighbouring rows read different banks.
 template <int HEIGHT, int WIDTH>
 struct PixelTile {

@@ -1,5 +1,10 @@
 // What a kernel is given: three tensors of any strides and their sizes; and what it makes of them.
 
+#pragma once
+
+#include "config.cuh"
+#include "device.cuh"
+
 constexpr int THREADS = BLOCK_THREADS;  // of a block
 constexpr int K = KERNEL_SIZE, S = STRIDE, D = DILATION;
 

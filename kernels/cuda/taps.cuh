@@ -1,5 +1,11 @@
 // Tiles of kernels in shared memory.
 
+#pragma once
+
+#include "device.cuh"
+#include "problem.cuh"
+#include "tiles.cuh"
+
 // COUNT neighbouring taps of each pixel's kernel. They begin anywhere, so a pixel's slot holds the
 // vectors that cover them, from `shift` bytes on.
 template <int HEIGHT, int WIDTH, int COUNT, int ORDER>

@@ -4,6 +4,12 @@
 // tiles in shared memory. Whatever the layout of a tensor, its tile is channels-last: the
 // arithmetic knows one layout, that of the memory decides only which way the fetching threads run.
 
+#pragma once
+
+#include "config.cuh"
+#include "device.cuh"
+#include "problem.cuh"
+
 constexpr int ROWS = TILE_ROWS, COLUMNS = TILE_COLUMNS, CHANNELS = TILE_CHANNELS;
 constexpr int CHUNKS = GROUP_WIDTH / CHANNELS;
 constexpr int STRIP = STRIP_COLUMNS;     // neighbouring pixels of a thread

@@ -1,4 +1,4 @@
-"""The text of the CUDA kernels, one for all: NVRTC is given no folder to look into."""
+"""The CUDA kernels as one text: NVRTC gets no folder in which to look for headers."""
 
 import re
 from functools import cache
@@ -9,23 +9,33 @@ ENTRY = "involution.cu"
 DEVICE = "device.cuh"
 
 _INCLUDE = re.compile(r'\s*#\s*include\s+"(.+)"')
+_PRAGMA_ONCE = re.compile(r"\s*#\s*pragma\s+once\b")
 
 
 @cache
 def source(device: str | None = None) -> str:
-    """The text of `kernels/cuda/involution.cu` with the files that it includes in place.
+    """Return the text of `kernels/cuda/involution.cu` with its includes replaced by their text.
 
     Args:
-        device: What stands in for `device.cuh`, which holds all that only a GPU can run.
+        device: Text that replaces `device.cuh`, which holds everything that only a GPU can run.
     """
-    return _joined(ENTRY, {} if device is None else {DEVICE: device})
+    texts = {path.name: path.read_text(encoding="utf-8") for path in FOLDER.iterdir()}
+    if device is not None:
+        texts[DEVICE] = device
+    return _join(ENTRY, texts, set())
 
 
-def _joined(name: str, replaced: dict[str, str]) -> str:
-    text = replaced.get(name) or (FOLDER / name).read_text(encoding="utf-8")
+def _join(name: str, texts: dict[str, str], joined: set[str]) -> str:
+    """Return the text of a file, each include that is not yet in `joined` replaced by its text."""
+    joined.add(name)
     lines = [f'#line 1 "{name}"']
-    for number, line in enumerate(text.splitlines(), start=1):
+    for number, line in enumerate(texts[name].splitlines(), start=1):
         if match := _INCLUDE.match(line):
-            line = f'{_joined(match[1], replaced)}\n#line {number + 1} "{name}"'
+            included = match[1]
+            line = ""
+            if included not in joined:
+                line = f'{_join(included, texts, joined)}\n#line {number + 1} "{name}"'
+        elif _PRAGMA_ONCE.match(line):
+            line = ""  # compilers warn of it in a main file, which the joined text is
         lines.append(line)
     return "\n".join(lines)

@@ -1,0 +1,29 @@
+// The configuration of a module: macros that rednet/ops/cuda/launch_config.py sets.
+
+#pragma once
+
+// Values of OPERATOR.
+#define INVOLUTION2D 0
+#define INVOLUTION2D_GRAD_INPUT 1
+#define INVOLUTION2D_GRAD_WEIGHT 2
+
+// An editor sets no macros. It sees the kernels of a 7 x 7 window.
+#ifndef OPERATOR
+#define OPERATOR INVOLUTION2D
+#define STORAGE float
+#define KERNEL_SIZE 7
+#define STRIDE 1
+#define DILATION 1
+#define GROUP_WIDTH 16
+#define BLOCK_THREADS 224
+#define TILED 1
+#define TILE_ROWS 8
+#define TILE_COLUMNS 16
+#define TILE_CHANNELS 16
+#define STRIP_COLUMNS 4
+#define THREAD_CHANNELS 4
+#define FIRST_ORDER ALIGNED
+#define SECOND_ORDER PACKED
+#define RESULT_ORDER PACKED
+#define WIDE_INDEX 0
+#endif
