@@ -17,6 +17,7 @@
 #include <type_traits>
 #include <vector>
 
+#include "interface.h"
 #include "vectors.h"
 
 #if defined(__SSE2__)
@@ -62,8 +63,6 @@ constexpr int64_t kSamples = 16;
 constexpr int64_t kBytesAhead = 8 << 10;  // farther than the hardware fetches by itself
 constexpr int64_t kBigBytes = 8 << 20;    // a result of this size does not stay in a cache
 constexpr int64_t kLineBytes = 64;
-
-enum Result { kDone = 0, kOutOfMemory = 1, kUnknownDtype = 2 };
 
 // The vector types of kLanes neighbouring channels.
 template <int kLanes>
@@ -464,7 +463,7 @@ void backward(int threads, const Backward& p) {
 }
 
 template <class Run>
-int guarded(Run run) {
+Status guarded(Run run) {
   try {
     run();
     return kDone;
@@ -475,15 +474,15 @@ int guarded(Run run) {
 
 }  // namespace
 
-// dtype: 0 float32, 1 bfloat16. Matrices are dense. Returns a Result.
+// `dtype` is kFloat32 or kBFloat16; the functions return a Status. Matrices are dense.
 extern "C" int rednet_batch_norm(int dtype, int threads, const Forward* p) {
-  if (dtype == 0) return guarded([&] { forward<float>(threads, *p); });
-  if (dtype == 1) return guarded([&] { forward<bfloat16>(threads, *p); });
+  if (dtype == kFloat32) return guarded([&] { forward<float>(threads, *p); });
+  if (dtype == kBFloat16) return guarded([&] { forward<bfloat16>(threads, *p); });
   return kUnknownDtype;
 }
 
 extern "C" int rednet_batch_norm_grad(int dtype, int threads, const Backward* p) {
-  if (dtype == 0) return guarded([&] { backward<float>(threads, *p); });
-  if (dtype == 1) return guarded([&] { backward<bfloat16>(threads, *p); });
+  if (dtype == kFloat32) return guarded([&] { backward<float>(threads, *p); });
+  if (dtype == kBFloat16) return guarded([&] { backward<bfloat16>(threads, *p); });
   return kUnknownDtype;
 }

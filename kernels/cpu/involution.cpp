@@ -7,8 +7,17 @@
 
 #include <omp.h>
 
+#include <algorithm>
+#include <cstdint>
+#include <cstring>
+#include <type_traits>
+
+#include "interface.h"
 #include "rows.h"
+#include "tensors.h"
 #include "tiles.h"
+#include "vectors.h"
+#include "window.h"
 
 namespace {
 
@@ -239,41 +248,39 @@ bool run(const Shape& shape, int threads, const Tensor& first, const Tensor& sec
   return run<which, A, 0, 0>(shape, threads, a, b, result);
 }
 
-enum Status { kDone = 0, kOutOfMemory = 1, kUnknownType = 2 };
-
 template <Operator which>
-int run(int type, int threads, const Shape& shape, const Tensor& a, const Tensor& b,
+int run(int dtype, int threads, const Shape& shape, const Tensor& a, const Tensor& b,
         const Tensor& result) {
   bool done;
-  switch (type) {
-    case 0: done = run<which, float, float>(shape, threads, a, b, result); break;
-    case 1: done = run<which, bfloat16, float>(shape, threads, a, b, result); break;
-    case 2: done = run<which, double, double>(shape, threads, a, b, result); break;
-    default: return kUnknownType;
+  switch (dtype) {
+    case kFloat32: done = run<which, float, float>(shape, threads, a, b, result); break;
+    case kBFloat16: done = run<which, bfloat16, float>(shape, threads, a, b, result); break;
+    case kFloat64: done = run<which, double, double>(shape, threads, a, b, result); break;
+    default: return kUnknownDtype;
   }
   return done ? kDone : kOutOfMemory;
 }
 
 }  // namespace
 
-// Types: 0 float, 1 bfloat16, 2 double. Return 0 when done, 1 out of memory, 2 unknown type.
+// `dtype` is a Dtype; the functions return a Status.
 extern "C" {
 
 // output (N, C, Ho, Wo) from input (N, C, H, W) and weight (N, G*K*K, Ho, Wo).
-int rednet_involution2d(int type, int threads, const Shape* shape, const Tensor* input,
+int rednet_involution2d(int dtype, int threads, const Shape* shape, const Tensor* input,
                         const Tensor* weight, const Tensor* output) {
-  return run<Operator::kForward>(type, threads, *shape, *input, *weight, *output);
+  return run<Operator::kForward>(dtype, threads, *shape, *input, *weight, *output);
 }
 
 // grad_input (N, C, H, W) from grad (N, C, Ho, Wo) and weight (N, G*K*K, Ho, Wo).
-int rednet_involution2d_grad_input(int type, int threads, const Shape* shape, const Tensor* grad,
+int rednet_involution2d_grad_input(int dtype, int threads, const Shape* shape, const Tensor* grad,
                                    const Tensor* weight, const Tensor* grad_input) {
-  return run<Operator::kGradInput>(type, threads, *shape, *grad, *weight, *grad_input);
+  return run<Operator::kGradInput>(dtype, threads, *shape, *grad, *weight, *grad_input);
 }
 
 // grad_weight (N, G*K*K, Ho, Wo) from grad (N, C, Ho, Wo) and input (N, C, H, W).
-int rednet_involution2d_grad_weight(int type, int threads, const Shape* shape, const Tensor* grad,
+int rednet_involution2d_grad_weight(int dtype, int threads, const Shape* shape, const Tensor* grad,
                                     const Tensor* input, const Tensor* grad_weight) {
-  return run<Operator::kGradWeight>(type, threads, *shape, *grad, *input, *grad_weight);
+  return run<Operator::kGradWeight>(dtype, threads, *shape, *grad, *input, *grad_weight);
 }
 }

@@ -2,6 +2,12 @@
 
 #pragma once
 
+#include <algorithm>
+#include <cstdint>
+#include <cstring>
+
+#include "tensors.h"
+#include "vectors.h"
 #include "window.h"
 
 namespace {

@@ -6,6 +6,10 @@
 
 #pragma once
 
+#include <cstdint>
+#include <utility>
+
+#include "vectors.h"
 #include "window.h"
 
 namespace {

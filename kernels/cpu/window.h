@@ -7,9 +7,11 @@
 #pragma once
 
 #include <algorithm>
+#include <cstdint>
 #include <cstdlib>
+#include <cstring>
 
-#include "tensors.h"
+#include "vectors.h"
 
 // What Python hands over.
 extern "C" {

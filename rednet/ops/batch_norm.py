@@ -17,12 +17,12 @@ from torch.nn import Parameter
 
 from rednet.ops import compiler
 from rednet.ops.backends import select
-from rednet.ops.native import check_status
+from rednet.ops.c_interface import DTYPE_CODES, check_status
 
 SOURCE = Path(__file__).parents[1] / "kernels" / "cpu" / "batch_norm.cpp"
 FLAGS = ("-fno-math-errno",)
 
-_DTYPES = {torch.float32: 0, torch.bfloat16: 1}
+DTYPES = (torch.float32, torch.bfloat16)
 _SPACE = (0, 2, 3)
 _pack_forward = Struct("2q8P2d2q").pack
 _pack_backward = Struct("2q8P2q").pack
@@ -236,7 +236,7 @@ def _is_plain(tensor: Tensor) -> bool:
 def _are_images(x: Tensor) -> bool:
     return (
         _is_plain(x)
-        and x.dtype in _DTYPES
+        and x.dtype in DTYPES
         and x.dim() == 4
         and x.numel() > 0
         and x.is_contiguous(memory_format=torch.channels_last)
@@ -268,7 +268,7 @@ def _is_chosen(x: Tensor) -> bool:
 def _run(name: str, dtype: torch.dtype, arguments: bytes) -> None:
     library = _library()
     assert library is not None, "can_run was not asked"
-    check_status(name, library[name](_DTYPES[dtype], torch.get_num_threads(), arguments))
+    check_status(name, library[name](DTYPE_CODES[dtype], torch.get_num_threads(), arguments))
 
 
 @cache

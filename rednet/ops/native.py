@@ -17,14 +17,13 @@ from torch import Tensor
 
 from rednet.ops import compiler
 from rednet.ops.broken_backend import BrokenBackend
+from rednet.ops.c_interface import DTYPE_CODES, check_status
 from rednet.ops.window import Window
 from rednet.ops.window import empty_result as _empty
 
 SOURCE = Path(__file__).parents[1] / "kernels" / "cpu" / "involution.cpp"
 FLAGS: tuple[str, ...] = ()
 
-_DTYPES = {torch.float32: 0, torch.bfloat16: 1, torch.float64: 2}
-_OUT_OF_MEMORY = 1
 _pack_tensor = Struct("P4q").pack
 _pack_shape = Struct("11q").pack
 _Kernels = dict[str, Callable[..., int]]
@@ -38,7 +37,7 @@ def unavailable_reason(device: torch.device, dtype: torch.dtype) -> str | None:
     """
     if device.type != "cpu":
         return f"it runs on the CPU, not on {device.type}"
-    if dtype not in _DTYPES:
+    if dtype not in DTYPE_CODES:
         return f"it computes in float32, bfloat16 and float64, not in {dtype}"
     kernels = _kernels()
     return kernels if isinstance(kernels, BrokenBackend) else None
@@ -84,17 +83,9 @@ def _run(name: str, shape: bytes, first: Tensor, second: Tensor, output: Tensor)
         raise RuntimeError(kernels)
     first, second = first.resolve_neg(), second.resolve_neg()
     tensors = [_pack_tensor(t.data_ptr(), *t.stride()) for t in (first, second, output)]
-    code = kernels[name](_DTYPES[output.dtype], torch.get_num_threads(), shape, *tensors)
-    check_status(name, code)
+    status = kernels[name](DTYPE_CODES[output.dtype], torch.get_num_threads(), shape, *tensors)
+    check_status(name, status)
     return output
-
-
-def check_status(name: str, code: int) -> None:
-    """Raises what the status of a kernel called `name` stands for."""
-    if code == _OUT_OF_MEMORY:
-        raise MemoryError(f"{name} found no memory for its working space")
-    if code:
-        raise RuntimeError(f"{name} failed with code {code}")
 
 
 def _kernels() -> _Kernels | BrokenBackend:

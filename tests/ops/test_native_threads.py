@@ -93,9 +93,9 @@ def test_without_numbers_the_sums_are_zero(shape):
 
 @needs_compiler
 def test_an_error_of_a_kernel_is_raised(monkeypatch):
-    monkeypatch.setitem(native._DTYPES, torch.float16, 99)
+    monkeypatch.setitem(native.DTYPE_CODES, torch.float16, 99)
     image, weight = torch.ones(1, 1, 1, 1).half(), torch.ones(1, 1, 1, 1).half()
-    with pytest.raises(RuntimeError, match="involution2d failed with code 2"):
+    with pytest.raises(RuntimeError, match="involution2d failed with status 2"):
         native.involution2d(image, weight, Window(1))
 
 
