@@ -28,7 +28,7 @@ if __name__ == "__main__":
 
 
 class Recorder:
-    """A command that notes what it was called with."""
+    """A command that records its calls."""
 
     def __init__(self) -> None:
         self.calls: list[tuple[Config, frozenset[str]]] = []
@@ -58,7 +58,7 @@ def errors(capsys: pytest.CaptureFixture[str]) -> list[str]:
     return capsys.readouterr().err.splitlines()
 
 
-def test_the_command_gets_the_configuration_and_what_was_typed(command: Recorder) -> None:
+def test_the_command_gets_the_configuration_and_the_explicit_keys(command: Recorder) -> None:
     argv = ["model=rednet26", "optimizer.lr=0.5", "model.options={width: 0.5}", "data.root=a b"]
     assert run("train", command, argv) == 0
     assert command.config.model.options == {"width": 0.5}
@@ -66,10 +66,18 @@ def test_the_command_gets_the_configuration_and_what_was_typed(command: Recorder
     assert command.explicit_keys == {"model", "optimizer.lr", "model.options.width", "data.root"}
 
 
-def test_nothing_typed(command: Recorder) -> None:
+def test_no_explicit_keys(command: Recorder) -> None:
     assert run("evaluate", command, []) == 0
     assert command.explicit_keys == frozenset()
     assert command.config.model is None
+
+
+def test_a_plain_run_and_one_through_hydra_are_the_same(command: Recorder) -> None:
+    argv = ["experiment=smoke", "+model.options.stem=conv7", "++seed=3", "~model.options.width"]
+    assert run("train", command, argv) == 0
+    assert run("train", command, [*argv, "--run"]) == 0
+    plain, hydra = command.calls
+    assert plain == hydra
 
 
 def test_hydra_leaves_folder_arguments_environment_and_logging_alone(
@@ -255,7 +263,7 @@ def test_multirun_runs_each_job_in_turn(
     assert "job 3: model=rednet38 seed=2" in capsys.readouterr().out
 
 
-def test_multirun_goes_on_after_a_job_that_cannot_work(
+def test_multirun_continues_after_a_job_with_wrong_input(
     command: Recorder, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def picky(config: Config, explicit_keys: frozenset[str]) -> None:

@@ -38,7 +38,7 @@ def default() -> dict[str, Any]:
 
 
 def changed(plain: dict[str, Any], key: str, value: Any) -> dict[str, Any]:
-    """A copy in which the dotted key has another value."""
+    """Return a copy with another value for the dotted key."""
     name, _, rest = key.partition(".")
     old = plain.get(name) or {}
     return {**plain, name: changed(old, rest, value) if rest else value}
@@ -97,8 +97,8 @@ def test_the_default_is_rednet50_on_imagenet() -> None:
 
 
 def test_imagenet_root_comes_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("IMAGENET_ROOT", "/pictures")
-    assert compose("train").data.root == "/pictures"
+    monkeypatch.setenv("IMAGENET_ROOT", "/images")
+    assert compose("train").data.root == "/images"
     assert compose("train", ["data.root=/others"]).data.root == "/others"
 
 
@@ -154,9 +154,9 @@ def test_ablations_are_the_papers_recipe_and_combine() -> None:
 
 
 def test_a_text_stands_for_a_list_of_one() -> None:
-    config = compose("visualize", ["figures=kernels", "layers=layer3.1", "images=photographs"])
+    config = compose("visualize", ["figures=kernels", "layers=layer3.1", "images=folder"])
     assert (config.figures, config.layers) == (["kernels"], ["layer3.1"])
-    assert config.images == ["photographs"]
+    assert config.images == ["folder"]
 
 
 def test_evaluation_takes_the_model_from_the_checkpoint_unless_told() -> None:

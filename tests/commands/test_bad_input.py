@@ -1,4 +1,4 @@
-"""Whatever is wrong with the input: one clear line, exit code 2, no traceback, nothing written."""
+"""Any wrong input gives one clear line and exit code 2, no traceback, and writes nothing."""
 
 import errno
 import pickle
@@ -24,7 +24,7 @@ class Dangerous:
         return (Path.touch, (Path("code-was-run"),))
 
 
-def picture(path):
+def make_empty_file(path):
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(b"")  # its name is enough
 
@@ -49,7 +49,7 @@ LAYOUTS = {
 def layouts(work_folder):
     (work_folder / "empty").mkdir()
     for path in (work_folder / name for names in LAYOUTS.values() for name in names):
-        picture(path)
+        make_empty_file(path)
 
 
 DATA = [
@@ -229,10 +229,10 @@ def test_what_evaluation_needs_and_does_not_use(evaluate, trained):
     )
 
 
-def test_labels_that_do_not_fit_the_classes(evaluate, trained, make_pictures):
+def test_classes_that_differ_from_the_data(evaluate, trained, make_images):
     last = f"checkpoint={trained}/checkpoints/last.pt"
     names = [f"class{number}" for number in range(10)]
-    root = make_pictures("ten", names, 2)
+    root = make_images("ten", names, 2)
     assert evaluate("data=image_folder", f"data.root={root}", last).error == (
         f"{last}: class 0 is 'T-shirt/top', in the data it is 'class0': "
         "evaluate it on data with the same classes"
@@ -244,7 +244,7 @@ def test_labels_that_do_not_fit_the_classes(evaluate, trained, make_pictures):
     )
 
 
-def test_weights_to_be_fetched_without_a_network(train_tiny, monkeypatch):
+def test_pretrained_weights_without_internet(train_tiny, monkeypatch):
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     error = train_tiny("model.options.pretrained=true").error
     assert error.startswith("model test_resnet with options {'pretrained': True}: ")

@@ -1,4 +1,4 @@
-"""Conversion of weights to safetensors, as a user runs it."""
+"""Convert weights to safetensors, as a user does."""
 
 import hashlib
 import shutil
@@ -17,7 +17,7 @@ TINY = {"width": 0.25, "layers": [1, 1, 1, 1]}
 
 @pytest.fixture
 def convert(capsys):
-    """Converts as the overrides say."""
+    """Convert with the given overrides."""
 
     def run(*argv):
         capsys.readouterr()
@@ -29,7 +29,7 @@ def convert(capsys):
 
 @pytest.fixture
 def error(convert):
-    """Returns a function that gives the one line about a conversion that cannot work."""
+    """Return a function that converts and returns the single error line."""
 
     def run(*argv):
         code, out, err = convert(*argv)
@@ -42,7 +42,7 @@ def error(convert):
 
 @pytest.fixture
 def original(work_folder):
-    """Weights as the original has them, in the working folder."""
+    """Weights with the original's names, in the working directory."""
     model = timm.create_model("rednet26", num_classes=5, **TINY)
     weights = openmmlab_names(model.state_dict())
     torch.save({"meta": {"epoch": 130}, "state_dict": weights}, "original.pth")
@@ -67,7 +67,7 @@ def test_the_originals_file(original, convert, work_folder):
     assert read_checkpoint("small.safetensors").num_classes == 5
 
 
-def test_what_the_tensors_do_not_tell(original, convert):
+def test_options_that_tensors_do_not_show(original, convert):
     options = ["model.options.stem=small", "model.options.layers=[1,1,1,1]"]
     argv = ["checkpoint=original.pth", "output=a.safetensors", "model=rednet26", *options]
     code, out, _ = convert(*argv)
@@ -92,7 +92,7 @@ def test_a_run_of_ours(trained, convert):
     assert after.content["config"] == before.content["config"]
 
 
-def test_a_network_of_timms(convert):
+def test_a_timm_network(convert):
     torch.save(timm.create_model("test_resnet", num_classes=4, in_chans=1).state_dict(), "a.pt")
     argv = ["checkpoint=a.pt", "output=a.safetensors", "model=timm", "model.name=test_resnet"]
     assert convert(*argv)[0] == 0

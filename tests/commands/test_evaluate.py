@@ -1,4 +1,4 @@
-"""What the evaluation command says of a checkpoint, and what it leaves behind."""
+"""The evaluation command: its results and the files that it writes."""
 
 import csv
 import json
@@ -18,7 +18,7 @@ from rednet.training.log import read_metrics
 
 FASHION = ["data=fashion_mnist", "data.val_samples=10"]
 NETWORK = ["model=timm", "model.name=test_resnet"]
-IMAGE_SIZE = "data.image_size=32"  # which a bare state dict does not know
+IMAGE_SIZE = "data.image_size=32"  # not stored in a bare state dict
 SAFE = "a.safetensors"
 
 
@@ -45,7 +45,7 @@ def assert_as_in_training(found, run):
     assert found["loss"] == pytest.approx(trained["val_loss"], rel=1e-5)
 
 
-def test_our_checkpoint_needs_no_more_than_its_data(evaluate, trained, files_in):
+def test_our_checkpoint_needs_only_its_data(evaluate, trained, files_in):
     done = evaluate(*FASHION, last(trained), "output_dir=results")
     assert (done.code, done.err) == (0, "")
     found = results()
@@ -121,17 +121,17 @@ def test_the_original_names_of_a_rednet(evaluate, train):
         [*NETWORK],
     ],
 )
-def test_how_it_is_computed_makes_no_difference(options, evaluate, trained):
+def test_options_that_do_not_change_the_result(options, evaluate, trained):
     assert evaluate(*FASHION, last(trained), *options, "output_dir=results").code == 0
     assert_as_in_training(results(), trained)
 
 
-def test_half_precision_is_near(evaluate, trained):
+def test_half_precision_is_close(evaluate, trained):
     evaluate(*FASHION, last(trained), "trainer.precision=bf16", "output_dir=results")
     assert results()["loss"] == pytest.approx(read_metrics(trained)[-1]["val_loss"], rel=0.1)
 
 
-def test_typed_preprocessing_beats_the_checkpoints(evaluate, trained):
+def test_explicit_preprocessing_overrides_the_checkpoint(evaluate, trained):
     argv = [*FASHION, last(trained)]
     evaluate(*argv, "data.image_size=40", "data.mean=[0.2]", "output_dir=results")
     config = validate(yaml.safe_load(Path("results/evaluation.yaml").read_text()), EvaluationConfig)
@@ -142,7 +142,7 @@ def test_typed_preprocessing_beats_the_checkpoints(evaluate, trained):
     assert results()["loss"] != results("plain")["loss"]
 
 
-def test_what_was_evaluated_is_written_down(evaluate, trained):
+def test_the_configuration_is_written(evaluate, trained):
     evaluate(*FASHION, last(trained), "output_dir=results")
     text = Path("results/evaluation.yaml").read_text()
     config = validate(yaml.safe_load(text), EvaluationConfig)
@@ -151,9 +151,9 @@ def test_what_was_evaluated_is_written_down(evaluate, trained):
     assert config.checkpoint == f"{trained}/checkpoints/last.pt"
 
 
-def test_a_folder_of_classes_is_split_as_in_training(evaluate, train_tiny, make_pictures):
-    """Otherwise training pictures would be among those that test the network."""
-    root = make_pictures("pictures", ["cat", "dog"], 8)
+def test_a_folder_of_classes_is_split_as_in_training(evaluate, train_tiny, make_images):
+    """Otherwise training images would be evaluated."""
+    root = make_images("images", ["cat", "dog"], 8)
     data = ["data=image_folder", f"data.root={root}", "data.val_samples=null"]
     trained_with = ["seed=3", "data.val_fraction=0.5", "optimizer.lr=40"]
     assert train_tiny(*data, *trained_with, "output_dir=run").code == 0
@@ -165,7 +165,7 @@ def test_a_folder_of_classes_is_split_as_in_training(evaluate, train_tiny, make_
 
 
 @pytest.mark.parametrize("flat", [False, True])
-def test_imagenet_needs_no_training_half(flat, evaluate, imagenet, flatten, save_network):
+def test_imagenet_needs_no_training_images(flat, evaluate, imagenet, flatten, save_network):
     if flat:
         flatten(imagenet)
     for path in sorted((imagenet / "train").rglob("*"), reverse=True):
@@ -189,7 +189,7 @@ def save_network():
     return save
 
 
-def test_the_run_that_it_evaluates_stays_as_it_is(evaluate, train_tiny, files_in):
+def test_the_evaluated_run_is_not_changed(evaluate, train_tiny, files_in):
     train_tiny("output_dir=run")
     before = files_in(Path("run"))
     evaluate(*FASHION, last("run"), "output_dir=run")
@@ -198,7 +198,7 @@ def test_the_run_that_it_evaluates_stays_as_it_is(evaluate, train_tiny, files_in
     assert "evaluation.json" in after
 
 
-def test_results_have_a_folder_of_their_own_by_default(evaluate, trained, work_folder):
+def test_results_get_a_new_folder_by_default(evaluate, trained, work_folder):
     done = evaluate(*FASHION, last(trained))
     (folder,) = Path("runs").iterdir()
     assert folder.name.startswith("evaluate-test_resnet-fashion_mnist-2")
@@ -217,10 +217,10 @@ def test_a_network_that_has_diverged(evaluate, trained):
 
 
 @pytest.fixture
-def damaged(make_pictures):
-    """A folder of classes with two files that are no pictures."""
-    root = make_pictures("pictures", ["cat", "dog"], 4)
-    (root / "cat" / "0.png").write_bytes(b"no picture")
+def damaged(make_images):
+    """A folder of classes with two files that are no images."""
+    root = make_images("images", ["cat", "dog"], 4)
+    (root / "cat" / "0.png").write_bytes(b"no image")
     (root / "dog" / "3.png").write_bytes((root / "dog" / "3.png").read_bytes()[:200])
     return root
 
@@ -241,7 +241,7 @@ def test_unreadable_images_are_an_error_after_the_results(evaluate_damaged, dama
     assert [row["samples"] for row in rows()] == ["3", "3"]
 
 
-def test_unreadable_images_are_left_out_on_demand(evaluate_damaged):
+def test_unreadable_images_can_be_skipped(evaluate_damaged):
     done = evaluate_damaged("data.on_unreadable=skip")
     assert (done.code, done.err) == (0, "")
     assert "2 image(s) could not be read; evaluation.json lists them" in done.out

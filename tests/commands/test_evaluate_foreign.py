@@ -1,4 +1,4 @@
-"""Files of other programs need no more than the data: network and preprocessing are theirs."""
+"""Evaluate files of other programs: network and preprocessing come from the file."""
 
 import argparse
 import json
@@ -20,7 +20,7 @@ from rednet.data import Preprocessing, eval_transform, open_imagenet
 OPTIONS = {"width": 0.25, "layers": [1, 1, 1, 1], "stem": "involution7"}
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 PIXELS = Preprocessing(224, 0.875, "bilinear", MEAN, STD)
-SMALLER = replace(PIXELS, image_size=24)  # than the pictures
+SMALLER = replace(PIXELS, image_size=24)  # than the images
 
 
 @pytest.fixture(scope="module")

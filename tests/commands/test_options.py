@@ -1,4 +1,4 @@
-"""What a user may switch on beside: each in a short run, together with an uneven last update."""
+"""Options of a run: each in a short run, with a smaller last step."""
 
 from pathlib import Path
 
@@ -6,7 +6,7 @@ import pytest
 
 from rednet.training.log import read_metrics
 
-# 11 pictures in updates of 4, 4 and 3.
+# 11 images in steps of 4, 4 and 3.
 SIZES = ["data.image_size=12", "data.train_samples=11", "data.val_samples=10", "data.batch_size=4"]
 RUN = ["experiment=smoke", *SIZES, "output_dir=run"]
 
@@ -60,7 +60,7 @@ def losses(folder):
         "data.num_workers=1",
     ],
 )
-def test_what_changes_how_but_not_what_is_computed(option, train, plain_losses):
+def test_options_that_do_not_change_the_result(option, train, plain_losses):
     assert train(*RUN, option).code == 0
     assert losses("run") == [pytest.approx(pair, rel=1e-3) for pair in plain_losses]
 

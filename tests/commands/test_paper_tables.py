@@ -1,4 +1,4 @@
-"""The command that prints the paper's tables, and evaluates checkpoints for them."""
+"""The command that prints the paper's tables and evaluates checkpoints for them."""
 
 import csv
 import io
@@ -46,13 +46,13 @@ def test_it_prints_what_it_writes(paper_tables, work_folder):
 
 
 def openmmlab(weights):
-    """A checkpoint of weights as OpenMMLab's classifiers have them."""
+    """Return a checkpoint in the format of OpenMMLab's classifiers."""
     return {"meta": {}, "state_dict": openmmlab_names(weights)}
 
 
 @pytest.fixture
 def checkpoints(work_folder):
-    """Weights of two networks that have a row, and files that cannot be evaluated."""
+    """Weights of two networks in the tables, and files that cannot be evaluated."""
     torch.manual_seed(0)
     folder = work_folder / "weights"
     folder.mkdir()
@@ -109,13 +109,13 @@ def test_checkpoints_fill_the_rows_of_their_networks(paper_tables, imagenet, che
         "unknown.pth: does not say which network it holds; for a ResNet, put it in the file name, "
         "e.g. resnet50.pth"
     )
-    # Each at once, and all of them again below the tables.
+    # Each is printed at once, and all of them again below the tables.
     assert warnings[:4] == warnings[4:] == done.out.splitlines()[-5:-1]
 
 
 @pytest.fixture
 def weights(work_folder):
-    """The weights of one network."""
+    """A folder with the weights of one network."""
     torch.manual_seed(0)
     (work_folder / "weights").mkdir()
     torch.save(timm.create_model("rednet26").state_dict(), work_folder / "weights/a.pth")
@@ -123,7 +123,7 @@ def weights(work_folder):
 
 
 class InterruptedAt(io.StringIO):
-    """A terminal before which the user presses Ctrl-C when it shows some text."""
+    """A terminal whose user presses Ctrl-C when it shows some text."""
 
     def __init__(self, text):
         super().__init__()
@@ -157,7 +157,7 @@ def test_a_resnet_of_openmmlab(paper_tables, work_folder, imagenet):
     assert {row["row"] for row in figures() if row["checkpoint"]} == {"ResNet-50"}
 
 
-def test_data_that_is_not_there_is_no_fault_of_the_files(paper_tables, weights):
+def test_missing_data_is_reported_before_any_file(paper_tables, weights):
     assert paper_tables(weights).error.startswith("data=imagenet needs a folder")
     assert "none" in paper_tables(weights, "data.root=none").error
     assert [path.name for path in Path().iterdir()] == ["weights"]
@@ -166,7 +166,7 @@ def test_data_that_is_not_there_is_no_fault_of_the_files(paper_tables, weights):
 @pytest.mark.slow
 def test_unreadable_images_are_an_error_after_the_results(paper_tables, weights, imagenet):
     broken = imagenet / "val/n02123045/1.png"
-    broken.write_bytes(b"no picture")
+    broken.write_bytes(b"no image")
     argv = [weights, f"data.root={imagenet}", *SMALL]
     assert paper_tables(*argv).error.startswith(f"1 image(s) cannot be read: {broken}")
     assert any("images 5, not 50000" in row["reason"] for row in figures())
@@ -176,7 +176,7 @@ def test_unreadable_images_are_an_error_after_the_results(paper_tables, weights,
 
 
 @pytest.mark.slow
-def test_no_file_that_can_be_evaluated(paper_tables, work_folder, imagenet):
+def test_no_file_can_be_evaluated(paper_tables, work_folder, imagenet):
     (work_folder / "weights").mkdir()
     (work_folder / "weights/README.txt").write_text("weights")
     done = paper_tables("checkpoints=weights", f"data.root={imagenet}", *SMALL)
@@ -225,12 +225,12 @@ def test_an_experiment_of_an_ablation_trains(train, imagenet):
         (["data.val_fraction=0.5"], "data.val_fraction: this command does not use it"),
     ],
 )
-def test_what_the_user_got_wrong(paper_tables, argv, line):
+def test_mistakes_on_the_command_line(paper_tables, argv, line):
     Path("empty").mkdir()
     assert paper_tables(*argv).error == line
     assert [path.name for path in Path().iterdir()] == ["empty"]
 
 
-def test_nothing_of_the_training_is_taken(paper_tables):
+def test_training_keys_are_refused(paper_tables):
     error = paper_tables(f"{TRAINING_ONLY[0]}=3").error
     assert error == f"{TRAINING_ONLY[0]}: this command does not use it"

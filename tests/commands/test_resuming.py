@@ -74,8 +74,8 @@ def test_a_folder_that_holds_another_run_keeps_it(argv, line, run, train_tiny, f
     assert files_in(Path()) == before
 
 
-def test_a_folder_with_other_classes_is_another_run(run, train_tiny, make_pictures):
-    root = make_pictures("images", [f"class{number}" for number in range(10)])
+def test_a_folder_with_other_classes_is_another_run(run, train_tiny, make_images):
+    root = make_images("images", [f"class{number}" for number in range(10)])
     gray = ["data.mean=[0.5]", "data.std=[0.5]"]
     done = train_tiny("data=image_folder", f"data.root={root}", *gray, "output_dir=run")
     assert "run/checkpoints/last.pt belongs to another run: its class_names is ['T-sh" in done.error
@@ -115,9 +115,9 @@ def test_starting_from_weights(train_tiny, trained):
 
 
 def test_another_number_of_classes_gets_a_new_classifier(
-    train_tiny, evaluate, trained, make_pictures
+    train_tiny, evaluate, trained, make_images
 ):
-    root = make_pictures("images", ["cat", "dog"], 8)
+    root = make_images("images", ["cat", "dog"], 8)
     data = ["data=image_folder", f"data.root={root}", "data.mean=[0.3]", "data.std=[0.3]"]
     still = ["optimizer.lr=1e-30", "data.val_samples=null"]
     checkpoint = f"{trained}/checkpoints/last.pt"

@@ -167,10 +167,10 @@ def test_imagenet_is_found_by_the_environment(train, imagenet, monkeypatch):
 
 
 @pytest.mark.parametrize("has_val", [False, True])
-def test_any_folder_of_classes(has_val, train_tiny, make_pictures):
-    root = make_pictures("images/train" if has_val else "images", ["cat", "dog"], 5)
+def test_any_folder_of_classes(has_val, train_tiny, make_images):
+    root = make_images("images/train" if has_val else "images", ["cat", "dog"], 5)
     if has_val:
-        root = make_pictures("images/val", ["cat", "dog"], 3).parent
+        root = make_images("images/val", ["cat", "dog"], 3).parent
     sizes = ["data.train_samples=null", "data.val_samples=null"]
     done = train_tiny("data=image_folder", f"data.root={root}", *sizes, "output_dir=run")
     counts = "10 training and 6" if has_val else "8 training and 2"

@@ -1,4 +1,4 @@
-"""The command that draws figures: which ones, of what, and what it says of mistakes."""
+"""The command that draws figures: which figures, of what, and its error messages."""
 
 import csv
 import subprocess
@@ -20,7 +20,7 @@ OF_NETWORK = {"kernels", "taps", "receptive_field"}
 
 
 def drawn(done):
-    """Names of the figures in the lines that the command printed."""
+    """Return the names of the figures that the command printed."""
     assert (done.code, done.err) == (0, "")
     figures = PLAIN | OF_NETWORK
     return {line.partition(":")[0] for line in done.out.splitlines()} & figures
@@ -38,18 +38,18 @@ def save_network():
 
 
 @pytest.fixture
-def pictures(make_pictures):
-    return make_pictures("pictures", ["cat", "dog"], 2)
+def image_folder(make_images):
+    return make_images("images", ["cat", "dog"], 2)
 
 
 @pytest.fixture
-def draw(visualize, save_network, pictures):
-    """Returns a function that draws figures of a small RedNet."""
-    given = [*save_network(), f"images={pictures}", "output_dir=figures"]
+def draw(visualize, save_network, image_folder):
+    """Return a function that draws figures of a small RedNet."""
+    given = [*save_network(), f"images={image_folder}", "output_dir=figures"]
     return lambda *argv: visualize(*given, *argv)
 
 
-def test_without_a_network_what_needs_none(visualize):
+def test_figures_without_a_network(visualize):
     done = visualize("output_dir=figures")
     assert drawn(done) == PLAIN
     assert done.last_line == "figures are in figures"
@@ -72,7 +72,7 @@ def test_any_schedule(visualize):
 
 
 @pytest.mark.slow
-def test_with_a_network_everything(draw, pictures):
+def test_all_figures_with_a_network(draw, image_folder):
     done = draw()
     assert drawn(done) == PLAIN | OF_NETWORK
     assert done.out.splitlines()[0] == "checkpoint=weights.pt; images: 4"
@@ -81,12 +81,12 @@ def test_with_a_network_everything(draw, pictures):
     text = Path("figures/visualization.yaml").read_text()
     config = validate(yaml.safe_load(text), VisualizationConfig)
     assert to_yaml(config) == text
-    assert (config.images, config.data.image_size) == ([str(pictures)], 32)
+    assert (config.images, config.data.image_size) == ([str(image_folder)], 32)
 
 
-def test_the_kernels_of_a_layer(draw, pictures):
+def test_the_kernels_of_a_layer(draw, image_folder):
     more = ["layers=[stem]", "groups=1", "overlay=1", "smooth=false", "max_rows=3"]
-    files = f"images=[{pictures}/cat/1.png,{pictures}]"
+    files = f"images=[{image_folder}/cat/1.png,{image_folder}]"
     done = draw("figures=[kernels]", files, *more, "max_images=4")
     assert drawn(done) == {"kernels"}
     assert done.out.startswith("checkpoint=weights.pt; images: 4, the first of 5 (max_images)\n")
@@ -96,8 +96,8 @@ def test_the_kernels_of_a_layer(draw, pictures):
     assert not list(Path("figures").glob("kernels-layer*"))
 
 
-def test_a_network_of_gray_images(visualize, save_network, pictures):
-    argv = ["figures=[taps,receptive_field]", f"images={pictures}", "output_dir=figures"]
+def test_a_network_of_gray_images(visualize, save_network, image_folder):
+    argv = ["figures=[taps,receptive_field]", f"images={image_folder}", "output_dir=figures"]
     network = save_network(in_chans=1)
     assert visualize(*network, *argv).error == (
         "checkpoint=weights.pt: takes images with 1 channels, but data.mean and data.std have 3 "
@@ -107,9 +107,9 @@ def test_a_network_of_gray_images(visualize, save_network, pictures):
     assert drawn(visualize(*network, *argv, *gray)) == {"taps", "receptive_field"}
 
 
-def test_preprocessing_is_the_checkpoints_unless_typed(visualize, trained, pictures):
-    last = f"checkpoint={trained}/checkpoints/last.pt"  # of gray pictures of 32 pixels
-    argv = ["figures=[receptive_field]", last, f"images={pictures}"]
+def test_preprocessing_is_the_checkpoints_unless_explicit(visualize, trained, image_folder):
+    last = f"checkpoint={trained}/checkpoints/last.pt"  # gray images of 32 pixels
+    argv = ["figures=[receptive_field]", last, f"images={image_folder}"]
     visualize(*argv, "output_dir=own")
     visualize(*argv, "data.image_size=48", "output_dir=explicit")
     for folder, size in (("own", 32), ("explicit", 48)):
@@ -117,9 +117,9 @@ def test_preprocessing_is_the_checkpoints_unless_typed(visualize, trained, pictu
             assert numbers["influences"].shape[1:] == (size, size)
 
 
-def test_a_network_without_involution(visualize, save_network, pictures):
+def test_a_network_without_involution(visualize, save_network, image_folder):
     argv = [*save_network("test_resnet", num_classes=10), "model=timm", "model.name=test_resnet"]
-    argv += [f"images={pictures}", "output_dir=figures"]
+    argv += [f"images={image_folder}", "output_dir=figures"]
     done = visualize(*argv)
     assert drawn(done) == PLAIN | OF_NETWORK
     assert "kernels: the network has no involution: skipped" in done.out
@@ -169,15 +169,15 @@ def test_a_layer_that_is_not_there(draw):
     assert not Path("figures").exists()
 
 
-def test_images_that_are_not_there_or_none(draw, pictures):
+def test_images_that_are_not_there_or_none(draw, image_folder):
     assert draw("images=nowhere").error == "images=nowhere: no such file or folder"
-    (pictures / "cat" / "0.png").write_bytes(b"no picture")
-    assert draw().error.startswith(f"images: 1 image(s) cannot be read: {pictures}/cat/0.png (")
+    (image_folder / "cat" / "0.png").write_bytes(b"no image")
+    assert draw().error.startswith(f"images: 1 image(s) cannot be read: {image_folder}/cat/0.png (")
     assert not Path("figures").exists()
 
 
-def test_a_checkpoint_that_is_not_there(visualize, pictures):
-    error = visualize("checkpoint=nothing.pt", f"images={pictures}").error
+def test_a_checkpoint_that_is_not_there(visualize, image_folder):
+    error = visualize("checkpoint=nothing.pt", f"images={image_folder}").error
     assert error == "checkpoint=nothing.pt: no such file"
 
 
@@ -186,15 +186,15 @@ def test_a_checkpoint_of_another_network(draw):
     assert not Path("figures").exists()
 
 
-def test_images_of_a_size_that_the_network_does_not_take(visualize, save_network, pictures):
+def test_images_of_a_size_that_the_network_does_not_take(visualize, save_network, image_folder):
     network = [*save_network("test_vit"), "model=timm", "model.name=test_vit"]
-    error = visualize(*network, f"images={pictures}", "data.image_size=20").error
+    error = visualize(*network, f"images={image_folder}", "data.image_size=20").error
     assert error.startswith("model test_vit fails on images of 3x20x20: ")
 
 
-def test_a_network_that_timm_does_not_know(visualize, save_network, pictures):
+def test_a_network_that_timm_does_not_know(visualize, save_network, image_folder):
     network = [*save_network("test_resnet"), "model=timm", "model.name=test_rasnet"]
-    assert "test_rasnet" in visualize(*network, f"images={pictures}").error
+    assert "test_rasnet" in visualize(*network, f"images={image_folder}").error
 
 
 @pytest.mark.slow
