@@ -1,4 +1,4 @@
-"""Weights from files of all kinds: read, recognised, loaded, written."""
+"""Read, identify, load and write files of weights of all kinds."""
 
 from rednet.weights.architecture import list_guesses
 from rednet.weights.checkpoint import OURS, Checkpoint

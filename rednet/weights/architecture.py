@@ -1,10 +1,10 @@
-"""Which RedNet tensors are of, by their names and shapes.
+"""Infer a RedNet's architecture from the names and shapes of its tensors.
 
-They do not tell the stem "small" from "involution3", a generator's `softmax`, activations, dilation
-or what goes without parameters; without `relative_position` they do not tell the window and the
-groups of attention either. All that is left at its default. Several windows may have as many
-parameters, each with other groups: of these the one nearest to the paper's is taken, the smallest
-groups where none is. `list_guesses` names what was taken for granted.
+Shapes do not determine everything: not the stem "small" or "involution3", a generator's `softmax`,
+activations, dilation and other options without parameters, and not the kernel size and groups of
+attention without `relative_position`. All these keep their defaults. If several kernel sizes fit,
+each with different groups, the one closest to the paper's is chosen, else the one with the smallest
+groups. `list_guesses` names what was assumed.
 """
 
 from collections.abc import Mapping, Sequence
@@ -48,15 +48,15 @@ DEFAULTS: dict[str, Any] = {
 
 
 def infer_architecture(weights: Mapping[str, Tensor]) -> dict[str, Any] | None:
-    """Name and options of the RedNet that tensors are of, options at their defaults left out.
+    """Return the name of the RedNet that tensors belong to, and its options without defaults.
 
-    A network of other depths than the named ones is a "rednet50" with the option `layers`.
+    A network whose blocks per stage have no name is a "rednet50" with the option `layers`.
 
     Args:
-        weights: Under our names, with or without classifier.
+        weights: Tensors under our names, with or without classifier.
 
     Returns:
-        The keys "name" and "options", or None where the shapes contradict each other.
+        A dict with the keys "name" and "options", or None if this is no RedNet.
     """
     shapes = _shapes(weights)
     if any(0 in shape for shape in shapes.values()):
@@ -80,42 +80,43 @@ def infer_architecture(weights: Mapping[str, Tensor]) -> dict[str, Any] | None:
 
 
 def list_guesses(weights: Mapping[str, Tensor], options: Mapping[str, Any]) -> list[str]:
-    """What the tensors of a recognised RedNet leave open, in words.
+    """List the options that the tensors of an inferred RedNet leave open, as text.
 
     Args:
-        weights: Under our names.
-        options: As recognised, and those that are known beside.
+        weights: Tensors under our names.
+        options: The inferred options and those known from elsewhere.
     """
     shapes = _shapes(weights)
     guesses = _list_stem_guesses(options.get("stem"))
     stages = _involution_stages(shapes)
     if not stages:
         return guesses
-    parts = _Parts(shapes, stages)
+    blocks = _FirstBlocks(shapes, stages)
     names = ("kernel_size", "group_channels")
-    window = " and ".join(f"{name} {options.get(name, DEFAULTS[name])}" for name in names)
-    is_attention = parts.has("conv1.query")
+    kernel = " and ".join(f"{name} {options.get(name, DEFAULTS[name])}" for name in names)
+    is_attention = blocks.has("conv1.query")
     if is_attention and "softmax" not in options.get("generator_options", {}):
         guesses.append("attention without softmax")
     layer = "conv2.position" if is_attention else "conv2.conv"
-    if parts.has(layer) and _is_ambiguous(parts.channels, parts.outputs(layer)):
-        guesses.append(f"{window}, of several that fit")
-    elif not parts.has(layer) and not all(name in options for name in names):
-        guesses.append(f"attention's {window}")
+    if blocks.has(layer) and _is_ambiguous(blocks.channels, blocks.outputs(layer)):
+        guesses.append(f"{kernel}, of several that fit")
+    elif not blocks.has(layer) and not all(name in options for name in names):
+        guesses.append(f"attention's {kernel}")
     return guesses
 
 
 def _list_stem_guesses(stem: str | None) -> list[str]:
     default = DEFAULTS["stem"]
     first, *others = _stems_with(STEMS[stem or default].kernel_sizes)
-    is_given = stem in (default, *others)  # options leave out the default, guesses are the first
+    # Inferred options never contain these: the default is left out, the first of equals is taken.
+    is_given = stem in (default, *others)
     return [f"stem {first} rather than {' or '.join(others)}"] if others and not is_given else []
 
 
 def _is_ambiguous(channels: Sequence[int], outputs: Sequence[int]) -> bool:
-    windows = possible_kernel_options(channels, outputs)
-    is_paper = (KERNEL_SIZE, GROUP_CHANNELS) in windows
-    return len({kernel_size for kernel_size, _ in windows}) > 1 and not is_paper
+    solutions = possible_kernel_options(channels, outputs)
+    is_paper = (KERNEL_SIZE, GROUP_CHANNELS) in solutions
+    return len({kernel_size for kernel_size, _ in solutions}) > 1 and not is_paper
 
 
 def _shapes(weights: Mapping[str, Tensor]) -> Shapes:
@@ -123,7 +124,7 @@ def _shapes(weights: Mapping[str, Tensor]) -> Shapes:
 
 
 def count_classes(weights: Mapping[str, Tensor]) -> int:
-    """Outputs of a RedNet's classifier, 0 if it has none."""
+    """Return the number of outputs of a RedNet's classifier, 0 if it has none."""
     return weights["fc.bias"].numel() if "fc.bias" in weights else 0
 
 
@@ -131,12 +132,12 @@ def _count_blocks(shapes: Shapes, stage: int) -> int:
     prefix = f"layer{stage}."
     blocks = {name.split(".")[1] for name in shapes if name.startswith(prefix)}
     if blocks != {str(block) for block in range(len(blocks))}:
-        raise ValueError(f"{prefix}* are not counted from 0")
+        raise ValueError(f"blocks of {prefix}* are not numbered from 0")
     return len(blocks)
 
 
 def _read_stem(shapes: Shapes) -> tuple[str, list[Widths]]:
-    """The stem's name and widths."""
+    """Return the stem's name and widths."""
     inner, outer = STEM_WIDTHS
     first = shapes["stem.0.conv.weight"]
     if "stem.1.conv2.conv.weight" not in shapes:
@@ -148,7 +149,7 @@ def _read_stem(shapes: Shapes) -> tuple[str, list[Widths]]:
 
 
 def _stems_with(kernel_sizes: tuple[int, int | None]) -> list[str]:
-    """The names of the stems with these kernel sizes, which their tensors do not tell apart."""
+    """Return the names of the stems with these kernel sizes, whose tensors have equal shapes."""
     return [name for name, stem in STEMS.items() if stem.kernel_sizes == kernel_sizes]
 
 
@@ -157,20 +158,20 @@ def _stage_width(shapes: Shapes, stage: int) -> int:
 
 
 def _read_involutions(shapes: Shapes) -> dict[str, Any]:
-    """Where the involutions are, their generator and its numbers."""
+    """Return the options of the bottlenecks' involutions."""
     stages = _involution_stages(shapes)
     if not stages:
         return {"involution_stages": stages}
-    parts = _Parts(shapes, stages)
-    if parts.has("conv1.query"):
-        options = _read_attention(parts)
+    blocks = _FirstBlocks(shapes, stages)
+    if blocks.has("conv1.query"):
+        options = _read_attention(blocks)
     else:
         kernel_size, group_channels = solve_kernel_options(
-            parts.channels, parts.outputs("conv2.conv")
+            blocks.channels, blocks.outputs("conv2.conv")
         )
         options = {"kernel_size": kernel_size, "group_channels": group_channels}
-        if parts.has("conv1.conv"):
-            options["reduction"] = solve_reduction(parts.channels, parts.outputs("conv1.conv"))
+        if blocks.has("conv1.conv"):
+            options["reduction"] = solve_reduction(blocks.channels, blocks.outputs("conv1.conv"))
         else:
             options["generator"] = "linear"
     return {"involution_stages": stages, **options}
@@ -180,23 +181,23 @@ def _involution_stages(shapes: Shapes) -> list[int]:
     return [stage for stage in STAGES if f"layer{stage}.0.conv2.weight" not in shapes]
 
 
-def _read_attention(parts: "_Parts") -> dict[str, Any]:
+def _read_attention(blocks: "_FirstBlocks") -> dict[str, Any]:
     options: dict[str, Any] = {"generator": "attention"}
-    channels = parts.channels
-    if parts.has("conv2.position"):
+    channels = blocks.channels
+    if blocks.has("conv2.position"):
         options["generator_options"] = {"relative_position": True}
-        window = solve_kernel_options(channels, parts.outputs("conv2.position"))
-        options["kernel_size"], options["group_channels"] = window
+        solution = solve_kernel_options(channels, blocks.outputs("conv2.position"))
+        options["kernel_size"], options["group_channels"] = solution
     group_channels = options.get("group_channels", DEFAULTS["group_channels"])
     groups = [count_groups(width, group_channels) for width in channels]
-    heads = [out // count for out, count in zip(parts.outputs("conv1.query"), groups, strict=True)]
+    heads = [out // count for out, count in zip(blocks.outputs("conv1.query"), groups, strict=True)]
     per_group = [width // count for width, count in zip(channels, groups, strict=True)]
     return {**options, "reduction": solve_reduction(per_group, heads)}
 
 
 @dataclass(frozen=True)
-class _Parts:
-    """Layers of the involutions, one of the same name in the first block of each stage."""
+class _FirstBlocks:
+    """Layers of the involutions in the first block of each stage."""
 
     shapes: Shapes
     stages: Sequence[int]
@@ -206,9 +207,9 @@ class _Parts:
 
     @property
     def channels(self) -> list[int]:
-        """How many channels the involutions have, by stage."""
+        """Channels of the involutions, by stage."""
         return [_stage_width(self.shapes, stage) for stage in self.stages]
 
     def outputs(self, layer: str) -> list[int]:
-        """How many channels the layer gives, by stage."""
+        """Return the output channels of the layer, by stage."""
         return [self.shapes[f"layer{stage}.0.conv2.{layer}.weight"][0] for stage in self.stages]

@@ -1,4 +1,4 @@
-"""A file of weights, read: what it says, and what its tensors tell."""
+"""The contents of a file of weights."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,7 +10,7 @@ from rednet.weights.messages import printable
 
 OURS = ("rednet", "rednet-safetensors")
 READABLE_FORMATS = ("rednet-1", "rednet-2", "rednet-safetensors")
-"""What `format` may be in files of ours; rednet-1 names training counters and keys differently."""
+"""Values of `format` in our files; rednet-1 differs in the names of training counters and keys."""
 
 
 @dataclass(frozen=True)
@@ -18,24 +18,23 @@ class Checkpoint:
     """A file of weights.
 
     Attributes:
-        path: Where it lies.
-        kind: Who wrote it: "rednet" and "rednet-safetensors" are ours, the others "openmmlab" (the
-            original's), "paddle", "timm", "safetensors", "state-dict".
-        content: All of it; a bare state dict under the key "state_dict".
-        state_dict: The weights to use: the averaged ones where there are some, and a RedNet's under
-            our names.
-        model: Name and options of the network, its numbers of classes and image channels apart;
-            None where neither the file nor its tensors tell.
-        is_inferred: Whether `model` was found out from the tensors, now or when the file was
-            converted. What they cannot tell is left at its default, see `list_guesses`.
-        num_classes: Outputs of the classifier, 0 for none; None where it is unknown.
-        in_chans: Channels of the images; None where it is unknown.
-        preprocessing: How to prepare pictures, by the names of `rednet.data.Preprocessing`; None
-            where it is unknown.
-        class_names: What the classes are called; None where it is unknown.
+        path: Path of the file.
+        kind: Program that wrote the file: "rednet" and "rednet-safetensors" are ours, the others
+            are "openmmlab" (the original's), "paddle", "timm", "safetensors" and "state-dict".
+        content: Everything in the file; a bare state dict is under the key "state_dict".
+        state_dict: Weights to use: the averaged ones if there are any; a RedNet's have our names.
+        model: Name and options of the network without `num_classes` and `in_chans`; None if
+            unknown.
+        is_inferred: Whether `model` was inferred from the tensors, now or when the file was
+            converted. What tensors do not determine has its default, see `list_guesses`.
+        num_classes: Outputs of the classifier, 0 without one; None if unknown.
+        in_chans: Channels of the images; None if unknown.
+        preprocessing: How to prepare images, by the names of `rednet.data.Preprocessing`; None if
+            unknown.
+        class_names: Names of the classes; None if unknown.
         dropped_parts: Parts of a detector or segmentor that `state_dict` lacks: all but its
             backbone and classifier.
-        key: Of the configuration that named the file, for error messages.
+        key: Configuration key that named the file, for error messages.
     """
 
     path: Path
@@ -53,18 +52,18 @@ class Checkpoint:
 
     @property
     def label(self) -> str:
-        """How error messages call it."""
+        """Name of the file in error messages."""
         return f"{self.key}={self.path}"
 
     @property
     def has_head(self) -> bool:
-        """Whether there is a classifier; of networks other than RedNet it is taken for granted."""
+        """Whether there is a classifier; True for networks other than RedNet."""
         return self.num_classes != 0
 
     def describe_network(self) -> str:
-        """The network's name and options, in words."""
+        """Return the network's name and options as text."""
         if self.model is None:
             return "an unknown network"
         options = ", ".join(f"{name}={value}" for name, value in self.model["options"].items())
-        backbone = "" if self.has_head else " without classifier"
-        return printable(f"{self.model['name']}{f' ({options})' if options else ''}") + backbone
+        suffix = "" if self.has_head else " without classifier"
+        return printable(f"{self.model['name']}{f' ({options})' if options else ''}") + suffix

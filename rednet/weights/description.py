@@ -1,4 +1,4 @@
-"""What a file says about its network, its pictures and its classes."""
+"""What a file says about its network, images and classes."""
 
 import argparse
 import json
@@ -14,62 +14,76 @@ from rednet.weights.architecture import count_classes, infer_architecture
 from rednet.weights.checkpoint import OURS
 from rednet.weights.naming import is_rednet
 
-SOURCES = ("pretrained", "pretrained_cfg", "pretrained_cfg_overlay", "checkpoint_path", "cache_dir")
+SOURCE_OPTIONS = (
+    "pretrained",
+    "pretrained_cfg",
+    "pretrained_cfg_overlay",
+    "checkpoint_path",
+    "cache_dir",
+)
+"""Options of `timm.create_model` that say where weights come from, not what the network is."""
 CFG_NAMES = ("crop_pct", "interpolation", "mean", "std")
 RELEASED = (1000, 3)
 """Classes and image channels of the released networks."""
 
 
 def check_description(content: Mapping[str, Any]) -> None:
-    """Checks what a checkpoint of ours says of itself, since anybody may have written it.
+    """Check the description in a checkpoint of ours, which may come from anybody.
 
     Raises:
-        ValueError: Some of it is nothing that ours say.
+        ValueError: A value has the wrong type.
     """
-    for name, is_sound in CHECKS.items():
+    for name, is_valid in CHECKS.items():
         value = content.get(name)
-        if value is not None and not is_sound(value):
-            raise ValueError(f"nonsense under {name}")
+        if value is not None and not is_valid(value):
+            raise ValueError(f"wrong type of {name}")
 
 
 def find_model(
     kind: str, content: Mapping[str, Any], weights: Mapping[str, Tensor]
 ) -> tuple[dict[str, Any] | None, bool]:
-    """Finds out of which network a file is.
+    """Find which network a file belongs to.
 
     Args:
-        kind: Of the file, see `rednet.weights.Checkpoint`.
-        content: Of the file.
-        weights: Under our names if it is a RedNet.
+        kind: Kind of the file, see `rednet.weights.Checkpoint`.
+        content: Content of the file.
+        weights: Tensors, under our names if they are a RedNet's.
 
     Returns:
-        Its name and options, None where they cannot be known; and whether the tensors told them.
+        Name and options of the network, None if unknown, and whether they were inferred from the
+        tensors.
     """
     if kind in OURS and content.get("model") is not None:
         return _network(**content["model"]), bool(content.get("is_recognised"))
-    recognised = infer_architecture(weights)
+    inferred = infer_architecture(weights)
     if kind == "timm":
         given: Any = getattr(content.get("args"), "model_kwargs", None)
         options = given if _is_options(given) else {}
-        if recognised is not None:
-            return _network(recognised["name"], {**recognised["options"], **options}), True
+        if inferred is not None:
+            return _network(inferred["name"], {**inferred["options"], **options}), True
         if timm.is_model(content["arch"]):
             return _network(content["arch"], options), False
-    return recognised, recognised is not None
+    return inferred, inferred is not None
 
 
 def _network(name: str, options: Mapping[str, Any]) -> dict[str, Any]:
-    """A network with its options, without those that say where weights came from."""
+    """Return name and options without `SOURCE_OPTIONS`."""
     return {
         "name": name,
-        "options": {key: value for key, value in options.items() if key not in SOURCES},
+        "options": {key: value for key, value in options.items() if key not in SOURCE_OPTIONS},
     }
 
 
 def describe_data(
     kind: str, content: Mapping[str, Any], weights: Mapping[str, Tensor]
 ) -> dict[str, Any]:
-    """The fields of a `Checkpoint` about pictures and classes; arguments as of `find_model`."""
+    """Return the fields of a `Checkpoint` about images and classes.
+
+    Args:
+        kind: As in `find_model`.
+        content: As in `find_model`.
+        weights: As in `find_model`.
+    """
     num_classes = in_chans = preprocessing = names = None
     if kind in OURS:
         preprocessing, names = content.get("preprocessing"), content.get("class_names")
@@ -88,14 +102,17 @@ def describe_data(
 
 
 def imagenet_preprocessing() -> dict[str, Any]:
-    """How the original prepares pictures, by the names of `rednet.data.Preprocessing`."""
+    """Return the original's image preparation, by the names of `rednet.data.Preprocessing`."""
     preprocessing = _preprocessing_of_timm(None)
     assert preprocessing is not None
     return preprocessing
 
 
 def _preprocessing_of_timm(args: object) -> dict[str, Any] | None:
-    """The original's preparation, with what timm's command line changed; None if not square."""
+    """Return the original's image preparation with the changes of timm's command-line arguments.
+
+    Return None if images are not square.
+    """
     given = vars(args) if isinstance(args, argparse.Namespace) else {}
     config = resolve_data_config(given, PRETRAINED_CFG)
     _, height, width = config["input_size"]
@@ -107,7 +124,7 @@ def _with_tuples(preprocessing: Mapping[str, Any]) -> dict[str, Any]:
     return {**preprocessing, **{name: tuple(preprocessing[name]) for name in ("mean", "std")}}
 
 
-def _is_text(value: object) -> bool:
+def _is_str(value: object) -> bool:
     return isinstance(value, str)
 
 
@@ -120,14 +137,14 @@ def _is_json(value: object) -> bool:
 
 
 def _is_options(value: object) -> bool:
-    return isinstance(value, dict) and all(map(_is_text, value)) and _is_json(value)
+    return isinstance(value, dict) and all(map(_is_str, value)) and _is_json(value)
 
 
 def _is_network(value: object) -> bool:
     return (
         isinstance(value, dict)
         and value.keys() == {"name", "options"}
-        and _is_text(value["name"])
+        and _is_str(value["name"])
         and _is_options(value["options"])
     )
 
@@ -138,14 +155,14 @@ def _is_preprocessing(value: Any) -> bool:
     numbers = (value["crop_pct"], *value["mean"], *value["std"])
     return (
         isinstance(value["image_size"], int)
-        and _is_text(value["interpolation"])
+        and _is_str(value["interpolation"])
         and all(isinstance(number, int | float) for number in numbers)
         and len(value["mean"]) == len(value["std"])
     )
 
 
 def _is_class_names(value: object) -> bool:
-    return isinstance(value, list) and all(map(_is_text, value))
+    return isinstance(value, list) and all(map(_is_str, value))
 
 
 CHECKS: dict[str, Callable[[Any], bool]] = {
@@ -153,7 +170,7 @@ CHECKS: dict[str, Callable[[Any], bool]] = {
     "is_recognised": lambda value: isinstance(value, bool),
     "preprocessing": _is_preprocessing,
     "class_names": _is_class_names,
-    "config": _is_text,
+    "config": _is_str,
     "metrics": _is_json,
     "versions": _is_json,
 }

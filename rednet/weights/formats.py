@@ -1,4 +1,4 @@
-"""What a file of weights holds, by the format that its first bytes tell; no code in it is run."""
+"""Read files of weights, whose format the first bytes tell, without running code from them."""
 
 import os
 import pickle
@@ -20,19 +20,19 @@ from rednet.weights.safetensors_file import is_safetensors, read_safetensors
 HEAD_BYTES = 64
 ZIP = b"PK\x03\x04"
 PICKLE = b"\x80"
-OLD_TORCH = (0x1950A86A20F9469CFC6C).to_bytes(10, "little")
+LEGACY_TORCH = (0x1950A86A20F9469CFC6C).to_bytes(10, "little")
 REFUSED_BY_TORCH = re.compile(r"GLOBAL (\S+) was not an allowed")
 
 
 @contextmanager
 def one_line_errors(label: str) -> Iterator[None]:
-    """Turns whatever goes wrong with a file of weights into one line about it.
+    """Turn every error while a file of weights is read into one line about the file.
 
     Args:
-        label: How error messages call the file.
+        label: Name of the file in error messages.
 
     Raises:
-        InputError: Something went wrong.
+        InputError: The file cannot be read.
     """
     try:
         yield
@@ -40,41 +40,41 @@ def one_line_errors(label: str) -> Iterator[None]:
         raise InputError(f"{label}: {error}") from error
     except UnsafeError as error:
         raise InputError(
-            f"{label}: cannot be loaded safely (it holds more than tensors and plain values: "
-            f"{printable(str(error))}); save its state dict alone with torch.save"
+            f"{label}: cannot be loaded safely: it contains {printable(str(error))}, not only "
+            "tensors and plain values; save only its state dict with torch.save"
         ) from error
     except Exception as error:  # a damaged file may raise anything
-        raise InputError(f"{label}: damaged or cut short, or no checkpoint at all") from error
+        raise InputError(f"{label}: damaged, truncated or not a checkpoint") from error
 
 
 def read_content(path: Path) -> tuple[str, Any]:
-    """Reads a file of weights.
+    """Read a file of weights.
 
     Returns:
-        Its format ("torch", "pickle" or "safetensors") and what it holds: tensors and plain values
-        or, of a pickle, arrays (`rednet.weights.pickles.Array`).
+        The format ("torch", "pickle" or "safetensors") and the content: tensors and plain values;
+        a pickle has `rednet.weights.pickles.Array` instead of tensors.
 
     Raises:
-        InputError: It is missing or of another program.
-        UnsafeError: It is not safe to load.
-        Exception: It is damaged.
+        InputError: The file is missing or in a format of another program.
+        UnsafeError: The file is not safe to load.
+        Exception: The file is damaged.
     """
     head = _read_head(path)
     if head.startswith(ZIP):
         return "torch", _read_torch_zip(path)
-    if OLD_TORCH in head:
+    if LEGACY_TORCH in head:
         return "torch", _read_torch(path)
     if head.startswith(PICKLE):
         return "pickle", _read_pickle(path)
     if is_safetensors(head):
         return "safetensors", read_safetensors(path)
-    raise ValueError("no known format")
+    raise ValueError("unknown format")
 
 
 def _read_head(path: Path) -> bytes:
     try:
         if path.is_dir():
-            raise InputError("is a folder; give the name of a file")
+            raise InputError("is a folder, not a file")
         if not path.is_file():
             raise InputError("no such file")
         with path.open("rb") as file:
@@ -85,9 +85,10 @@ def _read_head(path: Path) -> bytes:
 
 def _read_pickle(path: Path) -> Any:
     with path.open("rb") as file:
+        # A file cut off within a name would otherwise be refused as unsafe, for that name.
         file.seek(-len(pickle.STOP), os.SEEK_END)
         if file.read() != pickle.STOP:
-            raise EOFError("cut short, perhaps within a name")
+            raise EOFError("truncated")
         file.seek(0)
         return ArrayUnpickler(file).load()
 
@@ -97,34 +98,35 @@ def _read_torch_zip(path: Path) -> Any:
         members = file.infolist()
     names = {member.filename.rpartition("/")[2] for member in members}
     if "data.pkl" not in names:
-        raise InputError("a zip file, but not one of torch.save")
+        raise InputError("is a zip file that torch.save did not write")
     if "constants.pkl" in names:
-        raise InputError("a TorchScript program; save the network's state dict with torch.save")
+        raise InputError("is a TorchScript program; save its state dict with torch.save instead")
+    # A few compressed bytes, or members that share their bytes, could fill all memory.
     if any(member.compress_type != zipfile.ZIP_STORED for member in members):
-        raise InputError("a compressed zip file, which torch.save never writes; save it anew")
+        raise InputError("is a compressed zip file; save it again with torch.save")
     if sum(member.file_size for member in members) > path.stat().st_size:
-        raise ValueError("parts that overlap")
+        raise ValueError("overlapping members")
     content = _read_torch(path)
     if isinstance(content, dict) and "format" in content:
-        _check_sums(path)
+        _verify_checksums(path)
     return content
 
 
 def _read_torch(path: Path) -> Any:
     try:
         with (
-            path.open("rb") as file,  # of a path, torch.load would look at the suffix
-            warnings.catch_warnings(action="ignore"),  # of pickles that torch then refuses
+            path.open("rb") as file,  # given a path, torch.load would look at its suffix
+            warnings.catch_warnings(action="ignore"),  # about pickles that torch then refuses
             torch.serialization.safe_globals(list(torch_globals())),
         ):
             return torch.load(file, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         found = REFUSED_BY_TORCH.search(str(error))
-        raise UnsafeError(found[1] if found else "something unknown to torch.load") from error
+        raise UnsafeError(found[1] if found else "objects unknown to torch.load") from error
 
 
-def _check_sums(path: Path) -> None:
-    """Raises ValueError for bytes that changed, which torch does not notice; ours have the sums."""
+def _verify_checksums(path: Path) -> None:
+    """Raise ValueError if bytes have changed, which torch.load does not notice."""
     with zipfile.ZipFile(path) as file:
         if file.testzip() is not None:
-            raise ValueError("a wrong check sum")
+            raise ValueError("wrong checksum")

@@ -1,4 +1,4 @@
-"""Weights from a checkpoint into a network, and everything that can be wrong with that."""
+"""Load a checkpoint's weights into a network, and explain why they do not fit."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -16,97 +16,101 @@ from rednet.weights.messages import list_some, printable
 
 
 def load_weights(model: nn.Module, checkpoint: Checkpoint, *, new_head: bool = False) -> str | None:
-    """Loads a checkpoint's weights into a network.
+    """Load a checkpoint's weights into a network.
 
     Args:
         model: A timm model.
-        checkpoint: As read.
-        new_head: Whether a classifier that the file lacks, or has for another number of classes, is
-            left as it is; otherwise it is an error.
+        checkpoint: The checkpoint.
+        new_head: Whether to keep the network's classifier if the checkpoint has none, or one for
+            another number of classes; otherwise that is an error.
 
     Returns:
-        A line that says so if the classifier was left as it is.
+        A message if the network's classifier was kept, else None.
 
     Raises:
-        InputError: The weights are another network's; some of the keys that do not fit are named.
+        InputError: The weights do not fit; the message names some of the keys.
     """
-    own = model.state_dict()
-    head = _other_head(model, checkpoint.state_dict)
+    expected = model.state_dict()
+    head = _head_to_keep(model, checkpoint.state_dict)
     weights = {**checkpoint.state_dict, **head}
-    require_fit(weights, own, checkpoint)
-    note = None
+    require_fit(weights, expected, checkpoint)
+    message = None
     if head:
-        found, remedy = _compare_heads(checkpoint, head)
-        note = f"{found}: the classifier starts anew"
+        difference, remedy = _compare_heads(checkpoint, head)
+        message = f"{difference}: the classifier is newly initialised"
         if not new_head:
-            raise InputError(f"{found}: {remedy}")
+            raise InputError(f"{difference}: {remedy}")
     model.load_state_dict(weights)
-    return note
+    return message
 
 
-def _other_head(model: nn.Module, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The network's classifier if it alone does not fit, by its presence or number of classes."""
+def _head_to_keep(model: nn.Module, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return the network's classifier if everything else fits and only the classes differ.
+
+    That is, if `weights` has no classifier or one for another number of classes.
+    """
     names = getattr(model, "pretrained_cfg", {}).get("classifier") or ()
     names = (names,) if isinstance(names, str) else names
-    own = model.state_dict()
-    head = {key: tensor for key, tensor in own.items() if key.rpartition(".")[0] in names}
-    its = [weights[key].shape for key in head if key in weights]
-    ours = [tensor.shape for tensor in head.values()]
-    is_resized = its != ours and [shape[1:] for shape in its] == [shape[1:] for shape in ours]
-    if its and not is_resized:
+    expected = model.state_dict()
+    head = {key: tensor for key, tensor in expected.items() if key.rpartition(".")[0] in names}
+    found = [weights[key].shape for key in head if key in weights]
+    wanted = [tensor.shape for tensor in head.values()]
+    is_resized = found != wanted and [shape[1:] for shape in found] == [s[1:] for s in wanted]
+    if found and not is_resized:
         return {}
-    return {} if _mismatches({**weights, **head}, own) else head
+    return {} if _mismatches({**weights, **head}, expected) else head
 
 
 def _compare_heads(checkpoint: Checkpoint, head: Mapping[str, Tensor]) -> tuple[str, str]:
-    """How a checkpoint's classifier differs from a network's, and what to do about it."""
+    """Return how a checkpoint's classifier differs from the network's, and the remedy."""
     key, tensor = next(iter(head.items()))
     if key in checkpoint.state_dict:
         classes = len(checkpoint.state_dict[key])
-        found = f"its classifier has {classes} classes, the data {len(tensor)}"
-        return f"{checkpoint.label}: {found}", "evaluate it on data with its own classes"
-    return f"{checkpoint.label}: {explain_no_head(checkpoint)}", "train one on top of it first"
+        difference = f"its classifier has {classes} classes, the data {len(tensor)}"
+        return f"{checkpoint.label}: {difference}", "evaluate it on data with the same classes"
+    return f"{checkpoint.label}: {explain_no_head(checkpoint)}", "train one first"
 
 
 def explain_no_head(checkpoint: Checkpoint) -> str:
-    """Says that a checkpoint has no classifier, and why."""
+    """Return the text that a checkpoint has no classifier, and why."""
     parts = list_some(checkpoint.dropped_parts)
-    origin = f" but is of a detector or segmentor ({parts} left out)" if parts else ""
-    return f"holds no classifier{origin}"
+    origin = f", it comes from a detector or segmentor ({parts} dropped)" if parts else ""
+    return f"has no classifier{origin}"
 
 
 def require_fit(
-    weights: Mapping[str, Tensor], own: Mapping[str, Tensor], checkpoint: Checkpoint
+    weights: Mapping[str, Tensor], expected: Mapping[str, Tensor], checkpoint: Checkpoint
 ) -> None:
-    """Checks that weights are those of a network.
+    """Check that weights fit a network.
 
     Args:
-        weights: The checkpoint's, made ready for the network.
-        own: The network's.
-        checkpoint: Where they come from.
+        weights: The checkpoint's weights, adapted to the network.
+        expected: The network's state dict.
+        checkpoint: The checkpoint, for the message.
 
     Raises:
-        InputError: They are not; names missing, unexpected and misshapen keys, some of each.
+        InputError: They do not fit; the message names some of the keys.
     """
-    problems = _mismatches(weights, own)
+    problems = _mismatches(weights, expected)
     if problems:
-        known = f"; it is of {checkpoint.describe_network()}" if checkpoint.model else ""
-        raise InputError(f"{checkpoint.label}: not of this network: {problems}{known}")
+        origin = f"; it is for {checkpoint.describe_network()}" if checkpoint.model else ""
+        raise InputError(f"{checkpoint.label}: does not fit this network: {problems}{origin}")
 
 
-def _mismatches(weights: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> str:
-    shared = sorted(own.keys() & weights.keys())
-    shapes = [
-        f"{key} {tuple(weights[key].shape)} for {tuple(own[key].shape)}"
-        for key in shared
-        if weights[key].shape != own[key].shape
-    ]
+def _mismatches(weights: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> str:
+    shared = sorted(expected.keys() & weights.keys())
     kinds = {
-        "missing": sorted(own.keys() - weights.keys()),
-        "unexpected": sorted(weights.keys() - own.keys()),
-        "misshapen": shapes,
-        "not of real numbers": [
-            f"{key} {weights[key].dtype}" for key in shared if not _can_hold(own[key], weights[key])
+        "missing": sorted(expected.keys() - weights.keys()),
+        "unexpected": sorted(weights.keys() - expected.keys()),
+        "of another shape": [
+            f"{key} {tuple(weights[key].shape)}, not {tuple(expected[key].shape)}"
+            for key in shared
+            if weights[key].shape != expected[key].shape
+        ],
+        "of another type": [
+            f"{key} {weights[key].dtype}"
+            for key in shared
+            if not _can_hold(expected[key], weights[key])
         ],
     }
     return "; ".join(
@@ -114,63 +118,63 @@ def _mismatches(weights: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> str
     )
 
 
-def _can_hold(own: Tensor, weight: Tensor) -> bool:
-    """Whether numbers mean the same in a network's tensor; counters may be of any real type."""
-    return weight.is_floating_point() or not (own.is_floating_point() or weight.is_complex())
+def _can_hold(expected: Tensor, weight: Tensor) -> bool:
+    """Whether a network's tensor can hold a weight's values: counters may have any real dtype."""
+    return weight.is_floating_point() or not (expected.is_floating_point() or weight.is_complex())
 
 
 def merge_options(checkpoint: Checkpoint, name: str, options: Mapping[str, Any]) -> dict[str, Any]:
-    """Options of a network for a checkpoint: the given ones, and what the checkpoint settles.
+    """Merge a checkpoint's options with those given by the user.
 
     Args:
-        checkpoint: Of this network, as far as it is known.
-        name: The network's, in timm.
-        options: Given ones, which go first; None means not given.
+        checkpoint: The checkpoint.
+        name: The network's name in timm.
+        options: The user's options, which take precedence; None means not given.
 
     Raises:
-        InputError: The checkpoint is of another network.
+        InputError: The checkpoint is for another network.
     """
     options = {option: value for option, value in options.items() if value is not None}
     if checkpoint.model is None:
         return options
-    its_name, its = get_arch_name(checkpoint.model["name"]), checkpoint.model["options"]
+    saved_name, saved = get_arch_name(checkpoint.model["name"]), checkpoint.model["options"]
     name = get_arch_name(name)
-    if its_name == name:
-        return {**its, **options}
-    its_layers, layers = (
-        its.get("layers", LAYERS.get(its_name)),
-        options.get("layers", LAYERS.get(name)),
-    )
-    if its_layers is None or layers is None or list(its_layers) != list(layers):
-        raise InputError(f"{checkpoint.label} is of {checkpoint.describe_network()}, not of {name}")
-    return {**its, **options, "layers": layers}
+    if saved_name == name:
+        return {**saved, **options}
+    saved_layers = saved.get("layers", LAYERS.get(saved_name))
+    layers = options.get("layers", LAYERS.get(name))
+    if saved_layers is None or layers is None or list(saved_layers) != list(layers):
+        raise InputError(
+            f"{checkpoint.label} is for {checkpoint.describe_network()}, not for {name}"
+        )
+    return {**saved, **options, "layers": layers}
 
 
 def override_network(checkpoint: Checkpoint, name: str, options: Mapping[str, Any]) -> Checkpoint:
-    """The checkpoint with the network that the user names; see `merge_options`."""
+    """Return the checkpoint with the network that the user names, see `merge_options`."""
     network = {"name": name, "options": merge_options(checkpoint, name, options)}
     return replace(checkpoint, model=network, is_inferred=False)
 
 
 def require_network(checkpoint: Checkpoint) -> dict[str, Any]:
-    """Name and options of a checkpoint's network; InputError where it does not tell them."""
+    """Return name and options of a checkpoint's network; raise InputError if unknown."""
     if checkpoint.model is None:
         raise InputError(
-            f"{checkpoint.label} does not tell which network it is of: name it, e.g. model=rednet50"
+            f"{checkpoint.label} does not say which network it is for: add e.g. model=rednet50"
         )
     return checkpoint.model
 
 
 def restore_model(checkpoint: Checkpoint) -> nn.Module:
-    """The network of a checkpoint, with its weights and in training mode.
+    """Build a checkpoint's network in training mode and load its weights.
 
     Raises:
-        InputError: It does not tell its network, or its weights do not fit that.
+        InputError: The network is unknown, or the weights do not fit it.
     """
     network = require_network(checkpoint)
-    with torch.device("meta"):  # whatever a file asks for, it takes no memory yet
-        planned = _build(checkpoint, network)
-    require_fit(checkpoint.state_dict, planned.state_dict(), checkpoint)
+    with torch.device("meta"):  # checked before memory is taken: a file may ask for any size
+        empty = _build(checkpoint, network)
+    require_fit(checkpoint.state_dict, empty.state_dict(), checkpoint)
     model = _build(checkpoint, network)
     model.load_state_dict(checkpoint.state_dict)
     return model
@@ -179,8 +183,8 @@ def restore_model(checkpoint: Checkpoint) -> nn.Module:
 def _build(checkpoint: Checkpoint, network: Mapping[str, Any]) -> nn.Module:
     if not timm.is_model(network["name"]):
         name = printable(network["name"])
-        raise InputError(f"{checkpoint.label}: timm has no network called {name}")
-    options = {**_count_ends(checkpoint), **network["options"]}
+        raise InputError(f"{checkpoint.label}: timm has no model named {name}")
+    options = {**_num_classes_and_in_chans(checkpoint), **network["options"]}
     try:
         return timm.create_model(network["name"], **options)
     except (ValueError, TypeError, AssertionError, LookupError, RuntimeError) as error:
@@ -190,8 +194,11 @@ def _build(checkpoint: Checkpoint, network: Mapping[str, Any]) -> nn.Module:
         ) from error
 
 
-def _count_ends(checkpoint: Checkpoint) -> dict[str, int]:
-    """Numbers of classes and image channels, where the checkpoint or timm's layer names tell."""
+def _num_classes_and_in_chans(checkpoint: Checkpoint) -> dict[str, int]:
+    """Return `num_classes` and `in_chans` as far as the checkpoint or its tensors tell.
+
+    timm's configuration of the model names the layers whose shapes tell them.
+    """
     assert checkpoint.model is not None
     cfg = get_pretrained_cfg(checkpoint.model["name"])
     layers = (cfg.classifier, cfg.first_conv) if cfg else (None, None)

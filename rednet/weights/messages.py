@@ -1,19 +1,19 @@
-"""Names that files of weights give to things, in lines for a terminal."""
+"""Text from files of weights, made safe and short for one-line messages."""
 
 from collections.abc import Collection
 
-NAMED_AT_MOST = 4
-LONGEST = 300
+MAX_NAMES = 4
+MAX_LENGTH = 300
 
 
 def printable(text: str) -> str:
-    """Text of a file, without control characters and not too long."""
-    shown = text if len(text) <= LONGEST else f"{text[:LONGEST]}..."
+    """Escape control characters and shorten long text."""
+    shown = text if len(text) <= MAX_LENGTH else f"{text[:MAX_LENGTH]}..."
     return "".join(letter if letter.isprintable() else f"\\x{ord(letter):02x}" for letter in shown)
 
 
 def list_some(names: Collection[object]) -> str:
-    """The first few of some names, and how many there are beside."""
-    shown = [printable(str(name)) for name in list(names)[:NAMED_AT_MOST]]
+    """List the first few names and count the others."""
+    shown = [printable(str(name)) for name in list(names)[:MAX_NAMES]]
     more = len(names) - len(shown)
     return ", ".join(shown) + (f", and {more} more" if more else "")

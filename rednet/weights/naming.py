@@ -1,4 +1,4 @@
-"""The names that other programs give to a RedNet's tensors, and ours for them."""
+"""Convert other programs' names of a RedNet's tensors to ours."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -16,22 +16,22 @@ SIGNATURE = ("stem.0.conv.weight", "layer1.0.conv3.weight", "layer4.0.conv3.weig
 
 
 def is_rednet(weights: Mapping[str, Tensor]) -> bool:
-    """Whether tensors are called as a RedNet's, and those are convolutions that should be."""
+    """Whether tensors have the names of a RedNet's, and `SIGNATURE` are convolutions."""
     return all(name in weights and weights[name].ndim == 4 for name in SIGNATURE)
 
 
 def strip_prefixes(weights: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], tuple[str, ...]]:
-    """Takes away the prefixes "backbone." and "head." that OpenMMLab's classifiers have.
+    """Strip the prefixes "backbone." and "head." of OpenMMLab's classifiers.
 
-    The twin of every weight that mmcv's EMAHook adds is dropped: it exchanges both before it saves,
-    so that the averaged ones have the plain names.
+    mmcv's EMAHook stores each weight twice. The copies named "ema_*" are dropped: the hook swaps
+    both before it saves, so the averaged weights have the plain names.
 
     Returns:
-        The tensors, and which parts were left out: where there are more than these two all but the
-        backbone, and the head unless it is a classifier on top of that.
+        The tensors, and the names of the parts that were dropped. If there are other parts than
+        these two, the head is kept only if it is a classifier on top of the backbone.
     """
-    twins = {f"ema_{name.replace('.', '_')}" for name in weights}
-    parts = {name.partition(".")[0] for name in weights if name not in twins}
+    ema_copies = {f"ema_{name.replace('.', '_')}" for name in weights}
+    parts = {name.partition(".")[0] for name in weights if name not in ema_copies}
     if "backbone" not in parts:
         return dict(weights), ()
     kept = parts & {"backbone", "head"}
@@ -53,15 +53,16 @@ def _has_classifier(weights: Mapping[str, Tensor]) -> bool:
 
 
 def from_paddle(arrays: Mapping[str, Any]) -> dict[str, Tensor] | None:
-    """Paddle's parameters under torch's names, or None if they are not Paddle's.
+    """Convert Paddle's parameters to torch's; return None if they are not Paddle's.
 
-    Its batch normalisations count no batches, and its linear layers keep their weight transposed.
+    Paddle's batch normalisation counts no batches, and its linear layers store the weight
+    transposed.
 
     Args:
-        arrays: An `Array` by each name, or a pair of another name and the array.
+        arrays: By name, an `Array` or a tuple of another name and an `Array`.
 
     Raises:
-        InputError: An array is not of real floating numbers.
+        InputError: An array is not floating-point.
     """
     if not any(str(name).endswith("._mean") for name in arrays):
         return None
@@ -73,8 +74,8 @@ def from_paddle(arrays: Mapping[str, Any]) -> dict[str, Tensor] | None:
         if not isinstance(name, str) or not isinstance(array, Array):
             return None
         layer, dot, parameter = name.rpartition(".")
-        ours = f"{layer}{dot}{PADDLE_STATISTICS.get(parameter, parameter)}"
-        weights[ours] = _paddle_tensor(name, array)
+        torch_name = f"{layer}{dot}{PADDLE_STATISTICS.get(parameter, parameter)}"
+        weights[torch_name] = _paddle_tensor(name, array)
         if parameter == "_mean":
             weights[f"{layer}{dot}num_batches_tracked"] = torch.tensor(0)
     return weights
@@ -82,8 +83,10 @@ def from_paddle(arrays: Mapping[str, Any]) -> dict[str, Tensor] | None:
 
 def _paddle_tensor(name: str, array: Array) -> Tensor:
     tensor = torch.from_numpy(array.values)
-    if tensor.dtype == torch.uint16:  # how Paddle stores what numpy does not have
+    if tensor.dtype == torch.uint16:  # how Paddle stores bfloat16, which numpy lacks
         tensor = tensor.view(torch.bfloat16)
     if not tensor.is_floating_point():
-        raise InputError(f"{printable(name)} holds {tensor.dtype}, which Paddle's weights are not")
+        raise InputError(
+            f"{printable(name)} has {tensor.dtype}, but Paddle's weights are floating-point"
+        )
     return (tensor.T if tensor.ndim == 2 else tensor).contiguous()

@@ -1,7 +1,8 @@
-"""Pickles of numbers and arrays, read without calling anything that they name.
+"""Read pickles of numbers and arrays without calling anything that they name.
 
-A pickle is a program that calls functions by their names. The few of numpy's that files of weights
-name get stand-ins from here, which check and note what they are given; every other name is refused.
+A pickle is a program that calls functions by name. The few numpy functions that files of weights
+name are replaced by stand-ins from this module, which check their arguments and store them. Every
+other name is refused.
 """
 
 import argparse
@@ -28,30 +29,30 @@ OPCODES = (
 
 
 class UnsafeError(pickle.UnpicklingError):
-    """A pickle holds something that is neither plain nor an array; its message names it."""
+    """A pickle contains something other than plain values and arrays; the message names it."""
 
 
 class DType:
-    """Stands for `numpy.dtype`: a plain number in either byte order."""
+    """Stand-in for `numpy.dtype`: a number type in either byte order."""
 
     def __init__(self, code: str, align: bool = False, copy: bool = False) -> None:
         if code not in PLAIN_NUMBERS:
-            raise UnsafeError(f"numpy's type {code!r}")
+            raise UnsafeError(f"the numpy type {code!r}")
         self.dtype = np.dtype(code)
 
     def __setstate__(self, state: tuple[Any, ...]) -> None:
         _, byte_order, subarray, names, fields, *_ = state
         if byte_order not in ("<", ">", "|", "=") or (subarray, names, fields) != (None,) * 3:
-            raise UnsafeError("a composed type of numpy's")
+            raise UnsafeError("a structured numpy type")
         self.dtype = self.dtype.newbyteorder(byte_order)
 
     def read(self, data: bytes) -> np.ndarray:
-        """The numbers in `data`, in this machine's byte order."""
+        """Return the numbers in `data` in this machine's byte order."""
         return np.frombuffer(data, self.dtype).astype(self.dtype.newbyteorder("="))
 
 
 class Array:
-    """Stands for what numpy's `_reconstruct` makes: an array that gets its values afterwards."""
+    """Stand-in for numpy's `_reconstruct`, which makes an array that is filled afterwards."""
 
     def __init__(self, kind: str, shape: tuple[int, ...], code: bytes) -> None:
         self.values = np.empty(0)
@@ -64,16 +65,17 @@ class Array:
 
 
 def scalar(dtype: DType, data: bytes) -> Any:
-    """Stands for numpy's `scalar`: the one plain number in `data`."""
+    """Stand-in for numpy's `scalar`: return the one number in `data`."""
     return dtype.read(data).item()
 
 
 class ArrayUnpickler(pickle._Unpickler):
-    """Reads plain values and arrays, the latter as `Array`.
+    """Unpickler for plain values and arrays, which become `Array`.
 
-    It is Python's slower twin of the unpickler in C, which a damaged index of its memo makes
-    allocate gigabytes. Only the opcodes are known that such files need: none that makes an object
-    without its constructor, reserves memory for bytes that may not follow, or asks elsewhere.
+    It extends the slower unpickler in Python, since a damaged memo index makes the one in C
+    allocate gigabytes. It knows only the opcodes that files of weights need: none that creates an
+    object without its constructor, reserves memory for bytes that may not follow, or loads
+    persistent objects.
     """
 
     stack: list[Any]
@@ -95,17 +97,17 @@ class ArrayUnpickler(pickle._Unpickler):
             self._allowed |= {f"{home}._reconstruct": Array, f"{home}.scalar": scalar}
 
     def find_class(self, module: str, name: str) -> Any:
-        """The stand-in for a name; UnsafeError where there is none."""
+        """Return the stand-in for a name; raise UnsafeError if there is none."""
         full_name = f"{module}.{name}"
         if full_name not in self._allowed:
             raise UnsafeError(full_name)
         return self._allowed[full_name]
 
     def _build(self) -> None:
-        """Gives an object its state, but only to those that check it."""
+        """Set the state of a stand-in, which checks it; refuse all other objects."""
         state, instance = self.stack.pop(), self.stack[-1]
         if not isinstance(instance, DType | Array):
-            raise UnsafeError("attributes of something")
+            raise UnsafeError("attributes of an object")
         instance.__setstate__(state)
 
     def _set_item(self) -> None:
@@ -117,10 +119,10 @@ class ArrayUnpickler(pickle._Unpickler):
         self._fill(items[::2], items[1::2])
 
     def _fill(self, keys: Sequence[Any], values: Sequence[Any]) -> None:
-        """Fills a dictionary; to look up nested tuples can take forever."""
+        """Fill a dictionary; other keys are refused, as hashing nested tuples can take forever."""
         target = self.stack[-1]
         if type(target) is not dict or not all(isinstance(key, str | int) for key in keys):
-            raise UnsafeError("a dictionary with keys other than texts and integers")
+            raise UnsafeError("a dictionary with keys other than strings and integers")
         target.update(zip(keys, values, strict=True))
 
     dispatch |= {
@@ -131,29 +133,29 @@ class ArrayUnpickler(pickle._Unpickler):
 
 
 def _empty_dict() -> dict[Any, Any]:
-    """Stands for `OrderedDict`, which is filled afterwards."""
+    """Stand-in for `OrderedDict`, which is filled afterwards."""
     return {}
 
 
 def _same_tuple(items: tuple[Any, ...]) -> tuple[Any, ...]:
-    """Stands for `tuple`, which Paddle calls with a tuple: a parameter's name and array."""
+    """Stand-in for `tuple`, which Paddle calls with a tuple: a parameter's name and array."""
     if not isinstance(items, tuple):
-        raise UnsafeError("a tuple of something else")
+        raise UnsafeError("a tuple made of another type")
     return items
 
 
 def _encode(text: str, encoding: str) -> bytes:
-    """Stands for `_codecs.encode`: protocol 2 keeps bytes as text."""
+    """Stand-in for `_codecs.encode`: protocol 2 stores bytes as latin-1 text."""
     if encoding != "latin1":
-        raise UnsafeError(f"text in {encoding}")
+        raise UnsafeError(f"text encoded as {encoding}")
     return text.encode("latin1")
 
 
 def torch_globals() -> Iterator[tuple[Any, str]]:
-    """What torch's own safe unpickler may find besides what it knows, each with its name.
+    """Yield what torch's safe unpickler shall allow in addition, each with its name.
 
-    Training programs note numpy's numbers in the meta data of a checkpoint, and timm the arguments
-    of its command line.
+    Training programs store numpy numbers in a checkpoint's metadata, and timm its command-line
+    arguments.
     """
     yield argparse.Namespace, "argparse.Namespace"
     yield DType, "numpy.dtype"

@@ -1,4 +1,4 @@
-"""Pretrained RedNets as timm makes them, from any file of weights."""
+"""Load any file of weights when timm creates a pretrained RedNet."""
 
 import logging
 from collections.abc import Callable, Mapping
@@ -24,22 +24,22 @@ HEAD = ("fc.weight", "fc.bias")
 def prepare_pretrained(
     file: str | Path, variant: str, arguments: Mapping[str, Any]
 ) -> tuple[Callable[..., RedNet], dict[str, Any]]:
-    """What timm needs to create a RedNet with the weights of a file.
+    """Return what timm needs to create a RedNet with the weights of a file.
 
-    Options that the file settles are those of the network, unless they are given. As everywhere in
-    timm, a classifier for another number of classes than `pretrained_cfg` says starts anew, and the
-    first convolution is adapted to another number of channels.
+    The network gets the file's options unless others are given. As everywhere in timm, the
+    classifier is newly initialised if its number of classes differs from `pretrained_cfg`, and the
+    first convolution is adapted to the number of channels.
 
     Args:
-        file: Of any kind that `read_checkpoint` knows.
+        file: File of any kind that `read_checkpoint` supports.
         variant: The network's name in timm.
-        arguments: Given ones, of the network and of timm's `build_model_with_cfg`.
+        arguments: The caller's arguments of the network and of timm's `build_model_with_cfg`.
 
     Returns:
-        A function that makes the network with its weights, and the arguments for timm.
+        A function that builds the network with its weights, and the arguments for timm.
 
     Raises:
-        InputError: The file cannot be read, or is of another network.
+        InputError: The file cannot be read, or is for another network.
     """
     _logger.info(f"Loading pretrained weights from file ({file})")
     checkpoint = read_checkpoint(file, key="file")
@@ -53,11 +53,11 @@ def prepare_pretrained(
 
 
 def _pretrained_cfg(checkpoint: Checkpoint) -> dict[str, Any]:
-    """What a checkpoint says about its classes and pictures, by timm's names."""
+    """Return what a checkpoint says about its classes and images, by timm's names."""
     cfg = dict(checkpoint.preprocessing or {})
     size = cfg.pop("image_size", imagenet_preprocessing()["image_size"])
     if cfg.get("interpolation") == "opencv":
-        cfg["interpolation"] = "bilinear"  # timm resizes by Pillow alone
+        cfg["interpolation"] = "bilinear"  # timm resizes with Pillow only
     if checkpoint.num_classes:
         cfg["num_classes"] = checkpoint.num_classes
     if checkpoint.in_chans is not None:
@@ -67,23 +67,23 @@ def _pretrained_cfg(checkpoint: Checkpoint) -> dict[str, Any]:
 
 def _make_pretrained(checkpoint: Checkpoint, pretrained_classes: int, **options: Any) -> RedNet:
     model = RedNet(**options)
-    own, weights = model.state_dict(), dict(checkpoint.state_dict)
-    weights = _adapt_input(weights, model.in_chans)
+    expected = model.state_dict()
+    weights = _adapt_input(dict(checkpoint.state_dict), model.in_chans)
     if model.num_classes != pretrained_classes:
         weights = {name: tensor for name, tensor in weights.items() if name not in HEAD}
-        weights |= {name: own[name] for name in HEAD if name in own}
+        weights |= {name: expected[name] for name in HEAD if name in expected}
     elif not checkpoint.has_head:
         raise InputError(
-            f"{checkpoint.label}: {explain_no_head(checkpoint)}: give features_only=True, "
-            f"num_classes=0, or a number of classes other than {pretrained_classes} for a new one"
+            f"{checkpoint.label}: {explain_no_head(checkpoint)}: pass features_only=True, "
+            f"num_classes=0, or a num_classes other than {pretrained_classes} for a new one"
         )
-    require_fit(weights, own, checkpoint)
+    require_fit(weights, expected, checkpoint)
     model.load_state_dict(weights)
     return model
 
 
 def _adapt_input(weights: dict[str, Tensor], in_chans: int) -> dict[str, Tensor]:
-    """The first convolution's weight for another number of channels, as timm does it."""
+    """Adapt the first convolution's weight to the number of channels, as timm does."""
     weight = weights.get(FIRST_CONV)
     if weight is None or weight.shape[1] == in_chans:
         return weights

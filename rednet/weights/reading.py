@@ -1,4 +1,4 @@
-"""Any file of weights as a `Checkpoint`."""
+"""Read any file of weights as a `Checkpoint`."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -19,33 +19,33 @@ WEIGHTS = ("state_dict_ema", "model_ema", "state_dict", "model")
 
 
 def read_checkpoint(path: str | Path, key: str = "checkpoint") -> Checkpoint:
-    """Reads weights of any kind, recognising it by what the file holds and running no code from it.
+    """Read weights of any kind, detected from the content, without running code from the file.
 
-    Ours, the original's (OpenMMLab), PaddleClas's and ppim's, timm's, bare state dicts, and
-    safetensors: see `Checkpoint.kind`.
+    Supported are files of ours, the original's (OpenMMLab), PaddleClas's and ppim's, timm's, bare
+    state dicts and safetensors: see `Checkpoint.kind`.
 
     Args:
         path: The file.
-        key: Of the configuration that names it, for error messages.
+        key: Configuration key that named the file, for error messages.
 
     Raises:
-        InputError: The file is missing, damaged, not safe to load, or holds no weights.
+        InputError: The file is missing, damaged, unsafe to load, or contains no weights.
     """
     path = Path(path)
     with one_line_errors(f"{key}={path}"):
-        return _understand(path, key, *read_content(path))
+        return _interpret(path, key, *read_content(path))
 
 
-def _understand(path: Path, key: str, file_format: str, content: Any) -> Checkpoint:
+def _interpret(path: Path, key: str, file_format: str, content: Any) -> Checkpoint:
     _require_known_format(content)
     found = _find_weights(file_format, content)
     if found is None:
         keys = f"; its keys are {list_some(content)}" if isinstance(content, dict) else ""
-        raise InputError(f"holds no state dict{keys}")
+        raise InputError(f"contains no state dict{keys}")
     if found is content or file_format == "pickle":
         content = {"state_dict": found}
     weights: dict[str, Tensor] = clean_state_dict(found)
-    _require_plain(weights)
+    _require_dense(weights)
     kind = _find_kind(file_format, content, weights)
     if kind in OURS:
         check_description(content)
@@ -91,14 +91,14 @@ def _is_state_dict(value: Any) -> bool:
     )
 
 
-def _require_plain(weights: Mapping[str, Tensor]) -> None:
-    odd = [name for name, tensor in weights.items() if not _is_plain(tensor)]
-    if odd:
-        raise InputError(f"holds tensors that are no plain arrays of numbers: {list_some(odd)}")
+def _require_dense(weights: Mapping[str, Tensor]) -> None:
+    refused = [name for name, tensor in weights.items() if not _is_dense(tensor)]
+    if refused:
+        raise InputError(f"contains tensors that are not dense or lack data: {list_some(refused)}")
 
 
-def _is_plain(tensor: Tensor) -> bool:
-    """Whether a tensor is dense and all its elements are in the file, none of them repeated."""
+def _is_dense(tensor: Tensor) -> bool:
+    """Whether a tensor is strided and the file contains each of its elements separately."""
     return (
         tensor.layout == torch.strided
         and tensor.device.type == "cpu"

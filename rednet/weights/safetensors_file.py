@@ -1,4 +1,4 @@
-"""Safetensors files, with what a checkpoint says about its network in their header."""
+"""Read and write safetensors files, whose header describes the network."""
 
 import json
 from collections.abc import Mapping
@@ -16,7 +16,7 @@ from rednet.weights.checkpoint import OURS, Checkpoint
 
 LENGTH_BYTES = 8
 ALIGNMENT = 8
-LONGEST_HEADER = 100_000_000
+MAX_HEADER_BYTES = 100_000_000
 DESCRIPTION = {
     "model": "model",
     "is_recognised": "is_inferred",
@@ -25,18 +25,19 @@ DESCRIPTION = {
 }
 """Keys of the header, and the attributes of `Checkpoint` that they hold."""
 CARRIED = ("config", "metrics", "versions")
+"""Keys of the header that are copied from the content of a checkpoint of ours."""
 
 
 def is_safetensors(head: bytes) -> bool:
-    """Whether a file that begins like this is one: the length of a header, and JSON."""
+    """Whether a file starts like a safetensors file: the length of the header, then JSON."""
     length = int.from_bytes(head[:LENGTH_BYTES], "little")
-    return head[LENGTH_BYTES:].startswith(b"{") and length <= LONGEST_HEADER
+    return head[LENGTH_BYTES:].startswith(b"{") and length <= MAX_HEADER_BYTES
 
 
 def read_safetensors(path: Path) -> dict[str, Any]:
-    """The tensors under "state_dict", beside them what `write_safetensors` wrote of the network.
+    """Read the tensors, under "state_dict", and the description that `write_safetensors` wrote.
 
-    Of a file of other programs, their text about it under "metadata".
+    A file from another program has its header's text under "metadata" instead.
     """
     with safe_open(path, framework="pt") as file:
         metadata = file.metadata() or {}
@@ -51,15 +52,15 @@ def read_safetensors(path: Path) -> dict[str, Any]:
 
 
 def write_safetensors(checkpoint: Checkpoint, path: str | Path, *, overwrite: bool = False) -> None:
-    """Writes a checkpoint's weights, under our names, with all that is known of their network.
+    """Write a checkpoint's weights, under our names, and the description of its network.
 
-    `safetensors.torch.load_file` and timm read the weights, `read_checkpoint` the rest too. The
-    file is there whole or not at all.
+    `safetensors.torch.load_file` and timm read the weights, `read_checkpoint` also the description.
+    The file is written atomically.
 
     Args:
-        checkpoint: What to write: averaged weights where it has some.
+        checkpoint: The checkpoint; averaged weights are written if it has them.
         path: The new file.
-        overwrite: Whether an existing file is replaced; the checkpoint's own never is.
+        overwrite: Whether to replace an existing file; the checkpoint's file is never replaced.
 
     Raises:
         InputError: The file exists or cannot be written.
@@ -67,7 +68,7 @@ def write_safetensors(checkpoint: Checkpoint, path: str | Path, *, overwrite: bo
     path = Path(path)
     try:
         _require_free(path, checkpoint, overwrite)
-        weights = {  # which may not share their memory
+        weights = {  # copies, since safetensors refuses tensors that share memory
             name: tensor.detach().clone(memory_format=torch.contiguous_format)
             for name, tensor in checkpoint.state_dict.items()
         }
@@ -79,7 +80,7 @@ def write_safetensors(checkpoint: Checkpoint, path: str | Path, *, overwrite: bo
 
 def _require_free(path: Path, checkpoint: Checkpoint, overwrite: bool) -> None:
     if path.is_dir():
-        raise InputError(f"output={path}: is a folder; give the name of a file")
+        raise InputError(f"output={path}: is a folder, not a file")
     if not path.exists():
         return
     if checkpoint.path.exists() and path.samefile(checkpoint.path):
@@ -89,7 +90,7 @@ def _require_free(path: Path, checkpoint: Checkpoint, overwrite: bool) -> None:
 
 
 def _with_metadata(data: bytes, metadata: Mapping[str, str]) -> bytes:
-    """Adds metadata to a file in the same order each time, as safetensors itself does not."""
+    """Add metadata to a file's bytes in a fixed order; safetensors' order is random."""
     start = LENGTH_BYTES + int.from_bytes(data[:LENGTH_BYTES], "little")
     tensors = json.loads(data[LENGTH_BYTES:start])
     header = json.dumps({"__metadata__": metadata, **tensors}, separators=(",", ":")).encode()

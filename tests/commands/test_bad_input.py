@@ -191,21 +191,27 @@ def saving(**options):
     return lambda path: torch.save(network(**options), path)
 
 
-DAMAGED = "damaged or cut short, or no checkpoint at all"
-UNSAFE = "cannot be loaded safely (it holds more than tensors and plain values"
+DAMAGED = "damaged, truncated or not a checkpoint"
+UNSAFE = "cannot be loaded safely: it contains "
 CHECKPOINTS = [
-    (lambda path: path.mkdir(), "is a folder; give the name of a file"),
+    (lambda path: path.mkdir(), "is a folder, not a file"),
     (lambda path: path.write_bytes(b""), DAMAGED),
     (lambda path: path.write_text("hello world\n"), DAMAGED),
     (save_truncated, DAMAGED),
     (save_unsafe, UNSAFE),
     (save_pickle, UNSAFE),
     (lambda path: torch.save(timm.create_model("test_resnet"), path), UNSAFE),
-    (lambda path: torch.save({"epoch": 3}, path), "holds no state dict"),
-    (lambda path: torch.save([torch.ones(1)], path), "holds no state dict"),
-    (lambda path: torch.save({"state_dict": {"fc.bias": 3}}, path), "holds no state dict"),
-    (saving(name="test_efficientnet"), "not of this network: 87 missing (conv1.0.weight, conv1.1"),
-    (saving(in_chans=3), "not of this network: 1 misshapen (conv1.0.weight (16, 3, 3, 3) for"),
+    (lambda path: torch.save({"epoch": 3}, path), "contains no state dict"),
+    (lambda path: torch.save([torch.ones(1)], path), "contains no state dict"),
+    (lambda path: torch.save({"state_dict": {"fc.bias": 3}}, path), "contains no state dict"),
+    (
+        saving(name="test_efficientnet"),
+        "does not fit this network: 87 missing (conv1.0.weight, conv1.1",
+    ),
+    (
+        saving(in_chans=3),
+        "does not fit this network: 1 of another shape (conv1.0.weight (16, 3, 3, 3), not",
+    ),
 ]
 
 
@@ -225,7 +231,7 @@ def test_what_evaluation_needs_and_does_not_use(evaluate, trained):
         "optimizer.lr: this command does not use it"
     )
     assert evaluate(*EVALUATE[:2], last, "model=rednet26").error == (
-        f"{last} is of test_resnet, not of rednet26"
+        f"{last} is for test_resnet, not for rednet26"
     )
 
 
@@ -240,7 +246,7 @@ def test_classes_that_differ_from_the_data(evaluate, trained, make_images):
     torch.save(network(num_classes=7), "seven.pt")
     assert evaluate(*EVALUATE, "checkpoint=seven.pt").error == (
         "checkpoint=seven.pt: its classifier has 7 classes, the data 10: evaluate it on data "
-        "with its own classes"
+        "with the same classes"
     )
 
 

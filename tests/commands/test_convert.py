@@ -105,11 +105,11 @@ def test_mistakes(original, error, work_folder):
     assert error(source) == "output=FILE.safetensors is needed: the file to write"
     assert error("checkpoint=none.pth", output) == "checkpoint=none.pth: no such file"
     assert error(source, output, "data.root=folder") == "data.root: this command does not use it"
-    of_other = "checkpoint=original.pth is of rednet50 (width=0.25, layers=[1, 1, 1, 1])"
-    assert error(source, output, "model=rednet38") == f"{of_other}, not of rednet38"
+    of_other = "checkpoint=original.pth is for rednet50 (width=0.25, layers=[1, 1, 1, 1])"
+    assert error(source, output, "model=rednet38") == f"{of_other}, not for rednet38"
     conv7 = ["model=rednet50", "model.options.stem=conv7"]
     assert error(source, output, *conv7).startswith(
-        "checkpoint=original.pth: not of this network: "
+        "checkpoint=original.pth: does not fit this network: "
     )
     assert error(source, "output=a.pth") == ("output=a.pth: must end in .safetensors")
     shutil.copy("original.pth", "same.safetensors")
@@ -122,7 +122,7 @@ def test_mistakes(original, error, work_folder):
     unknown = timm.create_model("test_resnet").state_dict()
     torch.save(unknown, "unknown.pt")
     assert error("checkpoint=unknown.pt", "output=b.safetensors") == (
-        "checkpoint=unknown.pt does not tell which network it is of: name it, e.g. model=rednet50"
+        "checkpoint=unknown.pt does not say which network it is for: add e.g. model=rednet50"
     )
     assert sorted(path.name for path in work_folder.iterdir()) == [
         "a.safetensors",

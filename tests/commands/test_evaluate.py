@@ -94,7 +94,7 @@ def test_a_bare_state_dict_needs_the_networks_name(save, name, evaluate, trained
     save(weights(trained), name)
     argv = [*FASHION, IMAGE_SIZE, f"checkpoint={name}", "output_dir=results"]
     unnamed = evaluate(*argv).error
-    assert unnamed.startswith(f"checkpoint={name} does not tell which network it is of: name it")
+    assert unnamed.startswith(f"checkpoint={name} does not say which network it is for: add")
     assert evaluate(*argv, *NETWORK).code == 0
     assert_as_in_training(results(), trained)
 

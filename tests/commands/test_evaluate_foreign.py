@@ -94,17 +94,17 @@ def test_a_backbone_has_nothing_to_evaluate(model, imagenet, evaluate):
     weights = {k: v for k, v in model.state_dict().items() if not k.startswith("fc.")}
     torch.save(weights, "backbone.pth")
     error = evaluate("checkpoint=backbone.pth", "data=imagenet", f"data.root={imagenet}").error
-    assert error.startswith("checkpoint=backbone.pth: holds no classifier")
+    assert error.startswith("checkpoint=backbone.pth: has no classifier")
 
 
 def test_options_that_contradict_the_file(model, imagenet, evaluate):
     save_original(model.state_dict(), Path("original.pth"))
     data = ["data=imagenet", f"data.root={imagenet}", "checkpoint=original.pth"]
-    assert "is of rednet50" in evaluate(*data, "model=rednet26").error
+    assert "is for rednet50" in evaluate(*data, "model=rednet26").error
     error = evaluate(*data, "model=rednet50", "model.options.stem=conv7").error
-    assert "not of this network: " in error
+    assert "does not fit this network: " in error
     assert "unexpected (stem.1.conv1.bn.bias, " in error
-    assert "misshapen (stem.0.conv.weight (16, 3, 3, 3) for (16, 3, 7, 7))" in error
+    assert "of another shape (stem.0.conv.weight (16, 3, 3, 3), not (16, 3, 7, 7))" in error
 
 
 @pytest.mark.parametrize(

@@ -102,7 +102,7 @@ def test_checkpoints_fill_the_rows_of_their_networks(paper_tables, imagenet, che
     warnings = [line for line in done.out.splitlines() if line.startswith("warning: skipped: ")]
     prefix = f"warning: skipped: checkpoints={checkpoints}"
     reasons = [line.removeprefix(f"{prefix}/") for line in warnings]
-    assert reasons[0].startswith("README.md: damaged or cut short, or no checkpoint")
+    assert reasons[0].startswith("README.md: damaged, truncated or not a checkpoint")
     assert reasons[1].startswith("few.pth: its classifier has 10 classes, the data 1000")
     assert reasons[2] == "narrow.pth: no table contains rednet26 width=0.25"
     assert reasons[3] == (

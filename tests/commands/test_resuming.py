@@ -84,8 +84,14 @@ def test_a_folder_with_other_classes_is_another_run(run, train_tiny, make_images
 @pytest.mark.parametrize(
     ("damage", "line"),
     [
-        (lambda whole: whole[:-1000], "resume=run/checkpoints/last.pt: damaged or cut short"),
-        (lambda whole: b"", "resume=run/checkpoints/last.pt: damaged or cut short"),
+        (
+            lambda whole: whole[:-1000],
+            "resume=run/checkpoints/last.pt: damaged, truncated or not a checkpoint",
+        ),
+        (
+            lambda whole: b"",
+            "resume=run/checkpoints/last.pt: damaged, truncated or not a checkpoint",
+        ),
     ],
 )
 def test_a_damaged_checkpoint_is_not_overwritten(damage, line, run, train_tiny, files_in):
@@ -124,7 +130,7 @@ def test_another_number_of_classes_gets_a_new_classifier(
     done = train_tiny(*data, *still, f"checkpoint={checkpoint}", "output_dir=run")
     assert done.out.splitlines()[0] == (
         f"checkpoint={checkpoint}: its classifier has 10 classes, the data 2: "
-        "the classifier starts anew"
+        "the classifier is newly initialised"
     )
     before, after = weights(trained), weights("run")
     assert after["fc.weight"].shape[0] == 2

@@ -182,7 +182,7 @@ def test_a_checkpoint_that_is_not_there(visualize, image_folder):
 
 
 def test_a_checkpoint_of_another_network(draw):
-    assert "not of rednet101" in draw("model=rednet101").error
+    assert "not for rednet101" in draw("model=rednet101").error
     assert not Path("figures").exists()
 
 

@@ -130,8 +130,8 @@ def test_a_segmentor_gives_its_backbone(make_tiny, images, tmp_path):
     assert checkpoint.dropped_parts == ("decode_head", "neck")
     assert not checkpoint.has_head
     expected = (
-        r"checkpoint=.*fpn\.pth: holds no classifier but is of a detector or segmentor "
-        r"\(decode_head, neck left out\): train one on top of it first$"
+        r"checkpoint=.*fpn\.pth: has no classifier, it comes from a detector or segmentor "
+        r"\(decode_head, neck dropped\): train one first$"
     )
     with pytest.raises(InputError, match=expected):
         load_weights(make_tiny(), checkpoint)
@@ -170,7 +170,7 @@ def test_many_parts_are_not_all_named(make_tiny, tmp_path):
     weights = {f"backbone.{k}": v for k, v in make_tiny(num_classes=0).state_dict().items()}
     weights |= {f"part{number:03}.weight": torch.ones(1) for number in range(500)}
     torch.save(weights, tmp_path / "a.pth")
-    with pytest.raises(InputError, match=r"\(part000, .*, part003, and 496 more left out\)"):
+    with pytest.raises(InputError, match=r"\(part000, .*, part003, and 496 more dropped\)"):
         load_weights(make_tiny(), read_checkpoint(tmp_path / "a.pth"))
 
 
@@ -186,7 +186,7 @@ def test_paddles_bfloat16(tiny, writers, tmp_path):
     assert torch.equal(weights["fc.weight"], tiny["fc.weight"].bfloat16())
     arrays["fc.bias"] = np.zeros(7, np.int8)
     path.write_bytes(pickle.dumps(arrays, 4))
-    with pytest.raises(InputError, match=r"fc\.bias holds torch\.int8, which Paddle's weights"):
+    with pytest.raises(InputError, match=r"fc\.bias has torch\.int8, but Paddle's weights"):
         read_checkpoint(path)
 
 

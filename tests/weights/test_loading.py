@@ -36,7 +36,7 @@ def test_another_number_of_classes(make_tiny, saved):
     head = model.fc.weight.clone()
     torch.nn.init.zeros_(model.layer1[0].conv1.weight)
     note = load_weights(model, checkpoint, new_head=True)
-    assert "classifier has 5 classes, the data 7: the classifier starts anew" in note
+    assert "classifier has 5 classes, the data 7: the classifier is newly initialised" in note
     assert torch.equal(model.fc.weight, head)
     assert torch.equal(model.layer1[0].conv1.weight, trained.layer1[0].conv1.weight)
 
@@ -46,11 +46,11 @@ def test_no_classifier(make_tiny, saved):
     checkpoint = saved(trained.state_dict())
     model = make_tiny()
     torch.nn.init.zeros_(model.layer1[0].conv1.weight)
-    with pytest.raises(InputError, match=r"weights\.pt: holds no classifier: train one on top"):
+    with pytest.raises(InputError, match=r"weights\.pt: has no classifier: train one first"):
         load_weights(model, checkpoint)
     assert not model.layer1[0].conv1.weight.any()
     note = load_weights(model, checkpoint, new_head=True)
-    assert note.endswith("weights.pt: holds no classifier: the classifier starts anew")
+    assert note.endswith("weights.pt: has no classifier: the classifier is newly initialised")
     assert torch.equal(model.layer1[0].conv1.weight, trained.layer1[0].conv1.weight)
     assert load_weights(make_tiny(num_classes=0), checkpoint) is None
 
@@ -65,9 +65,9 @@ def test_a_classifier_too_many(make_tiny, saved):
     [
         ({"layers": (1, 1, 1, 1)}, r"\d+ unexpected \(layer2.1.bn1.bias, .*, and \d+ more\)"),
         ({"layers": (2, 2, 1, 1)}, r"\d+ missing \(layer1.1.bn1.bias"),
-        ({"width": 0.5}, r"\d+ misshapen \(fc.weight \(7, 512\) for \(7, 1024\)"),
-        ({"width": 0.5, "num_classes": 9}, "misshapen"),
-        ({"stem": "conv7"}, r"1 misshapen .*; it is of rednet50 \(width=0.25, layers="),
+        ({"width": 0.5}, r"\d+ of another shape \(fc.weight \(7, 512\), not \(7, 1024\)"),
+        ({"width": 0.5, "num_classes": 9}, "of another shape"),
+        ({"stem": "conv7"}, r"1 of another shape .*; it is for rednet50 \(width=0.25, layers="),
     ],
 )
 @pytest.mark.parametrize("new_head", [False, True])
@@ -75,7 +75,7 @@ def test_weights_of_another_network(options, message, new_head, make_tiny, saved
     checkpoint = saved(make_tiny().state_dict())
     other = make_tiny(**options)
     before = other.fc.weight.clone()
-    with pytest.raises(InputError, match=f"weights.pt: not of this network: .*{message}"):
+    with pytest.raises(InputError, match=f"weights.pt: does not fit this network: .*{message}"):
         load_weights(other, checkpoint, new_head=new_head)
     assert torch.equal(other.fc.weight, before)
 
@@ -86,9 +86,9 @@ def test_weights_of_a_network_of_timms(saved):
     model = timm.create_model("test_resnet")
     assert load_weights(model, checkpoint) is None
     assert torch.equal(model.fc.weight, weights["fc.weight"])
-    with pytest.raises(InputError, match=r"not of this network: \d+ missing .*fc\.|conv1"):
+    with pytest.raises(InputError, match=r"does not fit this network: \d+ missing .*fc\.|conv1"):
         load_weights(timm.create_model("test_efficientnet"), checkpoint)
-    with pytest.raises(InputError, match="does not tell which network it is of: name it"):
+    with pytest.raises(InputError, match="does not say which network it is for: add"):
         restore_model(checkpoint)
 
 
@@ -106,10 +106,10 @@ def test_a_networks_name_and_options(make_tiny, saved):
         "width": 1,
         "stem": "small",
     }
-    with pytest.raises(InputError, match=r"is of rednet26 \(width=0.25\), not of rednet50$"):
+    with pytest.raises(InputError, match=r"is for rednet26 \(width=0.25\), not for rednet50$"):
         merge_options(checkpoint, "rednet50", {})
     assert merge_options(checkpoint, "rednet50", {"layers": [1, 2, 4, 1]})["width"] == 0.25
-    with pytest.raises(InputError, match="not of resnet50"):
+    with pytest.raises(InputError, match="not for resnet50"):
         merge_options(checkpoint, "resnet50", {})
     odd = saved(make_tiny().state_dict())
     assert merge_options(odd, "rednet38", {"layers": (1, 2, 1, 1)})["width"] == 0.25
@@ -128,14 +128,14 @@ def test_a_name_with_timms_tag(make_tiny, saved):
 def test_names_that_timm_does_not_have(name, make_tiny, saved):
     model = {"name": name, "options": {}}
     checkpoint = saved({"model": model, "state_dict": make_tiny().state_dict()})
-    with pytest.raises(InputError, match=r"weights\.pt: timm has no network called [^\n]*$"):
+    with pytest.raises(InputError, match=r"weights\.pt: timm has no model named [^\n]*$"):
         restore_model(checkpoint)
 
 
 def test_a_giant_network_is_not_built(make_tiny, saved):
     model = {"name": "rednet26", "options": {"width": 5000.0, "layers": [1, 2, 1, 1]}}
     checkpoint = saved({"model": model, "state_dict": make_tiny().state_dict()})
-    with pytest.raises(InputError, match=r"not of this network: .* misshapen"):
+    with pytest.raises(InputError, match=r"does not fit this network: .* of another shape"):
         restore_model(checkpoint)
 
 
@@ -143,7 +143,7 @@ def test_a_giant_network_is_not_built(make_tiny, saved):
 def test_numbers_that_are_no_weights(dtype, make_tiny, saved):
     weights = make_tiny().state_dict()
     weights["fc.bias"] = torch.ones(7, dtype=dtype)
-    with pytest.raises(InputError, match=rf"1 not of real numbers \(fc.bias {dtype}\)"):
+    with pytest.raises(InputError, match=rf"1 of another type \(fc.bias {dtype}\)"):
         load_weights(make_tiny(), saved(weights))
 
 
