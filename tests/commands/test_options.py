@@ -1,8 +1,10 @@
 """Options of a run: each in a short run, with a smaller last step."""
 
+from functools import partial
 from pathlib import Path
 
 import pytest
+import torch
 
 from rednet.training.log import read_metrics
 
@@ -73,8 +75,11 @@ def test_half_precision_on_a_cpu_works_and_warns(train):
     assert 0 < read_metrics(Path("run"))[-1]["train_loss"] < 20
 
 
-@pytest.mark.slow
-def test_a_compiled_run(train_tiny):
+@pytest.mark.parametrize(
+    "backend", ["aot_eager", pytest.param("inductor", marks=pytest.mark.nightly)]
+)
+def test_a_compiled_run(backend, train_tiny, monkeypatch):
+    monkeypatch.setattr(torch, "compile", partial(torch.compile, backend=backend))
     for name, compiled in (("plain", "false"), ("run", "true")):
         assert train_tiny(f"trainer.compile={compiled}", f"output_dir={name}").code == 0
     assert losses("run") == [pytest.approx(pair, rel=1e-3) for pair in losses("plain")]

@@ -43,7 +43,7 @@ def test_one_graph_for_every_batch_size(make_tiny, images):
     assert counter.frame_count == 1
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_inductor_trains_it(make_tiny, images):
     options = {"stem": "conv7", "layers": (1, 1, 1, 1), "involution_stages": [2]}
     model, plain = (make_tiny(**options).train().double() for _ in range(2))

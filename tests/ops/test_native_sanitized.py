@@ -52,7 +52,6 @@ def sweep(flags, *arguments, **variables):
         cwd=Path(__file__).parents[2],
         capture_output=True,
         text=True,
-        timeout=900,
     )
 
 
@@ -71,12 +70,20 @@ def test_the_sanitizers_find_nothing():
     assert "skipped" not in done.stdout
 
 
+VALUES = str(SWEEP.with_name("test_native_values.py"))
+NARROW = [
+    pytest.param(["--hypothesis-profile=short"], id="a part of the sweep"),
+    pytest.param([VALUES, "-m", "nightly or not slow"], id="all", marks=pytest.mark.nightly),
+]
+
+
 @pytest.mark.slow
 @pytest.mark.skipif(platform.machine() != "x86_64", reason="the flags are those of x86")
+@pytest.mark.parametrize("arguments", NARROW)
 @pytest.mark.parametrize("flag", ["-mno-avx512f", "-mno-avx"])
-def test_narrower_vectors(flag):
+def test_narrower_vectors(flag, arguments):
     runtime("libstdc++.so")
-    done = sweep(("-O2", flag), str(SWEEP.with_name("test_native_values.py")), "-m", "not slow")
+    done = sweep(("-O1", flag), *arguments)
     assert done.returncode == 0, done.stdout[-6000:] + done.stderr[-3000:]
     assert " passed" in done.stdout
     assert "skipped" not in done.stdout

@@ -1,5 +1,7 @@
 """The CUDA kernels, on the CPU, on involutions that hypothesis thinks of."""
 
+from itertools import product
+
 import hypothesis.strategies as st
 import pytest
 import torch
@@ -21,10 +23,18 @@ def test_values(make_case, view, assert_accurate, problem, dtype, views):
     assert_accurate(*case, problem["groups"], problem["window"])
 
 
-@pytest.mark.parametrize("layout", ["channels_last", "contiguous"])
-@pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("size", [(7, 7), (14, 15), (17, 33)])
-@pytest.mark.parametrize("window", [(7, 1, 3, 1), (7, 2, 3, 1), (3, 1, 1, 1)])
+def layers_of_rednet():
+    """Windows, sizes, dtypes and layouts: any two values together in every run, all nightly."""
+    windows, sizes = [(7, 1, 3, 1), (7, 2, 3, 1), (3, 1, 1, 1)], [(7, 7), (14, 15), (17, 33)]
+    for (w, window), (s, size), (d, dtype), (number, layout) in product(
+        *map(enumerate, (windows, sizes, DTYPES, ["channels_last", "contiguous"]))
+    ):
+        is_daily = (w + s + d) % 3 == 0 and (w + d + number) % 2 == 0
+        marks = () if is_daily else pytest.mark.nightly
+        yield pytest.param(window, size, dtype, layout, marks=marks)
+
+
+@pytest.mark.parametrize(("window", "size", "dtype", "layout"), list(layers_of_rednet()))
 def test_the_layers_of_rednet(make_case, view, assert_accurate, window, size, dtype, layout):
     case = make_case(size, 2, window, group_width=16, dtype=dtype)
     assert_accurate(*(view(tensor, layout) for tensor in case), 2, window)
