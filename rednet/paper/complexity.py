@@ -13,9 +13,9 @@
 | everything else          | 0                      | 0                          |
 
 Taps in the padding count like all others. C is the number of multiplied channels, in attention
-those of the queries. "Everything else" computes something that neither column counts: sums
-(including the shortcut's), products with a scalar, softmax, other activations and normalisations.
-`Complexity.uncounted` lists these calls. Functions that only allocate or move memory are ignored.
+those of the queries. "Everything else", listed by `Complexity.uncounted`, is sums (including the
+shortcut's), products with a scalar, softmax, other activations and normalisations. Functions that
+only allocate or move memory are ignored.
 
 `flops` equals what mmcv 1.2.7's `get_model_complexity_info` reports for the features without the
 classifier, as mmcls 0.9.0 calls it. That tool does not see involution; with its product added, all
@@ -178,9 +178,8 @@ class _Counter(TorchDispatchMode):
 
     def _record(self, name: str, args: Sequence[Any], output: Tensor) -> None:
         kind, rule = RULES.get(name, (UNCOUNTED, _uncounted))
-        macs, flops = rule(args, output)
-        shape = tuple(output.shape)
-        self.operations.append(Operation(kind, name, self.path[-1], shape, macs, flops))
+        operation = Operation(kind, name, self.path[-1], tuple(output.shape), *rule(args, output))
+        self.operations.append(operation)
 
 
 Rule = Callable[[Sequence[Any], Tensor], tuple[int, int]]
