@@ -42,17 +42,18 @@ def make_transparent(model):
     return model.double()
 
 
-def gradient_range(model, stage):
-    """Return the first and last pixel with a gradient, and the centre of the output."""
+def gradient_ranges(model):
+    """Yield, by stage, the first and last pixel with a gradient and the centre of the output."""
     images = torch.rand(1, 3, SIZE, SIZE, dtype=torch.float64, requires_grad=True)
     outputs = model.forward_intermediates(images, intermediates_only=True)
-    output, reduction = outputs[stage], model.feature_info[stage]["reduction"]
-    middle = output.shape[2] // 2
-    output[:, :, middle, middle].sum().backward()
-    seen = images.grad.abs().sum((0, 1)) > 0
-    rows, columns = seen.any(1).nonzero(), seen.any(0).nonzero()
-    assert (rows[0], rows[-1]) == (columns[0], columns[-1])
-    return int(rows[0]), int(rows[-1]), middle * reduction
+    for output, stage in zip(outputs, model.feature_info, strict=True):
+        middle = output.shape[2] // 2
+        centre = output[:, :, middle, middle].sum()
+        (gradient,) = torch.autograd.grad(centre, images, retain_graph=True)
+        is_seen = gradient.abs().sum((0, 1)) > 0
+        rows, columns = is_seen.any(1).nonzero(), is_seen.any(0).nonzero()
+        assert (rows[0], rows[-1]) == (columns[0], columns[-1])
+        yield int(rows[0]), int(rows[-1]), middle * stage["reduction"]
 
 
 @pytest.mark.parametrize("options", OPTIONS, ids=str)
@@ -60,9 +61,8 @@ def test_gradients_reach_exactly_the_theoretical_receptive_field(options, make_t
     model = make_tiny(**options)
     extents = theoretical_extents(model)
     assert list(extents) == ["stem", "layer1", "layer2", "layer3", "layer4"]
-    make_transparent(model)
-    for stage, extent in enumerate(extents.values()):
-        first, last, centre = gradient_range(model, stage)
+    ranges = gradient_ranges(make_transparent(model))
+    for extent, (first, last, centre) in zip(extents.values(), ranges, strict=True):
         assert first == max(0, centre - extent.before)
         assert last == min(SIZE - 1, centre + extent.after)
 
