@@ -1,4 +1,4 @@
-"""The command line: Hydra's syntax and options, with one line for each of the user's mistakes."""
+"""The command line: Hydra's syntax and options, and one line for each mistake of the user."""
 
 import sys
 from argparse import Namespace
@@ -9,7 +9,7 @@ from typing import Any, cast
 
 import hydra
 
-# Hydra has no public name for its parser, and a copy would not follow Hydra's next version.
+# Private, but hydra.main offers no other way to tell its options from the overrides.
 from hydra._internal.utils import get_args_parser
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.utils import env_override
@@ -69,7 +69,7 @@ def run(
 def _run(name: str, command: Command, argv: list[str], unused: Collection[str]) -> int:
     arguments = get_args_parser().parse_intermixed_args(argv)
     options = [text for text in argv if text not in arguments.overrides]
-    if arguments.shell_completion:  # what follows it are no overrides
+    if arguments.shell_completion:  # its arguments look like overrides but are none
         return _run_hydra(name, command, frozenset(), options, arguments.overrides)
     folders = _config_folders(arguments, name)
     composition = compose_jobs(
@@ -83,7 +83,7 @@ def _run(name: str, command: Command, argv: list[str], unused: Collection[str]) 
     )
     keys, overrides = composition.explicit_keys, composition.overrides
     if not options and not any(text.startswith("hydra") for text in overrides):
-        # Nothing is left for Hydra to do, which would compose the same configuration twice more.
+        # Nothing is left for Hydra, which would compose the same configuration twice more.
         command(validate(composition.configs[0], SCHEMAS[name]), keys)
         return DONE
     options.append(f"--config-path={Path(folders[0]).absolute()}")  # the last one counts
@@ -102,7 +102,7 @@ def _config_folders(arguments: Namespace, name: str) -> list[str | Path]:
 def _run_hydra(
     name: str, command: Command, keys: frozenset[str], options: list[str], overrides: list[str]
 ) -> int:
-    """Let Hydra do what its options say, or run the command once for each job."""
+    """Let Hydra show what its options ask for, or run the command once per job."""
     failures: list[Exception] = []
 
     def run_job(composed: DictConfig) -> None:
@@ -114,13 +114,13 @@ def _run_hydra(
             failures.append(error)
             if not isinstance(error, InputError):
                 raise
-            _report(error)  # and go on with the next job
+            _report(error)  # the next job still runs
 
     main = hydra.main(version_base="1.3", config_path=str(CONFIGS), config_name=name)
     argv = sys.argv
-    # HYDRA_FULL_ERROR lets exceptions through, instead of a message of Hydra's and exit code 1.
+    # With HYDRA_FULL_ERROR, Hydra raises exceptions instead of printing them and exiting with 1.
     with TemporaryDirectory() as folder, env_override({"HYDRA_FULL_ERROR": "1"}):
-        # For the multirun.yaml that Hydra must write; an override of the user's comes later.
+        # Hydra always writes a multirun.yaml; an override given by the user comes later and wins.
         sys.argv = [argv[0], *options, f"hydra.sweep.dir='{folder}'", *overrides]
         try:
             main(run_job)()

@@ -1,6 +1,7 @@
 """Check a composed configuration against the schema of its command."""
 
 import dataclasses
+import functools
 import typing
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Any
@@ -53,6 +54,7 @@ def find_problems(
     return list(dict.fromkeys(lines))
 
 
+@functools.cache
 def legal_keys(schema: type = Config) -> dict[str, bool]:
     """Return the dotted keys of a command's configuration, and whether each may be null."""
     keys = dict(_keys(schema, ""))

@@ -93,7 +93,7 @@ def compose_jobs(
         warnings.filterwarnings("error", message="provider=.* is not available")
         try:
             composer.search = _search_path(folders[1:], overrides)
-            composition = composer.compose_jobs(overrides, multirun=multirun)
+            composition = composer.compose_all(overrides, multirun=multirun)
         except _COMPOSITION_ERRORS as error:
             raise ConfigError([*composer.problems, one_line(error)]) from None
     problems = composer.problems
@@ -106,14 +106,15 @@ def compose_jobs(
 
 
 class _Composer:
-    """Composes one command line and collects what is wrong with it."""
+    """Composes the jobs of one command line inside an initialised Hydra."""
 
     def __init__(self, config_name: str, schema: type, unused: Collection[str]) -> None:
         self.config_name, self.schema, self.unused = config_name, schema, unused
         self.search: list[str] = []
         self.problems: list[str] = []
 
-    def compose_jobs(self, texts: Sequence[str], *, multirun: bool) -> Composition:
+    def compose_all(self, texts: Sequence[str], *, multirun: bool) -> Composition:
+        """Compose every job; collect the mistakes in `problems`."""
         loader = GlobalHydra.instance().config_loader()
         explicit_keys: list[str] = []
         accepted = []
@@ -129,27 +130,28 @@ class _Composer:
         return Composition(overrides, frozenset(explicit_keys), configs)
 
     def _rewrite(self, override: Override) -> str:
-        """Return the text of an override that Hydra accepts whatever the configuration holds.
+        """Return the override in the form that Hydra accepts whether or not its key exists.
 
-        ``+model=x`` becomes ``model=x``, and ``model=null``, which means no model, ``~model``.
+        ``+model=x`` becomes ``model=x``; ``model=null``, which means no model, becomes ``~model``.
         """
         key, text = override.key_or_group, str(override.input_line)
         if problems := misplaced_keys(named_keys(override), self.schema, self.unused):
             raise ConfigError(problems)
         if override.is_hydra_override() or override.is_delete() or override.package is not None:
             return text
-        choices = [] if isinstance(override.value(), dict) else self._choices(key)
+        is_value = "." in key or isinstance(override.value(), dict)
+        choices = [] if is_value else self._choices(key)
         if not choices:
             return f"++{key}={override.get_value_string()}"
         if override.value() is None:
             return f"~{key}"
         if unknown := [name for name in values(override) if name not in choices]:
             raise ConfigError(unknown_choice(key, name, choices) for name in unknown)
-        # The "+" stays where it adds a group of the user's that our defaults do not list.
+        # A group that the user adds is not in our defaults list and needs its "+".
         return text.lstrip("+") if key in legal_keys(self.schema) else text
 
     def _choices(self, group: str) -> list[str]:
-        """Return the choices of a group, nested ones as ``folder/name``; none if it is no group."""
+        """Return the choices of a group, nested ones as ``folder/name``; empty for other keys."""
         loader = GlobalHydra.instance().config_loader()
         choices = loader.get_group_options(group, overrides=self.search)
         for folder in loader.get_group_options(group, ObjectType.GROUP, overrides=self.search):
@@ -177,7 +179,7 @@ class _Composer:
 
 
 def _search_path(folders: Sequence[str | Path], texts: Sequence[str]) -> list[str]:
-    """Return one override for all further folders, or none: Hydra ignores a second one."""
+    """Return one override for all further folders, if any; Hydra ignores a second override."""
     paths = [f"file://{Path(folder).absolute()}" for folder in folders]
     for text in texts:
         if text.startswith("hydra.searchpath="):
