@@ -32,7 +32,7 @@ def run_folder(name: str | None, label: str, runtime: Runtime) -> Iterator[Path]
         name = runtime.from_primary(_unused(name))
     folder = Path(name)
     created = [path for path in (folder, *folder.parents) if not os.path.exists(path)]
-    _make_writable(folder, runtime.rank)
+    _require_writable(folder, runtime.rank)
     try:
         yield folder
     except OSError as error:
@@ -54,7 +54,7 @@ def _unused(name: str) -> str:
     return unused
 
 
-def _make_writable(folder: Path, rank: int) -> None:
+def _require_writable(folder: Path, rank: int) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
         probe = folder / f".writable-{rank}"
