@@ -54,167 +54,159 @@ INLINE void each_tile(const Problem<K, S>& problem, const View<A>& weight, const
   }
 }
 
+// What a thread has for a task: the rows of the image that the task keeps, one packed row and one
+// packed tile, and the rows that the taps of a row of outputs meet.
+template <typename A, typename Rows> struct Workspace {
+  Rows& kept;
+  A* const row;
+  A* const tile;
+  typename Rows::Row* const rows;
+};
+
+// Divides `all_rows` rows of every image among threads and runs body(workspace, task) for each.
+template <typename Rows, typename A, int64_t K, int64_t S, typename Body>
+Status for_each_task(const Problem<K, S>& problem, const View<A>& image, int64_t all_rows,
+                     int threads, int64_t row_size, int64_t tile_size, Body&& body) {
+  using Row = typename Rows::Row;
+  const Plan plan(problem, all_rows, problem.reach, Rows::need(problem, 1), threads);
+  const Scratch scratch(threads, Rows::need(problem, plan.groups) + Scratch::need<A>(row_size) +
+                                     Scratch::need<A>(tile_size) +
+                                     Scratch::need<Row>(problem.size()));
+  if (!scratch) return kOutOfMemory;
+#pragma omp parallel num_threads(threads)
+  {
+    char* memory = scratch.of_thread(omp_get_thread_num());
+    Rows kept(problem, image, plan.groups, memory);
+    A* const row = Scratch::take<A>(memory, row_size);
+    A* const tile = Scratch::take<A>(memory, tile_size);
+    const Workspace<A, Rows> workspace{kept, row, tile, Scratch::take<Row>(memory, problem.size())};
+#pragma omp for schedule(dynamic)
+    for (int64_t index = 0; index < plan.tasks; ++index) {
+      const Task task(plan, problem, all_rows, index);
+      kept.begin(task);
+      body(workspace, task);
+    }
+  }
+  return kDone;
+}
+
 template <typename A, int64_t K, int64_t S>
-bool involution2d(const Shape& shape, int threads, const View<A>& input, const View<A>& weight,
-                  const View<A>& output) {
+Status involution2d(const Shape& shape, int threads, const View<A>& input, const View<A>& weight,
+                    const View<A>& output) {
   using Rows = InputRows<A, K, S, false>;
   const Problem<K, S> problem(shape, kOutputs<A>);
-  const Plan plan(shape, shape.out_height, problem.reach, Rows::need(problem, 1), threads);
   const int64_t row_size = problem.out_columns * kBlock, tile_size = kTile * problem.pitch();
-  const Scratch scratch(threads, Rows::need(problem, plan.groups) +
-                                     Scratch::need<A>(problem.blocks * row_size) +
-                                     Scratch::need<A>(tile_size) +
-                                     Scratch::need<A*>(problem.size()));
-  if (!scratch) return false;
-#pragma omp parallel num_threads(threads)
-  {
-    char* memory = scratch.of_thread(omp_get_thread_num());
-    Rows pixels(problem, input, plan.groups, memory);
-    A* const sums = Scratch::take<A>(memory, problem.blocks * row_size);
-    A* const kernels = Scratch::take<A>(memory, tile_size);
-    const A** const rows = Scratch::take<const A*>(memory, problem.size());
-#pragma omp for schedule(dynamic)
-    for (int64_t index = 0; index < plan.tasks; ++index) {
-      const Task task(plan, shape, shape.out_height, index);
-      const int64_t parts = (task.end_group - task.group) * problem.blocks *
-                            divide_up(shape.out_width, kOutputs<A>);
-      pixels.begin(task);
-      for (int64_t i = task.row; i < task.end_row; ++i) {
-        pixels.fetch(i);
-        Ahead ahead(parts);
-        if (i + 1 < shape.out_height) {
-          ahead.will_read(weight, task.n, i + 1, shape.out_width);
-          ahead.will_write(output, task.n, i + 1, shape.out_width);
-          problem.each_new_row(problem.row(i, problem.size() - 1) + 1, [&](int64_t y) {
-            ahead.will_read(input, task.n, y, shape.width);
-          });
-        }
-        for (int64_t group = task.group; group < task.end_group; ++group) {
-          each_tile(problem, weight, task, group, i, pixels, rows, kernels,
-                    [&](int64_t block, int64_t j, const A* taps) INLINED {
-                      ahead.ask();
-                      correlate<A>(problem, rows, j, taps, sums + block * row_size + j * kBlock);
-                    });
-          for (int64_t block = 0; block < problem.blocks; ++block)
-            output.storage.unpack(output.at(task.n, problem.channel(group, block), i, 0), output.w,
-                                  output.c, sums + block * row_size, kBlock, shape.out_width,
-                                  problem.block_channels(block));
-        }
+  const auto compute = [&](const Workspace<A, Rows>& space, const Task& task) INLINED {
+    const int64_t parts = (task.end_group - task.group) * problem.blocks *
+                          divide_up(shape.out_width, kOutputs<A>);
+    for (int64_t i = task.row; i < task.end_row; ++i) {
+      space.kept.fetch(i);
+      Ahead ahead(parts);
+      if (i + 1 < shape.out_height) {
+        ahead.will_read(weight, task.n, i + 1, shape.out_width);
+        ahead.will_write(output, task.n, i + 1, shape.out_width);
+        problem.each_new_row(problem.row(i, problem.size() - 1) + 1, [&](int64_t y) {
+          ahead.will_read(input, task.n, y, shape.width);
+        });
+      }
+      for (int64_t group = task.group; group < task.end_group; ++group) {
+        each_tile(problem, weight, task, group, i, space.kept, space.rows, space.tile,
+                  [&](int64_t block, int64_t j, const A* taps) INLINED {
+                    ahead.ask();
+                    A* const sums = space.row + block * row_size + j * kBlock;
+                    correlate<A>(problem, space.rows, j, taps, sums);
+                  });
+        for (int64_t block = 0; block < problem.blocks; ++block)
+          output.storage.unpack(output.at(task.n, problem.channel(group, block), i, 0), output.w,
+                                output.c, space.row + block * row_size, kBlock, shape.out_width,
+                                problem.block_channels(block));
       }
     }
-  }
-  return true;
+  };
+  return for_each_task<Rows>(problem, input, shape.out_height, threads, problem.blocks * row_size,
+                             tile_size, compute);
 }
 
 template <typename A, int64_t K, int64_t S>
-bool involution2d_grad_input(const Shape& shape, int threads, const View<A>& grad,
-                             const View<A>& weight, const View<A>& grad_input) {
+Status involution2d_grad_input(const Shape& shape, int threads, const View<A>& grad,
+                               const View<A>& weight, const View<A>& grad_input) {
   using Rows = GradientRows<A, K, S>;
   const Problem<K, S> problem(shape, kOutputs<A>);
-  const Plan plan(shape, shape.height, problem.reach, Rows::need(problem, 1), threads);
   const int64_t row_size = problem.out_columns * kBlock, tile_size = kTile * problem.pitch();
-  const Scratch scratch(threads, Rows::need(problem, plan.groups) +
-                                     Scratch::need<A>(problem.blocks * row_size) +
-                                     Scratch::need<A>(tile_size) +
-                                     Scratch::need<A*>(problem.size()));
-  if (!scratch) return false;
-#pragma omp parallel num_threads(threads)
-  {
-    char* memory = scratch.of_thread(omp_get_thread_num());
-    Rows sums(problem, grad_input, plan.groups, memory);
-    A* const gradients = Scratch::take<A>(memory, problem.blocks * row_size);
-    A* const kernels = Scratch::take<A>(memory, tile_size);
-    A** const rows = Scratch::take<A*>(memory, problem.size());
-#pragma omp for schedule(dynamic)
-    for (int64_t index = 0; index < plan.tasks; ++index) {
-      const Task task(plan, shape, shape.height, index);
-      const int64_t parts = (task.end_group - task.group) * problem.blocks *
-                            divide_up(shape.out_width, kOutputs<A>);
-      sums.begin(task);
-      const int64_t below = task.row + shape.padding - problem.reach + 1;
-      const int64_t first = below > 0 ? divide_up(below, problem.step()) : 0;
-      const int64_t end = divide_up(task.end_row + shape.padding, problem.step());
-      for (int64_t i = first; i < std::min(end, shape.out_height); ++i) {
-        sums.flush(problem.row(i, 0));
-        Ahead ahead(parts);
-        if (i + 1 < shape.out_height) {
-          ahead.will_read(weight, task.n, i + 1, shape.out_width);
-          ahead.will_read(grad, task.n, i + 1, shape.out_width);
-          problem.each_new_row(problem.row(i, 0), [&](int64_t y) {
-            ahead.will_write(grad_input, task.n, y, shape.width);
-          });
-        }
-        for (int64_t group = task.group; group < task.end_group; ++group) {
-          for (int64_t block = 0; block < problem.blocks; ++block)
-            grad.storage.pack(gradients + block * row_size, kBlock,
-                              grad.at(task.n, problem.channel(group, block), i, 0), grad.w, grad.c,
-                              shape.out_width, problem.block_channels(block), false);
-          each_tile(problem, weight, task, group, i, sums, rows, kernels,
-                    [&](int64_t block, int64_t j, const A* taps) INLINED {
-                      ahead.ask();
-                      scatter<A>(problem, rows, j, taps, gradients + block * row_size + j * kBlock);
-                    });
-        }
+  const auto compute = [&](const Workspace<A, Rows>& space, const Task& task) INLINED {
+    const int64_t parts = (task.end_group - task.group) * problem.blocks *
+                          divide_up(shape.out_width, kOutputs<A>);
+    const int64_t below = task.row + shape.padding - problem.reach + 1;
+    const int64_t first = below > 0 ? divide_up(below, problem.step()) : 0;
+    const int64_t end = divide_up(task.end_row + shape.padding, problem.step());
+    for (int64_t i = first; i < std::min(end, shape.out_height); ++i) {
+      space.kept.flush(problem.row(i, 0));
+      Ahead ahead(parts);
+      if (i + 1 < shape.out_height) {
+        ahead.will_read(weight, task.n, i + 1, shape.out_width);
+        ahead.will_read(grad, task.n, i + 1, shape.out_width);
+        problem.each_new_row(problem.row(i, 0), [&](int64_t y) {
+          ahead.will_write(grad_input, task.n, y, shape.width);
+        });
       }
-      sums.flush(task.end_row);
+      for (int64_t group = task.group; group < task.end_group; ++group) {
+        for (int64_t block = 0; block < problem.blocks; ++block)
+          grad.storage.pack(space.row + block * row_size, kBlock,
+                            grad.at(task.n, problem.channel(group, block), i, 0), grad.w, grad.c,
+                            shape.out_width, problem.block_channels(block), false);
+        each_tile(problem, weight, task, group, i, space.kept, space.rows, space.tile,
+                  [&](int64_t block, int64_t j, const A* taps) INLINED {
+                    ahead.ask();
+                    const A* const gradients = space.row + block * row_size + j * kBlock;
+                    scatter<A>(problem, space.rows, j, taps, gradients);
+                  });
+      }
     }
-  }
-  return true;
+    space.kept.flush(task.end_row);
+  };
+  return for_each_task<Rows>(problem, grad_input, shape.height, threads,
+                             problem.blocks * row_size, tile_size, compute);
 }
 
 template <typename A, int64_t K, int64_t S>
-bool involution2d_grad_weight(const Shape& shape, int threads, const View<A>& grad,
-                              const View<A>& input, const View<A>& grad_weight) {
+Status involution2d_grad_weight(const Shape& shape, int threads, const View<A>& grad,
+                                const View<A>& input, const View<A>& grad_weight) {
   using Rows = InputRows<A, K, S, true>;
   const Problem<K, S> problem(shape, kTile);
-  const Plan plan(shape, shape.out_height, problem.reach, Rows::need(problem, 1), threads);
-  const int64_t row_size = problem.group_channels * problem.out_columns;
-  const int64_t tile_size = problem.taps() * kTile;
-  const Scratch scratch(threads, Rows::need(problem, plan.groups) + Scratch::need<A>(row_size) +
-                                     Scratch::need<A>(tile_size));
-  if (!scratch) return false;
-#pragma omp parallel num_threads(threads)
-  {
-    char* memory = scratch.of_thread(omp_get_thread_num());
-    Rows pixels(problem, input, plan.groups, memory);
-    A* const gradients = Scratch::take<A>(memory, row_size);
-    A* const kernels = Scratch::take<A>(memory, tile_size);
-#pragma omp for schedule(dynamic)
-    for (int64_t index = 0; index < plan.tasks; ++index) {
-      const Task task(plan, shape, shape.out_height, index);
-      const int64_t parts =
-          (task.end_group - task.group) * problem.size() * divide_up(shape.out_width, kTile);
-      pixels.begin(task);
-      for (int64_t i = task.row; i < task.end_row; ++i) {
-        pixels.fetch(i);
-        Ahead ahead(parts);
-        if (i + 1 < shape.out_height) {
-          ahead.will_write(grad_weight, task.n, i + 1, shape.out_width);
-          ahead.will_read(grad, task.n, i + 1, shape.out_width);
-          problem.each_new_row(problem.row(i, problem.size() - 1) + 1, [&](int64_t y) {
-            ahead.will_read(input, task.n, y, shape.width);
-          });
-        }
-        for (int64_t group = task.group; group < task.end_group; ++group) {
-          grad.storage.pack(gradients, problem.out_columns,
-                            grad.at(task.n, problem.channel(group, 0), i, 0), grad.c, grad.w,
-                            problem.group_channels, shape.out_width, false);
-          for (int64_t j = 0; j < shape.out_width; j += kTile) {
-            for (int64_t kh = 0; kh < problem.size(); ++kh) {
-              ahead.ask();
-              const A* const row = pixels.row(group, 0, i, kh);
-              multiply_rows<A>(problem, row + j, pixels.channel_pitch(row), gradients + j,
-                               kernels + kh * problem.size() * kTile);
-            }
-            grad_weight.storage.unpack(grad_weight.at(task.n, group * problem.taps(), i, j),
-                                       grad_weight.c, grad_weight.w, kernels, kTile,
-                                       problem.taps(), std::min(kTile, shape.out_width - j));
+  const auto compute = [&](const Workspace<A, Rows>& space, const Task& task) INLINED {
+    const int64_t parts =
+        (task.end_group - task.group) * problem.size() * divide_up(shape.out_width, kTile);
+    for (int64_t i = task.row; i < task.end_row; ++i) {
+      space.kept.fetch(i);
+      Ahead ahead(parts);
+      if (i + 1 < shape.out_height) {
+        ahead.will_write(grad_weight, task.n, i + 1, shape.out_width);
+        ahead.will_read(grad, task.n, i + 1, shape.out_width);
+        problem.each_new_row(problem.row(i, problem.size() - 1) + 1, [&](int64_t y) {
+          ahead.will_read(input, task.n, y, shape.width);
+        });
+      }
+      for (int64_t group = task.group; group < task.end_group; ++group) {
+        grad.storage.pack(space.row, problem.out_columns,
+                          grad.at(task.n, problem.channel(group, 0), i, 0), grad.c, grad.w,
+                          problem.group_channels, shape.out_width, false);
+        for (int64_t j = 0; j < shape.out_width; j += kTile) {
+          for (int64_t kh = 0; kh < problem.size(); ++kh) {
+            ahead.ask();
+            const A* const row = space.kept.row(group, 0, i, kh);
+            multiply_rows<A>(problem, row + j, space.kept.channel_pitch(row), space.row + j,
+                             space.tile + kh * problem.size() * kTile);
           }
+          grad_weight.storage.unpack(grad_weight.at(task.n, group * problem.taps(), i, j),
+                                     grad_weight.c, grad_weight.w, space.tile, kTile,
+                                     problem.taps(), std::min(kTile, shape.out_width - j));
         }
       }
     }
-  }
-  return true;
+  };
+  return for_each_task<Rows>(problem, input, shape.out_height, threads,
+                             problem.group_channels * problem.out_columns, problem.taps() * kTile,
+                             compute);
 }
 
 // ---- the choice of the types and of the fast paths ----
@@ -222,8 +214,8 @@ bool involution2d_grad_weight(const Shape& shape, int threads, const View<A>& gr
 enum class Operator { kForward, kGradInput, kGradWeight };
 
 template <Operator which, typename A, int64_t K, int64_t S>
-bool run(const Shape& shape, int threads, const View<A>& a, const View<A>& b,
-         const View<A>& result) {
+Status run(const Shape& shape, int threads, const View<A>& a, const View<A>& b,
+           const View<A>& result) {
   if constexpr (which == Operator::kForward)
     return involution2d<A, K, S>(shape, threads, a, b, result);
   else if constexpr (which == Operator::kGradInput)
@@ -233,8 +225,8 @@ bool run(const Shape& shape, int threads, const View<A>& a, const View<A>& b,
 }
 
 template <Operator which, typename T, typename A>
-bool run(const Shape& shape, int threads, const Tensor& first, const Tensor& second,
-         const Tensor& output) {
+Status run(const Shape& shape, int threads, const Tensor& first, const Tensor& second,
+           const Tensor& output) {
   const Storage<A>& storage = kStorage<T, A>;
   const View<A> a(first, storage), b(second, storage), result(output, storage);
   const int64_t size = shape.kernel_size, stride = shape.stride;
@@ -249,16 +241,14 @@ bool run(const Shape& shape, int threads, const Tensor& first, const Tensor& sec
 }
 
 template <Operator which>
-int run(int dtype, int threads, const Shape& shape, const Tensor& a, const Tensor& b,
-        const Tensor& result) {
-  bool done;
+Status run(int dtype, int threads, const Shape& shape, const Tensor& a, const Tensor& b,
+           const Tensor& result) {
   switch (dtype) {
-    case kFloat32: done = run<which, float, float>(shape, threads, a, b, result); break;
-    case kBFloat16: done = run<which, bfloat16, float>(shape, threads, a, b, result); break;
-    case kFloat64: done = run<which, double, double>(shape, threads, a, b, result); break;
+    case kFloat32: return run<which, float, float>(shape, threads, a, b, result);
+    case kBFloat16: return run<which, bfloat16, float>(shape, threads, a, b, result);
+    case kFloat64: return run<which, double, double>(shape, threads, a, b, result);
     default: return kUnknownDtype;
   }
-  return done ? kDone : kOutOfMemory;
 }
 
 }  // namespace

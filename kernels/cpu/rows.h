@@ -16,6 +16,8 @@ namespace {
 // task. `by_channel` packs them as [channel][row][column], otherwise as [block][row][column][16].
 template <typename A, int64_t K, int64_t S, bool by_channel> class InputRows {
  public:
+  using Row = const A*;
+
   static int64_t group_size(const Problem<K, S>& problem) {
     return (by_channel ? problem.group_channels : problem.blocks * kBlock) * problem.reach *
            problem.columns;
@@ -91,6 +93,8 @@ template <typename A, int64_t K, int64_t S, bool by_channel> class InputRows {
 // The rows of the input's gradient that are being summed, for the groups of a task.
 template <typename A, int64_t K, int64_t S> class GradientRows {
  public:
+  using Row = A*;
+
   static int64_t group_size(const Problem<K, S>& problem) {
     return problem.blocks * problem.reach * row_size(problem);
   }
