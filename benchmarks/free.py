@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from rednet.ops import Backend, Window, backend, register_backend
-from rednet.ops.window import memory_format_of
+from rednet.ops.results import memory_format_of
 
 NAME = "free"
 

@@ -74,7 +74,7 @@ class register_backend:
     """Register a backend, until `remove` is called or, as a context manager, until it exits.
 
     The backend has to follow the contract of `rednet.ops.reference`: the same arguments and values,
-    and results in the memory format of `rednet.ops.window.empty_result`.
+    and results in the memory format of `rednet.ops.results.empty_result`.
 
     Args:
         backend: The backend.

@@ -12,15 +12,14 @@ import torch
 from torch import Tensor
 
 from rednet.ops.backends import select
-from rednet.ops.window import (
-    Window,
-    check_groups,
-    check_pair,
-    check_sizes,
-    empty_result,
-    groups_of,
+from rednet.ops.checks import check_grad_input, check_grad_weight, check_involution2d
+from rednet.ops.results import (
+    empty_grad_input,
+    empty_grad_weight,
+    empty_output,
     memory_format_of,
 )
+from rednet.ops.window import Window
 
 
 def involution2d(
@@ -125,7 +124,7 @@ def _involution2d(
     input: Tensor, weight: Tensor, kernel_size: int, stride: int, padding: int, dilation: int
 ) -> Tensor:
     window = Window(kernel_size, stride, padding, dilation)
-    _check_involution2d(input, weight, window)
+    check_involution2d(input, weight, window)
     return select(input.device, input.dtype).involution2d(input, weight, window)
 
 
@@ -141,7 +140,7 @@ def _grad_input(
     dilation: int,
 ) -> Tensor:
     window = Window(kernel_size, stride, padding, dilation)
-    _check_grad_input(grad, weight, (height, width), window)
+    check_grad_input(grad, weight, (height, width), window)
     return select(grad.device, grad.dtype).grad_input(grad, weight, (height, width), window)
 
 
@@ -156,87 +155,64 @@ def _grad_weight(
     dilation: int,
 ) -> Tensor:
     window = Window(kernel_size, stride, padding, dilation)
-    _check_grad_weight(grad, input, groups, window)
+    check_grad_weight(grad, input, groups, window)
     return select(grad.device, grad.dtype).grad_weight(grad, input, groups, window)
-
-
-def _check_involution2d(input: Tensor, weight: Tensor, window: Window) -> None:
-    check_pair(input, weight, ("input", "weight"))
-    groups_of(weight, input.shape[1], window)
-    check_sizes(input.shape[2:], weight.shape[2:], window)
-
-
-def _check_grad_input(grad: Tensor, weight: Tensor, size: tuple[int, int], window: Window) -> None:
-    check_pair(grad, weight, ("grad", "weight"))
-    groups_of(weight, grad.shape[1], window)
-    check_sizes(torch.Size(size), grad.shape[2:], window)
-    check_sizes(torch.Size(size), weight.shape[2:], window)
-
-
-def _check_grad_weight(grad: Tensor, input: Tensor, groups: int, window: Window) -> None:
-    check_pair(grad, input, ("grad", "input"))
-    if grad.shape[1] != input.shape[1]:
-        raise ValueError(f"grad has {grad.shape[1]} channels, input {input.shape[1]}")
-    check_groups(input.shape[1], groups)
-    check_sizes(input.shape[2:], grad.shape[2:], window)
 
 
 @_involution2d.register_fake
 def _(input, weight, kernel_size, stride, padding, dilation):  # type: ignore[no-untyped-def]
-    _check_involution2d(input, weight, Window(kernel_size, stride, padding, dilation))
-    shape = (*input.shape[:2], *weight.shape[2:])
-    return empty_result(input, weight, shape)
+    check_involution2d(input, weight, Window(kernel_size, stride, padding, dilation))
+    return empty_output(input, weight)
 
 
 @_grad_input.register_fake
 def _(grad, weight, height, width, kernel_size, stride, padding, dilation):  # type: ignore[no-untyped-def]
     window = Window(kernel_size, stride, padding, dilation)
-    _check_grad_input(grad, weight, (height, width), window)
-    return empty_result(grad, weight, (*grad.shape[:2], height, width))
+    check_grad_input(grad, weight, (height, width), window)
+    return empty_grad_input(grad, weight, (height, width))
 
 
 @_grad_weight.register_fake
 def _(grad, input, groups, kernel_size, stride, padding, dilation):  # type: ignore[no-untyped-def]
     window = Window(kernel_size, stride, padding, dilation)
-    _check_grad_weight(grad, input, groups, window)
-    shape = (grad.shape[0], groups * window.area, *grad.shape[2:])
-    return empty_result(grad, input, shape)
+    check_grad_weight(grad, input, groups, window)
+    return empty_grad_weight(grad, input, groups, window)
 
 
 def _save_pair(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
-    """Keeps both tensors of an operator and, for its backward, the numbers of its window."""
+    """Save both tensors of an operator and the four numbers of its window."""
     ctx.save_for_backward(*inputs[:2])
     ctx.window = inputs[-4:]
 
 
 def _backward_involution2d(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
     input, weight = ctx.saved_tensors
-    wanted = ctx.needs_input_grad
+    needed = ctx.needs_input_grad
     groups = weight.shape[1] // ctx.window[0] ** 2
-    to_input = _grad_input(grad, weight, *input.shape[2:], *ctx.window) if wanted[0] else None
-    to_weight = _grad_weight(grad, input, groups, *ctx.window) if wanted[1] else None
-    return _laid_out(to_input, input), _laid_out(to_weight, weight), *[None] * 4
+    grad_input = _grad_input(grad, weight, *input.shape[2:], *ctx.window) if needed[0] else None
+    grad_weight = _grad_weight(grad, input, groups, *ctx.window) if needed[1] else None
+    return _match_layout(grad_input, input), _match_layout(grad_weight, weight), *[None] * 4
 
 
 def _backward_grad_input(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
     outer, weight = ctx.saved_tensors
-    wanted = ctx.needs_input_grad
+    needed = ctx.needs_input_grad
     groups = weight.shape[1] // ctx.window[0] ** 2
-    to_outer = _involution2d(grad, weight, *ctx.window) if wanted[0] else None
-    to_weight = _grad_weight(outer, grad, groups, *ctx.window) if wanted[1] else None
-    return _laid_out(to_outer, outer), _laid_out(to_weight, weight), *[None] * 6
+    grad_outer = _involution2d(grad, weight, *ctx.window) if needed[0] else None
+    grad_weight = _grad_weight(outer, grad, groups, *ctx.window) if needed[1] else None
+    return _match_layout(grad_outer, outer), _match_layout(grad_weight, weight), *[None] * 6
 
 
 def _backward_grad_weight(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
     outer, input = ctx.saved_tensors
-    wanted = ctx.needs_input_grad
-    to_outer = _involution2d(input, grad, *ctx.window) if wanted[0] else None
-    to_input = _grad_input(outer, grad, *input.shape[2:], *ctx.window) if wanted[1] else None
-    return _laid_out(to_outer, outer), _laid_out(to_input, input), *[None] * 5
+    needed = ctx.needs_input_grad
+    grad_outer = _involution2d(input, grad, *ctx.window) if needed[0] else None
+    grad_input = _grad_input(outer, grad, *input.shape[2:], *ctx.window) if needed[1] else None
+    return _match_layout(grad_outer, outer), _match_layout(grad_input, input), *[None] * 5
 
 
-def _laid_out(grad: Tensor | None, like: Tensor) -> Tensor | None:
-    """The gradient in the layout of what it is the gradient of; a copy only where they differ."""
+def _match_layout(grad: Tensor | None, like: Tensor) -> Tensor | None:
+    """Return a gradient in the memory format of its tensor; copy only if the two differ."""
     if grad is None:
         return None
     return grad.contiguous(memory_format=memory_format_of(like))
@@ -254,7 +230,7 @@ torch.library.register_autograd(
 
 
 def _autocast(*tensors: Tensor) -> tuple[Tensor, ...]:
-    """The tensors as autocast wants them for a convolution; float64 stays as it is."""
+    """Cast the tensors as autocast casts those of a convolution; float64 is not cast."""
     device = tensors[0].device.type
     if not torch.amp.is_autocast_available(device) or not torch.is_autocast_enabled(device):
         return tensors

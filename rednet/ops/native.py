@@ -18,8 +18,8 @@ from torch import Tensor
 from rednet.ops import compiler
 from rednet.ops.broken_backend import BrokenBackend
 from rednet.ops.c_interface import DTYPE_CODES, check_status
+from rednet.ops.results import empty_grad_input, empty_grad_weight, empty_output
 from rednet.ops.window import Window
-from rednet.ops.window import empty_result as _empty
 
 SOURCE = Path(__file__).parents[1] / "kernels" / "cpu" / "involution.cpp"
 FLAGS: tuple[str, ...] = ()
@@ -46,7 +46,7 @@ def unavailable_reason(device: torch.device, dtype: torch.dtype) -> str | None:
 def involution2d(input: Tensor, weight: Tensor, window: Window) -> Tensor:
     """Output (N, C, Ho, Wo) of an involution."""
     groups = weight.shape[1] // window.area
-    output = _empty(input, weight, (*input.shape[:2], *weight.shape[2:]))
+    output = empty_output(input, weight)
     shape = _shape(input.shape, groups, weight.shape[2:], window)
     return _run("involution2d", shape, input, weight, output)
 
@@ -56,14 +56,14 @@ def involution2d_grad_input(
 ) -> Tensor:
     """Gradient (N, C, H, W) of the input from `grad` (N, C, Ho, Wo)."""
     groups = weight.shape[1] // window.area
-    output = _empty(grad, weight, (*grad.shape[:2], *input_size))
+    output = empty_grad_input(grad, weight, input_size)
     shape = _shape(output.shape, groups, grad.shape[2:], window)
     return _run("involution2d_grad_input", shape, grad, weight, output)
 
 
 def involution2d_grad_weight(grad: Tensor, input: Tensor, groups: int, window: Window) -> Tensor:
     """Gradient (N, G*K*K, Ho, Wo) of the weight from `grad` (N, C, Ho, Wo)."""
-    output = _empty(grad, input, (grad.shape[0], groups * window.area, *grad.shape[2:]))
+    output = empty_grad_weight(grad, input, groups, window)
     shape = _shape(input.shape, groups, grad.shape[2:], window)
     return _run("involution2d_grad_weight", shape, grad, input, output)
 

@@ -9,7 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from rednet.ops.window import Window, memory_format_of
+from rednet.ops.results import memory_format_of
+from rednet.ops.window import Window
 
 
 def involution2d(input: Tensor, weight: Tensor, window: Window) -> Tensor:

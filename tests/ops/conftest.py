@@ -6,7 +6,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from rednet import involution2d, involution2d_grad_input, involution2d_grad_weight
-from rednet.ops import Window, backend, native, reference
+from rednet.ops import Window, backend, reference, results
 
 
 @pytest.fixture(scope="session")
@@ -96,9 +96,9 @@ def each_backend(request) -> Iterator[None]:
 @pytest.fixture(scope="module")
 def only_native() -> Iterator[None]:
     """Has the native kernels compute, and their results lie where there was NaN before."""
-    empty = native._empty
+    empty = results.empty_result
     with pytest.MonkeyPatch.context() as patch, backend("native"):
-        patch.setattr(native, "_empty", lambda *arguments: empty(*arguments).fill_(torch.nan))
+        patch.setattr(results, "empty_result", lambda *args: empty(*args).fill_(torch.nan))
         yield
 
 

@@ -28,10 +28,10 @@ def call(operator, **changes):
 CASES = [
     ("involution2d", {"input": (6, 5, 4)}, r"input must have 4 dimensions, got shape \(6, 5, 4\)"),
     ("involution2d", {"weight": (2, 18)}, r"weight must have 4 dimensions, got shape \(2, 18\)"),
-    ("involution2d", {"weight": (3, 18, 5, 4)}, "one batch size, got 2 and 3"),
+    ("involution2d", {"weight": (3, 18, 5, 4)}, "same batch size, got 2 and 3"),
     ("involution2d", {"weight": (2, 17, 5, 4)}, r"multiple of K\*K = 9 channels, got 17"),
     ("involution2d", {"weight": (2, 0, 5, 4)}, r"multiple of K\*K = 9 channels, got 0"),
-    ("involution2d", {"weight": (2, 36, 5, 4)}, "6 channels do not divide into 4 groups"),
+    ("involution2d", {"weight": (2, 36, 5, 4)}, "6 channels cannot be divided into 4 groups"),
     ("involution2d", {"weight": (2, 18, 4, 4)}, r"\(5, 4\) pixels .*\(5, 4\) outputs.*\(4, 4\)"),
     ("involution2d", {"padding": 0}, r"\(5, 4\) pixels .*\(3, 2\) outputs.*\(5, 4\)"),
     ("involution2d", {"stride": 2}, r"\(5, 4\) pixels .*\(3, 2\) outputs.*\(5, 4\)"),
@@ -42,7 +42,7 @@ CASES = [
     ("involution2d", {"padding": -1}, "padding must not be negative, got -1"),
     ("grad_input", {"grad": (2, 6, 5)}, r"grad must have 4 dimensions, got shape \(2, 6, 5\)"),
     ("grad_input", {"grad": (1, 6, 5, 4)}, "grad and weight .*batch size, got 1 and 2"),
-    ("grad_input", {"grad": (2, 7, 5, 4)}, "7 channels do not divide into 2 groups"),
+    ("grad_input", {"grad": (2, 7, 5, 4)}, "7 channels cannot be divided into 2 groups"),
     ("grad_input", {"grad": (2, 6, 5, 5)}, r"\(5, 4\) outputs, got a tensor for \(5, 5\)"),
     ("grad_input", {"weight": (2, 18, 4, 4)}, r"\(5, 4\) outputs, got a tensor for \(4, 4\)"),
     ("grad_input", {"input_size": (6, 4)}, r"\(6, 4\) pixels .*\(6, 4\) outputs.*\(5, 4\)"),
@@ -50,8 +50,8 @@ CASES = [
     ("grad_weight", {"input": (2, 6, 5)}, r"input must have 4 dimensions, got shape \(2, 6, 5\)"),
     ("grad_weight", {"input": (2, 8, 5, 4)}, "grad has 6 channels, input 8"),
     ("grad_weight", {"input": (3, 6, 5, 4)}, "grad and input .*batch size, got 2 and 3"),
-    ("grad_weight", {"groups": 4}, "6 channels do not divide into 4 groups"),
-    ("grad_weight", {"groups": 0}, "6 channels do not divide into 0 groups"),
+    ("grad_weight", {"groups": 4}, "6 channels cannot be divided into 4 groups"),
+    ("grad_weight", {"groups": 0}, "6 channels cannot be divided into 0 groups"),
     ("grad_weight", {"grad": (2, 6, 5, 5)}, r"\(5, 4\) outputs, got a tensor for \(5, 5\)"),
 ]
 
@@ -74,7 +74,7 @@ def test_dtypes_must_agree(convert):
         lambda: involution2d_grad_weight(convert(third), first, 1, 3, 1, 1),
     ]
     for operator in calls:
-        with pytest.raises(ValueError, match=r"one dtype, got torch\.float\d\d, torch\.float\d\d"):
+        with pytest.raises(ValueError, match=r"same dtype, got torch\.float\d\d and torch\.f"):
             operator()
 
 
@@ -87,5 +87,5 @@ def test_integers_are_refused():
 
 def test_devices_must_agree():
     weight = torch.ones(1, 9, 3, 3, device="meta")
-    with pytest.raises(ValueError, match="one device, got cpu, meta"):
+    with pytest.raises(ValueError, match="same device, got cpu and meta"):
         involution2d(torch.ones(1, 2, 3, 3), weight, 3, 1, 1)

@@ -7,9 +7,8 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from rednet.ops import Backend, cuda, register_backend
-from rednet.ops import backend as use_backend
-from rednet.ops.cuda import backend, modules
+from rednet.ops import Backend, backend, cuda, register_backend, results
+from rednet.ops.cuda import modules
 from rednet.ops.cuda.plan import Kernel, Launch
 
 HOST = Backend(
@@ -49,7 +48,7 @@ def on_host(run: Callable[[Launch], object]) -> Iterator[list[Launch]]:
         patch.setattr(modules, "stream", lambda handle: handle)
         patch.setattr(torch.cuda, "current_device", lambda: None)
         patch.setattr(torch.cuda, "current_stream", lambda: SimpleNamespace(cuda_stream=0))
-        empty = backend._empty
-        patch.setattr(backend, "_empty", lambda *arguments: empty(*arguments).fill_(torch.nan))
-        with register_backend(HOST), use_backend(HOST.name):
+        empty = results.empty_result
+        patch.setattr(results, "empty_result", lambda *args: empty(*args).fill_(torch.nan))
+        with register_backend(HOST), backend(HOST.name):
             yield launches

@@ -19,8 +19,8 @@ from rednet.ops.cuda.plan import (
     plan_grad_weight,
     plan_involution2d,
 )
+from rednet.ops.results import empty_grad_input, empty_grad_weight, empty_output
 from rednet.ops.window import Window
-from rednet.ops.window import empty_result as _empty
 
 _Plan = Callable[[Tensor, Tensor, Tensor, Window], Launch]
 
@@ -42,7 +42,7 @@ def unavailable_reason(device: torch.device, dtype: torch.dtype) -> str | None:
 
 def involution2d(input: Tensor, weight: Tensor, window: Window) -> Tensor:
     """Output (N, C, Ho, Wo) of an involution."""
-    output = _empty(input, weight, (*input.shape[:2], *weight.shape[2:]))
+    output = empty_output(input, weight)
     return _run(plan_involution2d, input, weight, output, window)
 
 
@@ -50,13 +50,13 @@ def involution2d_grad_input(
     grad: Tensor, weight: Tensor, input_size: tuple[int, int], window: Window
 ) -> Tensor:
     """Gradient (N, C, H, W) of the input from `grad` (N, C, Ho, Wo)."""
-    output = _empty(grad, weight, (*grad.shape[:2], *input_size))
+    output = empty_grad_input(grad, weight, input_size)
     return _run(plan_grad_input, grad, weight, output, window)
 
 
 def involution2d_grad_weight(grad: Tensor, input: Tensor, groups: int, window: Window) -> Tensor:
     """Gradient (N, G*K*K, Ho, Wo) of the weight from `grad` (N, C, Ho, Wo)."""
-    output = _empty(grad, input, (grad.shape[0], groups * window.area, *grad.shape[2:]))
+    output = empty_grad_weight(grad, input, groups, window)
     return _run(plan_grad_weight, grad, input, output, window)
 
 

@@ -8,8 +8,7 @@ import pytest
 import torch
 from fake_cupy import FakeCuPy, FakeTorch
 
-from rednet.ops import backend
-from rednet.ops.cuda import backend as cuda_backend
+from rednet.ops import backend, results
 from rednet.ops.cuda import modules
 from rednet.ops.cuda.plan import Launch
 
@@ -71,7 +70,7 @@ def gpu() -> Iterator[torch.device]:
         pytest.skip("there is no CUDA GPU")
     if importlib.util.find_spec("cupy") is None:
         pytest.skip("CuPy is not installed")
-    empty = cuda_backend._empty
+    empty = results.empty_result
     with pytest.MonkeyPatch.context() as patch, backend("cuda"):
-        patch.setattr(cuda_backend, "_empty", lambda *arguments: empty(*arguments).fill_(torch.nan))
+        patch.setattr(results, "empty_result", lambda *args: empty(*args).fill_(torch.nan))
         yield torch.device("cuda", torch.cuda.current_device())

@@ -1,0 +1,81 @@
+"""The checks of the operators' arguments; each raises ValueError."""
+
+import torch
+from torch import Tensor
+
+from rednet.ops.window import Window
+
+
+def check_involution2d(input: Tensor, weight: Tensor, window: Window) -> None:
+    """Check the arguments of `involution2d`."""
+    _check_pair(input, weight, ("input", "weight"))
+    _check_weight(weight, input.shape[1], window)
+    _check_sizes(input.shape[2:], weight.shape[2:], window)
+
+
+def check_grad_input(
+    grad: Tensor, weight: Tensor, input_size: tuple[int, int], window: Window
+) -> None:
+    """Check the arguments of `involution2d_grad_input`."""
+    _check_pair(grad, weight, ("grad", "weight"))
+    _check_weight(weight, grad.shape[1], window)
+    _check_sizes(input_size, grad.shape[2:], window)
+    _check_sizes(input_size, weight.shape[2:], window)
+
+
+def check_grad_weight(grad: Tensor, input: Tensor, groups: int, window: Window) -> None:
+    """Check the arguments of `involution2d_grad_weight`."""
+    _check_pair(grad, input, ("grad", "input"))
+    if grad.shape[1] != input.shape[1]:
+        raise ValueError(f"grad has {grad.shape[1]} channels, input {input.shape[1]}")
+    _check_groups(input.shape[1], groups)
+    _check_sizes(input.shape[2:], grad.shape[2:], window)
+
+
+def _check_pair(first: Tensor, second: Tensor, names: tuple[str, str]) -> None:
+    """Check that both are 4-D floating-point tensors of one dtype, device and batch size."""
+    for tensor, name in zip((first, second), names, strict=True):
+        if tensor.dim() != 4:
+            raise ValueError(f"{name} must have 4 dimensions, got shape {tuple(tensor.shape)}")
+        if not tensor.is_floating_point():
+            raise ValueError(f"{name} must be a floating-point tensor, got {tensor.dtype}")
+    for what in ("dtype", "device"):
+        one, other = getattr(first, what), getattr(second, what)
+        if one != other:
+            raise ValueError(
+                f"{names[0]} and {names[1]} must have the same {what}, got {one} and {other}"
+            )
+    if first.shape[0] != second.shape[0]:
+        raise ValueError(
+            f"{names[0]} and {names[1]} must have the same batch size, "
+            f"got {first.shape[0]} and {second.shape[0]}"
+        )
+
+
+def _check_weight(weight: Tensor, channels: int, window: Window) -> None:
+    """Check that a weight (N, G*K*K, Ho, Wo) has whole groups that divide the channels."""
+    groups = weight.shape[1] // window.area
+    if groups == 0 or weight.shape[1] % window.area:
+        raise ValueError(
+            f"weight must have a multiple of K*K = {window.area} channels, got {weight.shape[1]}"
+        )
+    _check_groups(channels, groups)
+
+
+def _check_groups(channels: int, groups: int) -> None:
+    if groups < 1 or channels % groups:
+        raise ValueError(f"{channels} channels cannot be divided into {groups} groups")
+
+
+def _check_sizes(
+    input_size: tuple[int, ...] | torch.Size, output_size: torch.Size, window: Window
+) -> None:
+    """Check that an input of size (H, W) has outputs of size (Ho, Wo)."""
+    expected = tuple(window.output_size(size) for size in input_size)
+    if any(size < 1 for size in expected):
+        raise ValueError(f"input of {tuple(input_size)} pixels is smaller than {window}")
+    if expected != tuple(output_size):
+        raise ValueError(
+            f"input of {tuple(input_size)} pixels under {window} has {expected} outputs, "
+            f"got a tensor for {tuple(output_size)}"
+        )
