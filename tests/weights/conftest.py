@@ -1,4 +1,4 @@
-"""Files of weights as other programs write them, made from tensors under our names."""
+"""Write tensors with our names to files as other programs do."""
 
 import argparse
 import pickle
@@ -46,7 +46,7 @@ def write_paddle(weights: Weights, path: Path, protocol: int = 4, style: str = "
 
 
 class PaddleTensor:
-    """Pickled as newer `paddle.save` pickles a tensor that is not in a state dict."""
+    """A tensor that pickles as newer `paddle.save` pickles one outside a state dict."""
 
     def __init__(self, name, array):
         self.name, self.array = name, array
@@ -72,7 +72,7 @@ def write_timm(weights: Weights, path: Path, arch: str = "rednet26", **more) -> 
 
 
 def original_shapes(depth: int, stem_kernel: int = 3) -> dict[str, tuple[int, ...]]:
-    """The tensors of the original's code, written down anew, without its prefixes."""
+    """Shapes of the original's tensors, written down independently, without its prefixes."""
     shapes: dict[str, tuple[int, ...]] = {}
 
     def norm(name, channels):
@@ -129,7 +129,7 @@ WRITERS: dict[str, Callable[..., Path]] = {
 
 @pytest.fixture
 def writers() -> dict[str, Callable[..., Path]]:
-    """Functions (weights, path, ...) that write a file of each foreign kind, by the kind."""
+    """Functions (weights, path, ...) that write a file of each foreign kind, by kind."""
     return WRITERS
 
 
@@ -140,13 +140,13 @@ def released_shapes() -> Callable[..., dict[str, tuple[int, ...]]]:
 
 @pytest.fixture(scope="session")
 def released_weights() -> Weights:
-    """A whole RedNet-26 as released."""
+    """Random weights of a RedNet-26 as released."""
     return make_weights(original_shapes(26))
 
 
 @pytest.fixture
 def same_weights() -> Callable[[Weights, Weights], None]:
-    """Returns a function that asserts that weights are equal; counters of batches may differ."""
+    """Return a function that asserts equal weights; batch counters may differ."""
 
     def check(ours: Weights, theirs: Weights) -> None:
         assert ours.keys() == theirs.keys()
@@ -159,7 +159,7 @@ def same_weights() -> Callable[[Weights, Weights], None]:
 
 @pytest.fixture
 def tiny(make_tiny):
-    """Weights of a small network, arbitrary ones everywhere."""
+    """Weights of a small network; its statistics are random, too."""
     weights = dict(make_tiny().state_dict())
     for name, tensor in weights.items():
         if "running" in name:

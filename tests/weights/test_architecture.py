@@ -1,4 +1,4 @@
-"""A RedNet is recognised from its tensors alone."""
+"""A RedNet's architecture is inferred from its tensors."""
 
 import pytest
 import timm
@@ -11,7 +11,7 @@ SMALL = {"width": 0.25, "layers": [1, 2, 1, 1]}
 
 @pytest.fixture
 def shapes_of():
-    """Returns a function that builds a network without memory and gives its empty tensors."""
+    """Return a function that builds a network on the meta device and returns its tensors."""
 
     def build(name, **options):
         with torch.device("meta"):
@@ -86,7 +86,7 @@ def test_a_width_that_gives_the_same_network(width, stem, shapes_of):
 
 @pytest.mark.parametrize("num_classes", [0, 7])
 @pytest.mark.parametrize("in_chans", [1, 3, 4])
-def test_classes_and_channels_are_no_options(num_classes, in_chans, shapes_of):
+def test_classes_and_channels_are_not_options(num_classes, in_chans, shapes_of):
     weights = shapes_of("rednet38", num_classes=num_classes, in_chans=in_chans)
     assert infer_architecture(weights) == {"name": "rednet38", "options": {}}
     assert count_classes(weights) == num_classes
@@ -117,7 +117,7 @@ SPOILERS = [
 
 
 @pytest.mark.parametrize("spoil", SPOILERS)
-def test_contradictions_are_not_guessed_away(spoil, shapes_of):
+def test_contradictory_shapes_are_no_rednet(spoil, shapes_of):
     assert infer_architecture(spoil(shapes_of("rednet26"))) is None
 
 
@@ -146,14 +146,14 @@ RELATIVE = {"relative_position": True}
     ],
     ids=str,
 )
-def test_what_is_taken_for_granted(options, guesses, shapes_of):
+def test_what_is_assumed(options, guesses, shapes_of):
     weights = shapes_of("rednet26", **options)
     found = list_guesses(weights, infer_architecture(weights)["options"])
     assert len(found) == len(guesses)
     assert all(guess in line for guess, line in zip(guesses, found, strict=True))
 
 
-def test_what_is_known_beside_the_tensors_is_no_guess(shapes_of):
+def test_known_options_are_not_guesses(shapes_of):
     weights = shapes_of("rednet26", generator="attention")
     known = {"stem": "small", "generator_options": {"softmax": True}}
     known |= {"kernel_size": 3, "group_channels": 16}

@@ -1,4 +1,4 @@
-"""Files that are missing, cut short, changed or something else: one line for each."""
+"""Missing, truncated, changed and foreign files each give a one-line error."""
 
 import pickle
 import random
@@ -30,7 +30,7 @@ SAVERS = {
 
 @pytest.fixture
 def whole(request, tmp_path):
-    """Returns a function that gives the bytes of a file."""
+    """Return a function that returns the bytes of a file."""
 
     def save(name):
         torch.manual_seed(0)
@@ -51,7 +51,7 @@ def test_a_truncated_file(share, name, whole, tmp_path):
 
 @pytest.mark.parametrize("name", SAVERS)
 def test_any_byte_may_change(name, whole, tmp_path):
-    """What cannot be noticed is read, the rest is an InputError and nothing else."""
+    """A change that goes unnoticed is read; all others raise an InputError and nothing else."""
     content, draw = whole(name), random.Random(0)
     for _ in range(150):
         changed = bytearray(content)
@@ -106,14 +106,14 @@ ODD = {
 
 
 @pytest.mark.parametrize("name", ODD)
-def test_tensors_that_are_no_arrays(name, tmp_path):
+def test_tensors_that_are_not_dense(name, tmp_path):
     torch.save({"weight": torch.ones(3), name: ODD[name]}, tmp_path / "a.pt")
     with pytest.raises(InputError, match=f"not dense or lack data: {name}$"):
         read_checkpoint(tmp_path / "a.pt")
 
 
 def test_a_small_file_of_giant_tensors(make_tiny, tmp_path):
-    """Recognition counts up to the numbers of channels."""
+    """Inferring the architecture loops up to the number of channels."""
     weights = {
         name: torch.ones(1).expand(2**40, *[1] * (tensor.ndim - 1))
         for name, tensor in make_tiny().state_dict().items()
@@ -127,7 +127,7 @@ def test_a_small_file_of_giant_tensors(make_tiny, tmp_path):
 
 
 def test_a_compressed_file(tmp_path):
-    """A few bytes may stand for gigabytes."""
+    """A few compressed bytes may become gigabytes."""
     torch.save({"weight": torch.zeros(10_000)}, tmp_path / "a.pt")
     with (
         zipfile.ZipFile(tmp_path / "a.pt") as stored,
@@ -164,7 +164,7 @@ def test_a_file_of_something_else(content, tmp_path):
 
 
 def test_bytes_that_changed_on_the_disk(tmp_path):
-    """torch itself does not look at the check sums in the file."""
+    """torch.load does not verify the checksums in the file."""
     content = {"format": "rednet-2", "state_dict": {"weight": torch.zeros(100, 100)}}
     path = tmp_path / "ours.pt"
     torch.save(content, path)
@@ -178,7 +178,7 @@ def test_bytes_that_changed_on_the_disk(tmp_path):
 
 
 def test_a_file_whose_parts_overlap(tmp_path):
-    """Many names for the same bytes would take up as much memory as many files."""
+    """Many members with the same bytes would take as much memory as many files."""
     path = tmp_path / "a.pt"
     torch.save({"weight": torch.zeros(10_000)}, path)
     with zipfile.ZipFile(path, "a") as file:

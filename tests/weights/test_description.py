@@ -1,4 +1,4 @@
-"""What files say of their network, pictures and classes; and nonsense in its place."""
+"""What files say about their network, images and classes; invalid values are refused."""
 
 import argparse
 
@@ -18,7 +18,7 @@ IMAGENET = {
 }
 
 
-def test_what_timm_notes_of_its_network(tiny, writers, tmp_path):
+def test_timms_description_of_its_network(tiny, writers, tmp_path):
     args = argparse.Namespace(model_kwargs={"stem": "small", "pretrained": True})
     checkpoint = read_checkpoint(writers["timm"](tiny, tmp_path / "a", args=args))
     assert checkpoint.model["options"] == {
@@ -48,20 +48,20 @@ def write_released(writers, weights, path, **args):
         ({"std": [0.1, 0.2, 0.3]}, {"std": (0.1, 0.2, 0.3)}),
     ],
 )
-def test_how_timm_prepared_pictures(args, changed, writers, released_weights, tmp_path):
+def test_timms_image_preparation(args, changed, writers, released_weights, tmp_path):
     checkpoint = read_checkpoint(write_released(writers, released_weights, tmp_path / "a", **args))
     if changed.get("mean"):
         changed = {**changed, "mean": (0.5, 0.5, 0.5)}
     assert checkpoint.preprocessing == {**IMAGENET, **changed}
 
 
-def test_pictures_that_are_not_square(writers, released_weights, tmp_path):
+def test_images_that_are_not_square(writers, released_weights, tmp_path):
     path = write_released(writers, released_weights, tmp_path / "a", input_size=(3, 96, 160))
     assert read_checkpoint(path).preprocessing is None
 
 
 @pytest.mark.parametrize("options", [{5: 3}, {"stem": {1, 2}}, {"stem": torch.ones(1)}, "text"])
-def test_timms_options_that_are_none(options, tiny, writers, tmp_path):
+def test_invalid_options_of_timm_are_ignored(options, tiny, writers, tmp_path):
     path = write_released(writers, tiny, tmp_path / "a", model_kwargs=options)
     assert read_checkpoint(path).model["options"].keys() == {"width", "layers"}
 
@@ -110,7 +110,7 @@ def test_a_header_of_a_later_version(header, tmp_path):
         read_checkpoint(tmp_path / "a")
 
 
-NONSENSE = [
+INVALID = [
     {"model": {"name": 5, "options": {}}},
     {"model": {"name": "rednet26", "options": 5}},
     {"model": {"name": "rednet26", "options": {5: 3}}},
@@ -132,13 +132,13 @@ NONSENSE = [
 ]
 
 
-@pytest.mark.parametrize("nonsense", NONSENSE, ids=str)
-def test_nonsense_in_a_checkpoint_of_ours(nonsense, tiny, tmp_path):
+@pytest.mark.parametrize("invalid", INVALID, ids=str)
+def test_invalid_values_in_a_checkpoint_of_ours(invalid, tiny, tmp_path):
     model = {"name": "rednet26", "options": {"width": 0.25, "layers": [1, 2, 1, 1]}}
     content = {"format": "rednet-2", "model": model, "state_dict": tiny}
     torch.save(content, tmp_path / "ours.pt")
     write_safetensors(read_checkpoint(tmp_path / "ours.pt"), tmp_path / "out")
-    torch.save({**content, **nonsense}, tmp_path / "ours.pt")
+    torch.save({**content, **invalid}, tmp_path / "ours.pt")
     with pytest.raises(InputError, match=r"ours\.pt: damaged, truncated or not a checkpoint$"):
         read_checkpoint(tmp_path / "ours.pt")
 
@@ -156,7 +156,7 @@ def test_nonsense_in_a_checkpoint_of_ours(nonsense, tiny, tmp_path):
         ("config", "{}"),
     ],
 )
-def test_nonsense_in_a_header_of_ours(name, text, tmp_path):
+def test_invalid_values_in_a_header_of_ours(name, text, tmp_path):
     save_file({"weight": torch.ones(1)}, tmp_path / "a", {"rednet": "1", name: text})
     with pytest.raises(InputError, match=r"a: damaged, truncated or not a checkpoint$"):
         read_checkpoint(tmp_path / "a")

@@ -1,4 +1,4 @@
-"""Files of every kind: recognised by what they hold, read as the same weights."""
+"""Files of every kind are detected from their content and read as the same weights."""
 
 import pickle
 
@@ -44,8 +44,8 @@ def test_paddles_pickles(style, protocol, tiny, writers, same_weights, tmp_path)
     assert checkpoint.preprocessing is None
 
 
-def test_names_that_numpy_changed(tiny, writers, same_weights, tmp_path):
-    """Old numpy calls the module "core", new numpy "_core"; either version reads either name."""
+def test_names_that_numpy_has_changed(tiny, writers, same_weights, tmp_path):
+    """Old numpy names the module "core", new numpy "_core"; both names are read."""
     path = writers["paddle"](tiny, tmp_path / "a.pdparams", 2)
     data = path.read_bytes()
     other = data.replace(b"cnumpy._core.", b"cnumpy.core.")
@@ -107,7 +107,7 @@ def test_safetensors_of_others(tiny, same_weights, tmp_path):
 @pytest.mark.parametrize("stem", ["involution3", "involution7", "conv7"])
 @pytest.mark.parametrize("wrap", [False, True])
 def test_the_bare_backbone(wrap, stem, make_tiny, images, tmp_path):
-    """As the original has it for detection: without prefix and classifier."""
+    """The original's backbone for detection: no prefix, no classifier."""
     model = make_tiny(stem=stem, num_classes=0).eval()
     weights = model.state_dict()
     content = {"meta": {"epoch": 130}, "state_dict": weights} if wrap else weights
@@ -139,8 +139,8 @@ def test_a_segmentor_gives_its_backbone(make_tiny, images, tmp_path):
     assert torch.equal(features, model.forward_features(images()))
 
 
-def test_the_twins_of_mmcvs_averaging(tiny, writers, same_weights, tmp_path):
-    """It exchanges averaged and other weights before it saves: the plain names are averaged."""
+def test_mmcvs_averaged_weights(tiny, writers, same_weights, tmp_path):
+    """mmcv swaps both copies before it saves, so the plain names are averaged."""
     names = [f"backbone.{name}" for name in tiny if name[:3] != "fc."]
     names += ["head.fc.weight", "head.fc.bias"]
     path = writers["openmmlab"](tiny, tmp_path / "a.pth")
@@ -175,7 +175,7 @@ def test_many_parts_are_not_all_named(make_tiny, tmp_path):
 
 
 def test_paddles_bfloat16(tiny, writers, tmp_path):
-    """Paddle stores it as 16-bit integers, since numpy does not have it."""
+    """Paddle stores bfloat16 as 16-bit integers, since numpy lacks it."""
     path = writers["paddle"](tiny, tmp_path / "a.pdparams", style="bare")
     arrays = {
         name: torch.from_numpy(array).bfloat16().view(torch.uint16).numpy()
@@ -190,7 +190,7 @@ def test_paddles_bfloat16(tiny, writers, tmp_path):
         read_checkpoint(path)
 
 
-def test_numbers_of_numpys_in_the_meta_data(tiny, writers, tmp_path):
+def test_numpy_numbers_in_the_metadata(tiny, writers, tmp_path):
     meta = {
         "lr": np.float64(0.1),
         "seed": np.int64(3),
@@ -203,13 +203,13 @@ def test_numbers_of_numpys_in_the_meta_data(tiny, writers, tmp_path):
     assert type(notes["lr"]) is float
 
 
-def test_averaged_weights_come_first(tiny, writers, tmp_path):
+def test_averaged_weights_are_preferred(tiny, writers, tmp_path):
     averaged = {name: tensor + 1 for name, tensor in tiny.items()}
     path = writers["timm"](tiny, tmp_path / "a.pth.tar", state_dict_ema=averaged)
     assert torch.equal(read_checkpoint(path).state_dict["fc.bias"], averaged["fc.bias"])
 
 
-def test_a_rednets_names_without_its_shapes(tiny, tmp_path):
+def test_names_of_a_rednet_without_its_shapes(tiny, tmp_path):
     torch.save({name: torch.tensor(1.0) for name in tiny}, tmp_path / "numbers.pt")
     checkpoint = read_checkpoint(tmp_path / "numbers.pt")
     assert (checkpoint.model, checkpoint.num_classes) == (None, None)

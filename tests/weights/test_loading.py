@@ -1,4 +1,4 @@
-"""Weights into a network, and the line that says why they do not fit."""
+"""Load weights into a network, or say in one line why they do not fit."""
 
 import pytest
 import timm
@@ -10,7 +10,7 @@ from rednet.weights import load_weights, merge_options, read_checkpoint, restore
 
 @pytest.fixture
 def saved(tmp_path):
-    """Returns a function that saves weights and reads them."""
+    """Return a function that saves weights and reads them."""
 
     def save(weights):
         torch.save(weights, tmp_path / "weights.pt")
@@ -55,7 +55,7 @@ def test_no_classifier(make_tiny, saved):
     assert load_weights(make_tiny(num_classes=0), checkpoint) is None
 
 
-def test_a_classifier_too_many(make_tiny, saved):
+def test_an_unexpected_classifier(make_tiny, saved):
     with pytest.raises(InputError, match=r"2 unexpected \(fc.bias, fc.weight\)"):
         load_weights(make_tiny(num_classes=0), saved(make_tiny().state_dict()))
 
@@ -80,7 +80,7 @@ def test_weights_of_another_network(options, message, new_head, make_tiny, saved
     assert torch.equal(other.fc.weight, before)
 
 
-def test_weights_of_a_network_of_timms(saved):
+def test_weights_of_a_timm_network(saved):
     weights = timm.create_model("test_resnet").state_dict()
     checkpoint = saved(weights)
     model = timm.create_model("test_resnet")
@@ -92,14 +92,14 @@ def test_weights_of_a_network_of_timms(saved):
         restore_model(checkpoint)
 
 
-def test_a_network_that_is_not_there(make_tiny, saved):
+def test_options_that_do_not_exist(make_tiny, saved):
     content = {"model": {"name": "rednet26", "options": {"stem": "none"}}, "format": "rednet-2"}
     checkpoint = saved({**content, "state_dict": make_tiny().state_dict()})
     with pytest.raises(InputError, match=r"cannot build rednet26 \(stem=none\): no stem is named"):
         restore_model(checkpoint)
 
 
-def test_a_networks_name_and_options(make_tiny, saved):
+def test_name_and_options_of_a_network(make_tiny, saved):
     checkpoint = saved(make_tiny(layers=(1, 2, 4, 1)).state_dict())
     assert merge_options(checkpoint, "rednet26", {}) == {"width": 0.25}
     assert merge_options(checkpoint, "rednet26", {"width": 1, "stem": "small"}) == {
@@ -115,7 +115,7 @@ def test_a_networks_name_and_options(make_tiny, saved):
     assert merge_options(odd, "rednet38", {"layers": (1, 2, 1, 1)})["width"] == 0.25
 
 
-def test_a_name_with_timms_tag(make_tiny, saved):
+def test_a_name_with_a_timm_tag(make_tiny, saved):
     model = {"name": "rednet26.paper_in1k", "options": {"width": 0.25, "layers": [1, 2, 1, 1]}}
     checkpoint = saved({"model": model, "state_dict": make_tiny(num_classes=1000).state_dict()})
     assert merge_options(checkpoint, "rednet26", {}) == model["options"]
@@ -140,7 +140,7 @@ def test_a_giant_network_is_not_built(make_tiny, saved):
 
 
 @pytest.mark.parametrize("dtype", [torch.complex64, torch.int8, torch.bool])
-def test_numbers_that_are_no_weights(dtype, make_tiny, saved):
+def test_numbers_that_are_not_weights(dtype, make_tiny, saved):
     weights = make_tiny().state_dict()
     weights["fc.bias"] = torch.ones(7, dtype=dtype)
     with pytest.raises(InputError, match=rf"1 of another type \(fc.bias {dtype}\)"):

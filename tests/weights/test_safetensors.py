@@ -1,4 +1,4 @@
-"""Safetensors files that keep what is known of a network."""
+"""Safetensors files keep the description of a network."""
 
 import dataclasses
 
@@ -14,7 +14,7 @@ from rednet.weights import read_checkpoint, restore_model, write_safetensors
 
 @pytest.fixture
 def checkpoint(make_tiny, tmp_path):
-    """Of a run of ours, with averaged weights."""
+    """A checkpoint of a run of ours, with averaged weights."""
     weights = make_tiny().state_dict()
     content = {
         "format": "rednet-2",
@@ -101,7 +101,7 @@ def test_files_that_exist_are_kept(checkpoint, tmp_path):
         write_safetensors(checkpoint, path / "out.safetensors")
 
 
-def test_a_header_of_nonsense(checkpoint, tmp_path):
+def test_an_invalid_header(checkpoint, tmp_path):
     path = tmp_path / "out"
     metadata = {"rednet": "0.1", "model": "{", "format": "pt"}
     safetensors.torch.save_file({"a": torch.ones(1)}, path, metadata)
@@ -109,7 +109,7 @@ def test_a_header_of_nonsense(checkpoint, tmp_path):
         read_checkpoint(path)
 
 
-def test_what_is_not_known_is_not_written(checkpoint, tmp_path):
+def test_unknown_values_are_not_written(checkpoint, tmp_path):
     bare = dataclasses.replace(checkpoint, model=None, preprocessing=None, class_names=None)
     write_safetensors(bare, tmp_path / "out")
     again = read_checkpoint(tmp_path / "out")
@@ -121,21 +121,21 @@ def test_what_is_not_known_is_not_written(checkpoint, tmp_path):
 
 
 def test_the_same_bytes_each_time(checkpoint, tmp_path):
-    """Of whatever its file holds; safetensors alone writes metadata in a random order."""
+    """safetensors itself writes metadata in random order."""
     paths = [tmp_path / str(number) for number in range(8)]
     for path in paths:
         write_safetensors(checkpoint, path)
     assert len({path.read_bytes() for path in paths}) == 1
 
 
-def test_what_was_recognised_stays_so(make_tiny, tmp_path):
+def test_an_inferred_network_stays_marked(make_tiny, tmp_path):
     torch.save(make_tiny().state_dict(), tmp_path / "weights.pt")
     for source, target in (("weights.pt", "once"), ("once", "twice")):
         write_safetensors(read_checkpoint(tmp_path / source), tmp_path / target)
         assert read_checkpoint(tmp_path / target).is_inferred
 
 
-def test_names_that_cannot_be_written(checkpoint, tmp_path):
+def test_paths_that_cannot_be_written(checkpoint, tmp_path):
     with pytest.raises(InputError, match=r"cannot be written: File name too long$"):
         write_safetensors(checkpoint, tmp_path / ("a" * 300))
     loop = tmp_path / "loop"

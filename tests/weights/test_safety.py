@@ -1,4 +1,4 @@
-"""No file makes the reader run what is in it."""
+"""Reading a file never runs code from it."""
 
 import functools
 import importlib
@@ -25,7 +25,7 @@ ONE_LINE = (
 
 
 class Call:
-    """Pickled as a call of a function."""
+    """An object that pickles as a call of a function."""
 
     def __init__(self, function, *args):
         self.function, self.args = function, args
@@ -35,7 +35,7 @@ class Call:
 
 
 def harmful(canary):
-    """Values that would create the file `canary`, or get hold of code, if they were loaded."""
+    """Return values that would create the file `canary`, or import code, if they were loaded."""
     statement = f"open({str(canary)!r}, 'w')"
     return {
         "system": Call(os.system, f"touch {canary}"),
@@ -64,7 +64,7 @@ NAMES = sorted(harmful(""))
 
 @pytest.fixture
 def refuse(tmp_path):
-    """Returns a function that asserts that a file is refused in one line and runs nothing."""
+    """Return a function that asserts that a file is refused in one line and runs nothing."""
 
     def check(path, match=ONE_LINE):
         with pytest.raises(InputError, match=match):
@@ -79,7 +79,7 @@ def values(tmp_path):
     return harmful(tmp_path / "canary")
 
 
-def test_the_values_are_harmful_indeed(values, tmp_path):
+def test_the_values_are_indeed_harmful(values, tmp_path):
     for name in ("system", "process"):
         pickle.loads(pickle.dumps(values[name]))
         (tmp_path / "canary").unlink()
@@ -104,7 +104,7 @@ def test_a_file_of_torch(new, name, values, refuse, tmp_path):
 
 
 def name_of(module, name):
-    """The opcodes that look up a name, which may have dots."""
+    """Return the opcodes that look up a name, which may have dots."""
     return (
         b"".join(b"\x8c" + bytes([len(text)]) + text.encode() for text in (module, name)) + b"\x93"
     )
@@ -157,7 +157,7 @@ def test_a_program_of_opcodes(name, refuse, tmp_path):
     assert before == (dict(vars(pickles.DType)), dict(vars(pickles.ArrayUnpickler)))
 
 
-def test_the_line_names_what_it_found(tmp_path):
+def test_the_message_names_what_was_found(tmp_path):
     (tmp_path / "a").write_bytes(pickle.dumps(Call(os.system, "true")))
     with pytest.raises(InputError, match=r"it contains posix\.system, not only tensors and plain"):
         read_checkpoint(tmp_path / "a")
@@ -167,7 +167,7 @@ def test_the_line_names_what_it_found(tmp_path):
 
 
 class Hiding(OrderedDict):
-    """Pickled as an ordered dictionary whose methods are hidden by attributes."""
+    """A dict that pickles as an ordered dict whose methods are shadowed by attributes."""
 
     def __reduce__(self):
         hidden = dict.fromkeys(("items", "keys", "get"), "hidden")
