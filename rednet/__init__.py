@@ -4,7 +4,7 @@ Importing `rednet` registers its models with timm, immediately if timm has been 
 otherwise when it is. It imports neither torch nor timm.
 """
 
-from importlib import import_module, metadata
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from wrapt import register_post_import_hook
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from rednet.models.rednet import RedNet
     from rednet.ops import involution2d, involution2d_grad_input, involution2d_grad_weight
 
-__version__ = metadata.version("rednet")
+    __version__: str
 
 _HOMES = {
     "Involution2d": "rednet.layers",
@@ -38,7 +38,11 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    """Import a public name at its first use, so that `import rednet` does not import torch."""
+    """Import a public name when it is first used, so that `import rednet` stays fast."""
+    if name == "__version__":
+        from importlib.metadata import version
+
+        return version("rednet")
     if name in _HOMES:
         return getattr(import_module(_HOMES[name]), name)
     if name in __all__:

@@ -1,4 +1,4 @@
-"""RedNet under its names in timm: `timm.create_model("rednet50")`.
+"""Register the RedNets with timm: `timm.create_model("rednet50")`.
 
 This module runs while timm is being imported (see `rednet/__init__.py`), so it imports the network,
 which needs timm, only when one is created.
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from rednet.models.rednet import RedNet
 
 FOLDERS_AND_HUBS = ("local-dir", "hf-hub")
+"""Sources that timm loads by itself."""
 
 default_cfgs = generate_default_cfgs(
     {f"{variant}.paper_in1k": PRETRAINED_CFG for variant in LAYERS}

@@ -1,1 +1,1 @@
-"""The networks: RedNet, its blocks, and its variants as data."""
+"""RedNet, its building blocks, and its variants as data."""

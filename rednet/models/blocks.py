@@ -1,7 +1,9 @@
-"""The parts of RedNet: its bottleneck block, its stages and its stems.
+"""Building blocks of RedNet: bottleneck, stages and stems.
 
-Modules are called as in the original's `cls/mmcls/models/backbones/rednet.py`, so that the
+Modules have the names of the original's `cls/mmcls/models/backbones/rednet.py`, so that the
 released weights fit.
+
+Shapes: N batch, H W input size.
 """
 
 from collections.abc import Callable, Sequence
@@ -30,54 +32,59 @@ from rednet.models.variants import (
 )
 
 SpatialLayer = Callable[[int, int, int], nn.Module]
-"""Makes from (channels, stride, dilation) the middle layer of a bottleneck."""
+"""Builds the middle layer of a bottleneck from (channels, stride, dilation)."""
 
 
 @dataclass(frozen=True)
 class Style:
-    """The normalisation and the activation used all over the network."""
+    """Normalisation and activation of the whole network.
+
+    Attributes:
+        norm_layer: Normalisation, a class or timm's name.
+        act_layer: Activation, a class or timm's name.
+    """
 
     norm_layer: LayerType = nn.BatchNorm2d
     act_layer: LayerType = nn.ReLU
 
     def norm(self, channels: int) -> Any:
-        """A normalisation of `channels` channels."""
+        """Build a normalisation of `channels` channels."""
         return make_norm(self.norm_layer, channels)
 
     def act(self) -> nn.Module:
-        """An activation in place."""
+        """Build an in-place activation."""
         return make_act(self.act_layer)
 
     def keywords(self) -> dict[str, Any]:
-        """The two as keyword arguments of a layer."""
+        """Return both as keyword arguments of a layer."""
         return {"norm_layer": self.norm_layer, "act_layer": self.act_layer}
 
 
 def conv3x3(channels: int, stride: int, dilation: int) -> nn.Module:
-    """The convolution of a ResNet's bottleneck, for stages without involution."""
+    """Build the 3x3 convolution of a ResNet bottleneck, for stages without involution."""
     return nn.Conv2d(channels, channels, 3, stride, dilation, dilation, bias=False)
 
 
 class Downsample(nn.Sequential):
-    """The shortcut of a block that changes the size: convolution and normalisation."""
+    """Projection shortcut: 1x1 convolution and normalisation."""
 
     def forward(self, x: Tensor) -> Tensor:
-        """(N, in_channels, H, W) to (N, out_channels, ceil(H/stride), ceil(W/stride))."""
+        """Map (N, in_channels, H, W) to (N, out_channels, ceil(H/stride), ceil(W/stride))."""
         conv, norm = self
         return norm_act(conv(x), norm)
 
 
 class Bottleneck(nn.Module):
-    """1x1 convolution, involution (or what `spatial` makes), 1x1 convolution, and a shortcut.
+    """Residual block: 1x1 convolution, involution or 3x3 convolution, 1x1 convolution.
 
     Args:
         in_channels: Channels of the input.
-        width: Channels inside; the output has four times as many.
-        spatial: Makes the middle layer, which carries the stride.
-        stride: Of the block.
-        dilation: Of the middle layer.
+        width: Channels inside the block; the output has four times as many.
+        spatial: Builds the middle layer.
+        stride: Stride of the middle layer and of the shortcut.
+        dilation: Dilation of the middle layer.
         style: Normalisation and activation.
-        drop_path: Probability to skip the block for a sample in training.
+        drop_path: Probability of skipping the block for a sample in training.
     """
 
     def __init__(
@@ -110,29 +117,29 @@ class Bottleneck(nn.Module):
         self.act3 = style.act()
 
     def forward(self, x: Tensor) -> Tensor:
-        """(N, in_channels, H, W) to (N, 4*width, ceil(H/stride), ceil(W/stride))."""
+        """Map (N, in_channels, H, W) to (N, 4*width, ceil(H/stride), ceil(W/stride))."""
         shortcut = x if self.downsample is None else self.downsample(x)
         x = norm_act(self.conv1(x), self.bn1, self.act1)
         x = norm_act(self.conv2(x), self.bn2, self.act2)
-        if isinstance(self.drop_path, nn.Identity):
+        if isinstance(self.drop_path, nn.Identity):  # then the sum can be fused
             return norm_act(self.conv3(x), self.bn3, self.act3, shortcut)
         return self.act3(self.drop_path(self.bn3(self.conv3(x))) + shortcut)
 
     def zero_init_last(self) -> None:
-        """Lets the block start as its shortcut alone, where its last normalisation has weights."""
+        """Initialise the block to its shortcut, if its last normalisation has a weight."""
         if getattr(self.bn3, "weight", None) is not None:
             nn.init.zeros_(self.bn3.weight)
 
 
 @dataclass(frozen=True)
 class StagePlan:
-    """One stage.
+    """Numbers of one stage.
 
     Attributes:
-        width: Channels inside its blocks.
-        stride: Of its first block.
-        dilations: Of its first block and of the others.
-        reduction: How many times smaller than the image its output is, along a side.
+        width: Channels inside the blocks.
+        stride: Stride of the first block.
+        dilations: Dilation of the first block and of the others.
+        reduction: Image size divided by output size, per side.
         drop_paths: Drop-path rate of each block.
     """
 
@@ -144,7 +151,7 @@ class StagePlan:
 
 
 def round_width(channels: int, width: float) -> int:
-    """`channels` times `width`, as a multiple of 16, at least 16."""
+    """Return `channels * width` rounded to a multiple of 16, at least 16."""
     return make_divisible(channels * width, WIDTH_DIVISOR)
 
 
@@ -155,16 +162,16 @@ def plan_stages(
     output_stride: int,
     drop_path_rate: float,
 ) -> list[StagePlan]:
-    """Plans the stages; where one would stride beyond `output_stride` it dilates instead.
+    """Plan the stages; a stage that would exceed `output_stride` dilates instead of striding.
 
     Args:
         layers: Blocks of each stage.
         width: Multiplier of all widths.
-        stem_reduction: How many times smaller than the image the first stage's input is.
-        output_stride: The largest reduction there may be.
-        drop_path_rate: Of the last block, rising linearly from 0 over all blocks.
+        stem_reduction: Image size divided by the size of the first stage's input, per side.
+        output_stride: Largest reduction of any stage.
+        drop_path_rate: Drop-path rate of the last block; rates rise linearly from 0.
     """
-    drop_paths = _rising(drop_path_rate, layers)
+    drop_paths = _linear_drop_paths(drop_path_rate, layers)
     reduction, dilation = stem_reduction, 1
     plans = []
     for channels, stride, rates in zip(STAGE_WIDTHS, STAGE_STRIDES, drop_paths, strict=True):
@@ -177,8 +184,8 @@ def plan_stages(
     return plans
 
 
-def _rising(last: float, layers: Sequence[int]) -> list[list[float]]:
-    """Numbers from 0 to `last`, one per block, by stage."""
+def _linear_drop_paths(last: float, layers: Sequence[int]) -> list[list[float]]:
+    """Return rates that rise from 0 to `last`, one per block, by stage."""
     step = last / max(1, sum(layers) - 1)
     starts = [sum(layers[:stage]) for stage in range(len(layers))]
     return [
@@ -190,12 +197,12 @@ def _rising(last: float, layers: Sequence[int]) -> list[list[float]]:
 def make_stage(
     in_channels: int, plan: StagePlan, spatial: SpatialLayer, style: Style
 ) -> nn.Sequential:
-    """The blocks of a stage, of which the first carries the stride.
+    """Build a stage, whose first block has the stride.
 
     Args:
         in_channels: Channels of the stage's input.
-        plan: The stage's numbers.
-        spatial: Makes the middle layer of each block.
+        plan: Numbers of the stage.
+        spatial: Builds the middle layer of each block.
         style: Normalisation and activation.
     """
     blocks = []
@@ -210,10 +217,10 @@ def make_stage(
 
 
 class InvolutionStem(nn.Sequential):
-    """Convolution, involution with its normalisation and activation, convolution."""
+    """3x3 convolution, involution with normalisation and activation, 3x3 convolution."""
 
     def forward(self, x: Tensor) -> Tensor:
-        """(N, in_chans, H, W) to (N, out_channels, H', W')."""
+        """Map (N, in_chans, H, W) to (N, out_channels, ceil(H/stride), ceil(W/stride))."""
         first, involution, norm, act, last = self
         return last(norm_act(involution(first(x)), norm, act))
 
@@ -221,7 +228,7 @@ class InvolutionStem(nn.Sequential):
 def make_stem(
     stem: Stem, in_chans: int, inner: int, outer: int, style: Style, recompute_kernel: bool
 ) -> nn.Sequential:
-    """Make the layers before the first stage, except the max-pooling.
+    """Build the layers before the first stage, except the max-pooling.
 
     Args:
         stem: Kernel sizes and stride.

@@ -1,4 +1,4 @@
-"""Checks of RedNet's options."""
+"""Checks of RedNet's options, before anything is built."""
 
 from collections.abc import Sequence
 
@@ -30,15 +30,15 @@ def check_options(
 
 
 def check_rates(**rates: float) -> None:
-    """Raises ValueError unless all are probabilities below 1."""
+    """Raise ValueError unless all rates are at least 0 and below 1."""
     for name, rate in rates.items():
         if not 0 <= rate < 1:
             raise ValueError(f"{name} must be at least 0 and below 1, got {rate}")
 
 
 def check_pooling(pool_type: str, num_classes: int) -> None:
-    """Raises ValueError for a pooling that timm lacks, or that leaves a classifier no vector."""
+    """Raise ValueError for a pooling unknown to timm, or a classifier without pooling."""
     if pool_type not in POOLINGS:
         raise ValueError(f"global_pool must be one of {POOLINGS}, got {pool_type!r}")
     if not pool_type and num_classes > 0:
-        raise ValueError(f"{num_classes} classes need a global_pool; '' goes with num_classes=0")
+        raise ValueError(f"num_classes={num_classes} needs a global_pool; '' needs num_classes=0")

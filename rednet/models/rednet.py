@@ -1,6 +1,6 @@
-"""RedNet, ResNet with involution (Li et al., CVPR 2021, https://arxiv.org/abs/2103.06255).
+"""RedNet, a ResNet with involution (Li et al., CVPR 2021, https://arxiv.org/abs/2103.06255).
 
-The network keeps timm's contract for a model; `rednet.registry` gives it to timm by name.
+The network has the interface of timm's models; `rednet.registry` registers it with timm.
 """
 
 from collections.abc import Iterator, Sequence
@@ -29,30 +29,31 @@ from rednet.models.variants import EXPANSION, STAGES, STEM_WIDTHS, STEMS, Stem
 
 
 class RedNet(nn.Module):
-    """A ResNet whose bottlenecks have an involution where ResNet has a 3x3 convolution.
+    """A ResNet whose bottlenecks have an involution instead of the 3x3 convolution.
 
     Args:
         layers: Blocks of each of the four stages.
-        num_classes: Outputs of the classifier; 0 for none.
+        num_classes: Outputs of the classifier; 0 for no classifier.
         in_chans: Channels of the images.
         global_pool: Pooling before the classifier, as in timm.
-        output_stride: 32, 16 or 8: later stages dilate where they would stride beyond it.
+        output_stride: Largest stride of the features, 32, 16 or 8; later stages dilate instead.
         stem: Layers before the first stage, a name in `rednet.models.variants.STEMS`.
         width: Multiplier of all widths, which are rounded to multiples of 16.
         involution_stages: Stages (1 to 4) with involution; the others have a 3x3 convolution.
-        kernel_size: K of the bottlenecks' involutions.
-        group_channels: Channels that share a kernel there; "layer" for all of them.
-        reduction: How many times narrower than its layer a kernel generator is there.
-        generator: How kernels are generated there: "bottleneck", "linear" or "attention".
-        generator_options: Further arguments of that generator.
-        recompute_kernel: Generate kernels again in the backward pass instead of keeping them.
-        drop_rate: Dropout before the classifier.
-        drop_path_rate: Stochastic depth of the last block, rising linearly from 0.
+        kernel_size: Kernel size of the bottlenecks' involutions, like the next five options.
+        group_channels: Channels that share a kernel; "layer" for all channels of the layer.
+        reduction: Channels of an involution divided by channels inside its kernel generator.
+        generator: Kernel generator: "bottleneck", "linear" or "attention".
+        generator_options: Further arguments of the generator.
+        recompute_kernel: Whether to recompute kernels in the backward pass instead of storing them;
+            the stem's involution has this option, too.
+        drop_rate: Dropout rate before the classifier.
+        drop_path_rate: Drop-path rate of the last block; rates rise linearly from 0.
         norm_layer: Normalisation, a class or timm's name.
         act_layer: Activation, a class or timm's name.
 
     Raises:
-        ValueError: An option has no such value, or options do not fit each other.
+        ValueError: An option has an invalid value, or options do not fit together.
     """
 
     def __init__(
@@ -133,7 +134,7 @@ class RedNet(nn.Module):
         )
 
     def init_weights(self) -> None:
-        """Initialises as the original: every block starts as its shortcut."""
+        """Initialise as the original does: every block starts as its shortcut."""
         for module in self.modules():
             if isinstance(module, nn.Conv2d):
                 init_conv(module)
@@ -141,28 +142,28 @@ class RedNet(nn.Module):
                 module.zero_init_last()
 
     def group_matcher(self, coarse: bool = False) -> dict[str, str]:
-        """Patterns of parameter names by depth, for timm's layer decay."""
+        """Return patterns that group parameter names by depth, for timm's layer decay."""
         blocks = r"^layer(\d+)" if coarse else r"^layer(\d+)\.(\d+)"
         return {"stem": r"^stem", "blocks": blocks}
 
     def no_weight_decay(self) -> set[str]:
-        """Parameters that are never decayed: none."""
+        """Return the parameters without weight decay: none."""
         return set()
 
     def set_grad_checkpointing(self, enable: bool = True) -> None:
-        """Keeps the input of each block alone and runs the block again in the backward pass."""
+        """Store only the input of each block and recompute the block in the backward pass."""
         self.grad_checkpointing = enable
 
     def get_classifier(self) -> nn.Module:
-        """The last layer."""
+        """Return the classifier."""
         return self.fc
 
     def reset_classifier(self, num_classes: int, global_pool: str | None = None) -> None:
-        """Replaces the classifier (normal weights of std 0.01, biases 0) and maybe the pooling.
+        """Replace the classifier (weights of std 0.01, zero bias) and optionally the pooling.
 
         Args:
-            num_classes: Outputs; 0 for none.
-            global_pool: As in timm; None keeps what is there.
+            num_classes: Outputs; 0 for no classifier.
+            global_pool: Pooling, as in timm; None keeps the current one.
         """
         self.num_classes = num_classes
         pool_type: str = self.global_pool.pool_type if global_pool is None else global_pool
@@ -176,19 +177,24 @@ class RedNet(nn.Module):
             nn.init.zeros_(self.fc.bias)
 
     def forward_features(self, x: Tensor) -> Tensor:
-        """(N, in_chans, H, W) to the last stage's (N, num_features, H/32, W/32), rounded up."""
+        """Map images (N, in_chans, H, W) to features (N, num_features, ceil(H/32), ceil(W/32))."""
         for _, features in self._stage_outputs(x):  # noqa: B007
             pass
         return features
 
     def forward_head(self, x: Tensor, pre_logits: bool = False) -> Tensor:
-        """Features (N, num_features, h, w) to logits (N, num_classes), or to what goes in there."""
+        """Map features (N, num_features, h, w) to logits (N, num_classes).
+
+        Args:
+            x: Features of the last stage.
+            pre_logits: Whether to return the classifier's input instead.
+        """
         x = self.global_pool(x)
         x = F.dropout(x, self.drop_rate, self.training) if self.drop_rate else x
         return x if pre_logits else self.fc(x)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Images (N, in_chans, H, W) to logits (N, num_classes)."""
+        """Map images (N, in_chans, H, W) to logits (N, num_classes)."""
         return self.forward_head(self.forward_features(x))
 
     def forward_intermediates(
@@ -200,18 +206,18 @@ class RedNet(nn.Module):
         output_fmt: str = "NCHW",
         intermediates_only: bool = False,
     ) -> Any:
-        """Outputs of the stem (index 0) and the stages (1 to 4), by timm's convention.
+        """Return outputs of the stem (index 0) and of the stages (1 to 4), as timm's models do.
 
         Args:
             x: Images (N, in_chans, H, W).
-            indices: Which outputs; the last n if an int, all if None.
-            norm: Has no meaning here; every output is normalised and activated.
-            stop_early: Do not run stages beyond the last one asked for.
-            output_fmt: Only "NCHW".
-            intermediates_only: Return the list alone.
+            indices: Indices of the outputs; the last n if an int, all if None.
+            norm: Ignored; every output is already normalised and activated.
+            stop_early: Whether to skip the stages after the last one requested.
+            output_fmt: Must be "NCHW".
+            intermediates_only: Whether to return only the list of outputs.
 
         Returns:
-            (last features, list of outputs), or the list.
+            A tuple of the last features and the list of outputs, or the list.
 
         Raises:
             ValueError: `output_fmt` is not "NCHW".
@@ -228,7 +234,7 @@ class RedNet(nn.Module):
         return intermediates if intermediates_only else (features, intermediates)
 
     def _stage_outputs(self, x: Tensor) -> Iterator[tuple[int, Tensor]]:
-        """Index and output of the stem and of each stage."""
+        """Yield index and output of the stem and of each stage."""
         x = self.stem(x)
         yield 0, x
         if hasattr(self, "maxpool"):

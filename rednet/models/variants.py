@@ -1,8 +1,9 @@
-"""The RedNet family as data: depths, widths, stems, and timm's description of the weights.
+"""The RedNet family as data: depths, widths, stems, and timm's configuration.
 
-A new depth is an entry of `LAYERS`, a new stem an entry of `STEMS`; the configuration, timm's
-names, the recognition of checkpoints and the tables follow. This module imports neither torch nor
-timm, so that the configuration can be checked without them.
+A new depth is one entry of `LAYERS`, a new stem one entry of `STEMS`: the configuration's choices,
+timm's registry, the inference of architectures from checkpoints and the paper's tables follow.
+
+This module imports neither torch nor timm, so that the configuration can be checked without them.
 """
 
 from dataclasses import dataclass
@@ -21,7 +22,9 @@ STAGES = (1, 2, 3, 4)
 STAGE_WIDTHS = (64, 128, 256, 512)
 STAGE_STRIDES = (1, 2, 2, 2)
 WIDTH_DIVISOR = 16
+"""Widths are multiples of it, which the group channels of all involutions divide."""
 EXPANSION = 4
+"""Output channels of a bottleneck divided by its width."""
 
 
 @dataclass(frozen=True)
@@ -35,8 +38,8 @@ class Stem:
         stride: Stride of the first convolution.
         involution_kernel_size: Kernel size of the involution, None for a stem without one.
         has_max_pool: Whether a 3x3 max-pooling of stride 2 follows.
-        label: Name in the tables of the paper's networks, None if it is in none of them.
-        origin: Where the stem is known from, for the titles of the tables; None if it is untitled.
+        label: Name in the paper's tables; None keeps the stem out of them.
+        origin: Where the stem is known from, for the tables' titles; None adds nothing to them.
     """
 
     first_kernel_size: int = 3
@@ -53,25 +56,29 @@ class Stem:
 
     @property
     def reduction(self) -> int:
-        """How many times smaller than the image the first stage's input is, along a side."""
+        """Image size divided by the size of the first stage's input, per side."""
         return self.stride * (2 if self.has_max_pool else 1)
 
 
 STEMS = {
+    # The default. The weights released for detection have "involution7", too.
     "involution3": Stem(
         involution_kernel_size=3, label="3x3 stem", origin="as released for classification"
     ),
-    "involution7": Stem(  # which the weights released for detection have, too
+    "involution7": Stem(
         involution_kernel_size=7, label="7x7 stem", origin="whose complexity was published"
     ),
+    # ResNet's stem, which the complexity of the paper's ablations implies.
     "conv7": Stem(first_kernel_size=7, label="plain stem"),
-    "small": Stem(stride=1, involution_kernel_size=3, has_max_pool=False),  # for up to 64 pixels
+    # For images of up to 64 pixels. Its tensors have the shapes of "involution3".
+    "small": Stem(stride=1, involution_kernel_size=3, has_max_pool=False),
 }
-"""Stems by name; of stems with tensors of the same shapes, a checkpoint is taken for the first."""
+"""Stems by name. If a checkpoint's tensors fit several, the first one is assumed."""
 
 STEM_WIDTHS = (32, 64)
-"""Channels inside a stem with an involution, and of every stem's output."""
+"""Channels inside a stem with an involution, and output channels of every stem."""
 STEM_GROUP_CHANNELS = 16
+"""Channels that share a kernel in a stem's involution."""
 
 PRETRAINED_CFG: dict[str, Any] = {
     "num_classes": 1000,
@@ -88,4 +95,4 @@ PRETRAINED_CFG: dict[str, Any] = {
     "paper_ids": "arXiv:2103.06255",
     "paper_name": "Involution: Inverting the Inherence of Convolution for Visual Recognition",
 }
-"""timm's description of the released weights, the same for every variant."""
+"""timm's configuration of the released weights, the same for every variant."""

@@ -1,4 +1,4 @@
-"""Activation checkpointing changes what is kept, and nothing else."""
+"""Activation checkpointing saves memory and changes nothing else."""
 
 import pytest
 import torch
@@ -12,7 +12,7 @@ from rednet.layers import checkpoint_module
 
 
 class Created(TorchDispatchMode):
-    """Notes every storage that is created inside."""
+    """Record every storage created inside the context."""
 
     def __init__(self):
         super().__init__()
@@ -31,7 +31,7 @@ class Created(TorchDispatchMode):
 
 
 def bytes_kept(model, images):
-    """What a forward pass leaves in memory for the backward pass."""
+    """Return the bytes that a forward pass stores for the backward pass."""
     with Created() as created:
         output = model.train()(images)
     kept = created.bytes_alive()
@@ -40,7 +40,7 @@ def bytes_kept(model, images):
 
 
 def train_once(model, images):
-    """Output, gradients and buffers of one forward and backward pass."""
+    """Return output, gradients and buffers of one forward and backward pass."""
     torch.manual_seed(3)
     output = model.train()(images)
     output.square().sum().backward()
@@ -81,7 +81,7 @@ def test_it_can_be_switched_off_again(make_tiny, images):
 
 
 @pytest.mark.parametrize("momentum", [0.1, None])
-def test_running_statistics_move_once(momentum):
+def test_running_statistics_are_updated_once(momentum):
     norm = nn.BatchNorm2d(4, momentum=momentum)
     x = torch.randn(8, 4, 3, 3, requires_grad=True)
     checkpoint_module(norm, x).sum().backward()
@@ -104,7 +104,7 @@ def test_frozen_normalisation_stays_frozen(make_tiny, images):
     assert all(torch.equal(before[name], buffer) for name, buffer in model.named_buffers())
 
 
-def test_a_block_that_fails_in_the_backward_pass_leaves_its_statistics_whole(make_tiny, images):
+def test_a_block_that_fails_in_the_backward_pass_restores_its_statistics(make_tiny, images):
     model = make_tiny().train()
     model.set_grad_checkpointing()
     output = model(images())
@@ -116,7 +116,7 @@ def test_a_block_that_fails_in_the_backward_pass_leaves_its_statistics_whole(mak
     assert (block.bn1.momentum, block.bn1.num_batches_tracked.item()) == (0.1, 1)
 
 
-def test_each_way_of_keeping_less_keeps_less(make_tiny, images):
+def test_each_way_of_saving_memory_saves_some(make_tiny, images):
     kept = [
         bytes_kept(make_tiny(recompute_kernel=recompute), images(64, batch=4))
         for recompute in (False, True)
@@ -128,8 +128,8 @@ def test_each_way_of_keeping_less_keeps_less(make_tiny, images):
     assert kept[2] < 0.7 * kept[1]
 
 
-def test_memory_beside_a_resnet():
-    """About 1.06 times ResNet-50's with kernels made again, 1.33 with kernels kept."""
+def test_memory_compared_with_a_resnet():
+    """About 1.06 times ResNet-50's with recomputed kernels, 1.33 with stored kernels."""
     options = {"layers": (3, 4, 6, 3)}
     images = torch.randn(4, 3, 64, 64)
     resnet = bytes_kept(rednet.RedNet(stem="conv7", involution_stages=[], **options), images)

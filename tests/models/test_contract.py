@@ -1,4 +1,4 @@
-"""What timm and its tools expect of a model."""
+"""What timm and its tools expect from a model."""
 
 import copy
 import inspect
@@ -29,7 +29,7 @@ def test_the_tag_may_be_named():
 
 
 @pytest.mark.parametrize("stem", ["involution3", "involution7", "conv7", "small"])
-def test_features_then_head_is_the_whole(stem, make_tiny, images):
+def test_features_and_head_make_the_whole(stem, make_tiny, images):
     model = make_tiny(stem=stem).eval()
     features = model.forward_features(images())
     reduction = 8 if stem == "small" else 32
@@ -40,7 +40,7 @@ def test_features_then_head_is_the_whole(stem, make_tiny, images):
     assert torch.equal(model.forward_head(features), model(images()))
 
 
-def test_the_registered_sizes_are_true():
+def test_the_registered_sizes_are_right():
     model = timm.create_model("rednet26").eval()
     cfg = model.pretrained_cfg
     with torch.no_grad():
@@ -95,7 +95,7 @@ def test_any_number_of_image_channels(channels, stem, make_tiny, images):
     assert model(images(channels=channels)).shape == (2, 7)
 
 
-def test_dropout_acts_before_the_classifier_in_training_alone(make_tiny, images):
+def test_dropout_acts_before_the_classifier_only_in_training(make_tiny, images):
     model = make_tiny(drop_rate=0.5)
     features = torch.rand(2, model.num_features, 2, 2) + 1
     zeros = (model.train().forward_head(features, pre_logits=True) == 0).float().mean()
@@ -145,7 +145,7 @@ def test_coarse_groups_are_the_stages(make_tiny):
     assert (layers["stem.4.conv.weight"], layers["fc.bias"]) == (0, 5)
 
 
-def test_timms_optimizers_take_it(make_tiny):
+def test_timms_optimizers_accept_it(make_tiny):
     model = make_tiny()
     assert model.no_weight_decay() == set()
     optimizer = create_optimizer_v2(model, "sgd", lr=0.1, layer_decay=0.75, weight_decay=1e-4)

@@ -7,14 +7,14 @@ STEMS = ["involution3", "involution7", "conv7", "small"]
 
 
 def strides(stem, output_stride):
-    """How many times smaller than the image the stem's and the stages' outputs are."""
+    """Return image size divided by output size of the stem and the stages."""
     first = [1, 1, 2, 4, 8] if stem == "small" else [2, 4, 8, 16, 32]
     return [min(stride, output_stride) for stride in first]
 
 
 @pytest.mark.parametrize("output_stride", [8, 16, 32])
 @pytest.mark.parametrize("stem", STEMS)
-def test_channels_and_reductions_are_true(stem, output_stride, make_tiny, images):
+def test_channels_and_reductions_are_right(stem, output_stride, make_tiny, images):
     options = {"stem": stem, "output_stride": output_stride}
     model = make_tiny(features_only=True, **options).eval()
     assert model.feature_info.channels() == [16, 64, 128, 256, 512]

@@ -1,4 +1,4 @@
-"""A new network starts as the original's do."""
+"""A new network is initialised as the original."""
 
 import math
 
@@ -56,14 +56,14 @@ def test_the_classifier(model):
     assert model.fc.bias.abs().max() == 0
 
 
-def test_a_new_classifier_starts_the_same_way():
+def test_a_new_classifier_is_initialised_the_same_way():
     model = timm.create_model("rednet26", width=0.25)
     model.reset_classifier(100)
     assert model.fc.weight.std().item() == pytest.approx(0.01, rel=0.03)
     assert model.fc.bias.abs().max() == 0
 
 
-def test_the_seed_decides():
+def test_the_seed_determines_the_weights():
     weights = []
     for seed in (0, 0, 1):
         torch.manual_seed(seed)
@@ -73,8 +73,8 @@ def test_the_seed_decides():
     assert not torch.equal(first["stem.0.conv.weight"], other["stem.0.conv.weight"])
 
 
-def test_a_new_network_says_nothing_yet(model):
-    """Outputs are small whatever the image: the blocks are shortcuts, the classifier is narrow."""
+def test_a_new_network_has_small_outputs(model):
+    """Blocks start as their shortcuts and the classifier's weights are small."""
     with torch.no_grad():
         logits = model.train()(torch.randn(4, 3, 64, 64))
     assert logits.isfinite().all()
@@ -84,7 +84,7 @@ def test_a_new_network_says_nothing_yet(model):
 @pytest.mark.parametrize(
     "norm_layer", [nn.Identity, nn.InstanceNorm2d, "groupnorm1", "layernorm2d", "frozenbatchnorm2d"]
 )
-def test_other_normalisations_start_too(norm_layer):
+def test_other_normalisations_are_initialised(norm_layer):
     model = timm.create_model("rednet26", width=0.25, norm_layer=norm_layer)
     weight = getattr(model.layer1[0].bn3, "weight", None)
     assert weight is None or weight.abs().max() == 0

@@ -1,4 +1,4 @@
-"""The options: every pair of values works together, and a wrong value is named."""
+"""Every pair of option values works together, and a wrong value is named."""
 
 import random
 from itertools import combinations, product
@@ -35,7 +35,7 @@ ATTENTION = {"softmax": True, "relative_position": True}
 
 
 def all_pairs():
-    """Few choices of one value per option that hold every pair of values, by greedy covering."""
+    """Return few combinations that contain every pair of values, by greedy covering."""
     draw = random.Random(0)
     missing = {
         frozenset(pair)
@@ -59,7 +59,7 @@ def pairs_of(choice):
 
 
 def best_value(name, choice, missing):
-    """The value that makes most of the missing pairs with what is chosen already."""
+    """Return the value that adds most missing pairs to the values already chosen."""
 
     def gain(index):
         return sum(frozenset([(name, index), item]) in missing for item in choice.items())
@@ -71,7 +71,7 @@ PAIRS = list(all_pairs())
 
 
 def split(choice):
-    """The model's keyword arguments, and how to run it."""
+    """Return the model's keyword arguments and how to run it."""
     run = {name: choice[name] for name in ("checkpointing", "channels_last", "autocast", "size")}
     options = {name: value for name, value in choice.items() if name not in run}
     if options["generator"] == "softmax":
@@ -79,7 +79,7 @@ def split(choice):
     return options, run
 
 
-def test_every_pair_is_there():
+def test_every_pair_is_covered():
     for one, other in combinations(OPTIONS, 2):
         found = {(OPTIONS[one].index(c[one]), OPTIONS[other].index(c[other])) for c in PAIRS}
         assert len(found) == len(OPTIONS[one]) * len(OPTIONS[other])
@@ -127,7 +127,7 @@ WRONG = [
     ({"drop_rate": 1.0}, r"drop_rate must be at least 0 and below 1, got 1\.0"),
     ({"drop_path_rate": -0.1}, r"drop_path_rate must be at least 0 and below 1, got -0\.1"),
     ({"global_pool": "mean"}, r"global_pool must be one of .*'avg'.*, got 'mean'"),
-    ({"global_pool": ""}, "1000 classes need a global_pool; '' goes with num_classes=0"),
+    ({"global_pool": ""}, "num_classes=1000 needs a global_pool; '' needs num_classes=0"),
     ({"norm_layer": "batchnormal"}, "no norm_layer 'batchnormal'.*'groupnorm1'"),
     ({"act_layer": "rellu"}, "no act_layer 'rellu'.*'relu'"),
 ]

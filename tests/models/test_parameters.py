@@ -1,4 +1,4 @@
-"""Numbers of parameters, and the original's names and shapes."""
+"""Parameter counts, and the original's names and shapes."""
 
 import pytest
 import timm
@@ -14,7 +14,7 @@ BLOCKS = {
     101: (3, 4, 23, 3),
     152: (3, 8, 36, 3),
 }
-# ResNet's own, from torchvision's documentation of these models.
+# Parameters of ResNet, from torchvision's documentation.
 RESNET_50 = 25557032
 
 
@@ -28,7 +28,7 @@ def count(model):
 
 
 @pytest.mark.parametrize("depth", BLOCKS)
-def test_exact_numbers_of_parameters(depth):
+def test_exact_parameter_counts(depth):
     assert count(on_meta(depth)) == RELEASED[depth]
     assert count(on_meta(depth, stem="involution7")) == PUBLISHED[depth]
 
@@ -52,7 +52,7 @@ def test_the_papers_ablations(options, millions):
 
 
 def test_the_ablation_with_a_kernel_for_each_channel():
-    """Printed as 30.2 M; the facts page finds 30.145 M in the released code."""
+    """The paper prints 30.2 M; the released code has 30.145 M."""
     assert round(count(on_meta(50, stem="conv7", group_channels=1)) / 1e6, 3) == 30.145
 
 
@@ -105,7 +105,7 @@ def shortcut(name, inputs, width):
 
 
 def original(depth, stem_area=9):
-    """Names and shapes of the original's tensors, from the table of its checkpoint format."""
+    """Return names and shapes of the original's tensors, from its table of checkpoint keys."""
     tensors, inputs = stem(stem_area), 64
     for stage, blocks in enumerate(BLOCKS[depth]):
         width = 64 * 2**stage
@@ -129,7 +129,7 @@ def test_the_other_stem_differs_in_one_layer():
 
 
 def test_the_classifier_is_registered_last():
-    """timm's adaptive clipping leaves out the last two parameters as the head."""
+    """timm's adaptive clipping excludes the last two parameters as the head."""
     assert [name for name, _ in on_meta(26).named_parameters()][-2:] == ["fc.weight", "fc.bias"]
 
 
@@ -142,6 +142,6 @@ def test_the_registered_settings():
     assert (cfg["first_conv"], cfg["classifier"]) == ("stem.0.conv", "fc")
 
 
-def test_no_weights_are_promised():
+def test_no_pretrained_weights_are_registered():
     with pytest.raises(RuntimeError, match="No pretrained weights"):
         timm.create_model("rednet26", pretrained=True)

@@ -1,4 +1,4 @@
-"""Weights of a file of any kind, through timm's own `create_model`."""
+"""Load weights of any kind through `timm.create_model`."""
 
 import pickle
 
@@ -15,7 +15,7 @@ from rednet.registry import checkpoint_filter_fn
 
 @pytest.fixture
 def original_file(make_tiny, tmp_path):
-    """Returns a function that writes a network's weights as the original repository does."""
+    """Return a function that writes a network's weights as the original repository does."""
 
     def write(num_classes=1000, **options):
         model = make_tiny(num_classes=num_classes, **options).eval()
@@ -45,7 +45,7 @@ OPTIONS = [
 
 @pytest.mark.parametrize("options", OPTIONS, ids=str)
 @pytest.mark.parametrize("given", [False, True])
-def test_options_that_the_file_settles_need_not_be_given(given, options, original_file, images):
+def test_options_known_from_the_file_need_not_be_given(given, options, original_file, images):
     model, path = original_file(**options)
     loaded = load(path, **(options if given else {})).eval()
     assert torch.equal(loaded(images()), model(images()))
@@ -145,7 +145,7 @@ def test_a_backbone_without_classifier(original_file, images):
 
 @pytest.mark.parametrize("num_classes", [0, 10, 1000])
 def test_weights_that_do_not_fit_are_refused(num_classes, original_file):
-    """timm itself would load what there is as soon as the number of classes is another."""
+    """timm itself would load whatever fits if the number of classes differs."""
     _, path = original_file()
     with pytest.raises(
         InputError, match=r"file=.*: does not fit this network: .* \(stem.1.conv2.conv"
@@ -178,12 +178,12 @@ def test_the_log_says_where_weights_come_from(original_file, caplog):
     assert f"Loading pretrained weights from file ({path})" in caplog.messages
 
 
-def test_a_file_that_is_not_there(tmp_path):
+def test_a_missing_file(tmp_path):
     with pytest.raises(InputError, match=r"file=.*none\.pth: no such file"):
         load(tmp_path / "none.pth")
 
 
-def test_the_preparation_of_pictures_comes_with_our_files(make_tiny, tmp_path):
+def test_the_image_preparation_comes_with_our_files(make_tiny, tmp_path):
     prepared = {"image_size": 28, "crop_pct": 0.9, "interpolation": "bicubic"}
     content = {
         "format": "rednet-2",
@@ -204,12 +204,12 @@ def test_the_preparation_of_pictures_comes_with_our_files(make_tiny, tmp_path):
     assert resolve_model_data_config(overruled)["crop_pct"] == 1.0
 
 
-def test_without_a_file_there_is_nothing_to_load():
+def test_without_a_file_timm_finds_no_weights():
     with pytest.raises(RuntimeError, match="No pretrained weights exist for rednet26"):
         timm.create_model("rednet26", pretrained=True)
 
 
-def test_the_prefixes_alone_are_taken_away():
+def test_only_the_prefixes_are_stripped():
     tensor = torch.ones(1)
     theirs = {
         "backbone.layer1.0.conv2.conv1.conv.weight": tensor,

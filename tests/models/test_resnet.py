@@ -1,4 +1,4 @@
-"""Without involution the network is ResNet: timm's gives the expected values."""
+"""Without involution the network is a ResNet, equal to timm's."""
 
 import pytest
 import timm
@@ -15,7 +15,7 @@ def under_our_names(state_dict):
 
 @pytest.fixture(scope="module", params=[32, 16, 8])
 def resnets(request):
-    """Ours and timm's with the same weights, which are not those that they start from."""
+    """Our ResNet and timm's with the same weights, changed from their initial values."""
     options = {"num_classes": 5, "output_stride": request.param}
     theirs = timm.create_model("resnet26", **options)
     for name, parameter in theirs.named_parameters():

@@ -1,4 +1,4 @@
-"""Image sizes that no stride divides."""
+"""Image sizes that no stride divides, and layouts."""
 
 from math import ceil
 
@@ -45,7 +45,7 @@ def test_every_depth_trains_at_225(depth):
     assert all(parameter.grad.isfinite().all() for parameter in model.parameters())
 
 
-def test_an_image_alone_or_in_a_batch(make_tiny, images):
+def test_an_image_gives_the_same_alone_or_in_a_batch(make_tiny, images):
     model = make_tiny().eval().double()
     x = images(37, 50, batch=3).double()
     alone = torch.cat([model(image[None]) for image in x])
