@@ -7,10 +7,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from rednet.config import Config
 from rednet.errors import InputError
 from rednet.runtime import Runtime
-from rednet.weights import Checkpoint, read_checkpoint
 
 FULL_OR_BROKEN = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO)
 
@@ -62,21 +60,3 @@ def _require_writable(folder: Path, rank: int) -> None:
         probe.unlink()
     except OSError as error:
         raise InputError(f"output_dir={folder}: cannot be written: {error.strerror}") from error
-
-
-def find_resumption(config: Config, folder: Path) -> Checkpoint | None:
-    """The checkpoint to go on from; InputError where going on or starting anew would lose one."""
-    last = folder / "checkpoints" / "last.pt"
-    path = last
-    if config.resume not in ("auto", "never"):
-        path = Path(config.resume)
-        path = path / "checkpoints" / "last.pt" if path.is_dir() else path
-    elif not last.exists():
-        return None
-    is_its_own = path.resolve().parent == last.resolve().parent
-    if config.resume == "never" or (last.exists() and not is_its_own):
-        raise InputError(
-            f"output_dir={folder} already holds a run: choose another folder, or go on with it "
-            "by resume=auto"
-        )
-    return read_checkpoint(path, key="resume")

@@ -1,18 +1,14 @@
 """Train a network."""
 
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
-
-from omegaconf import OmegaConf
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from rednet import cli
 from rednet.config import Config, to_yaml
-from rednet.errors import InputError
 
 if TYPE_CHECKING:
     from rednet.evaluation import Evaluation
     from rednet.training.trainer import Trainer
-    from rednet.weights import Checkpoint
 
 
 def train(argv: Sequence[str] | None = None) -> int:
@@ -21,7 +17,8 @@ def train(argv: Sequence[str] | None = None) -> int:
 
 
 def _train(config: Config, explicit_keys: frozenset[str]) -> None:
-    from rednet.build.folders import find_resumption, run_folder
+    from rednet.build.folders import run_folder
+    from rednet.build.resuming import find_checkpoint, resume
     from rednet.build.runtime import build_runtime
     from rednet.build.training import build_trainer
 
@@ -30,50 +27,16 @@ def _train(config: Config, explicit_keys: frozenset[str]) -> None:
         build_runtime(config.trainer) as runtime,
         run_folder(config.output_dir, label, runtime) as folder,
     ):
-        checkpoint = find_resumption(config, folder)
+        checkpoint = find_checkpoint(config, folder)
         trainer = build_trainer(config, runtime, folder)
         if checkpoint is not None:
-            _resume(trainer, checkpoint)
+            resume(trainer, checkpoint)
         if runtime.is_primary:
             (folder / "config.yaml").write_text(to_yaml(config))
             _print_setup(trainer, config)
         evaluation = trainer.fit()
         if runtime.is_primary:
             _print_result(trainer, evaluation)
-
-
-def _resume(trainer: "Trainer", checkpoint: "Checkpoint") -> None:
-    content = checkpoint.content
-    if "train_state" not in content:
-        raise InputError(
-            f"resume={checkpoint.path}: holds weights but no training state; "
-            f"checkpoint={checkpoint.path} starts a new run from them"
-        )
-    saved, current = _identity(content), _identity(trainer.description)
-    for key in saved:
-        if saved[key] != current[key]:
-            raise InputError(
-                f"{checkpoint.path} belongs to another run: its {key} is {_short(saved[key])}, "
-                f"here it is {_short(current[key])}"
-            )
-    trainer.load_state_dict(content)
-    if trainer.runtime.is_primary:
-        print(f"resumed after epoch {trainer.counters.epoch} from {checkpoint.path}", flush=True)
-
-
-def _identity(description: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what must stay the same over the whole of a run."""
-    optimizer = OmegaConf.create(description["config"])["optimizer"]
-    return {
-        "model": description["model"],
-        "class_names": description["class_names"],
-        "optimizer": {key: optimizer[key] for key in ("name", "decay_all")},
-    }
-
-
-def _short(value: Any) -> str:
-    text = str(value)
-    return text if len(text) <= 120 else f"{text[:117]}..."
 
 
 def _print_setup(trainer: "Trainer", config: Config) -> None:

@@ -50,8 +50,8 @@ def test_a_finished_run_has_nothing_left_to_do(run, train_tiny, files_in):
 @pytest.mark.parametrize(
     ("argv", "line"),
     [
-        (["resume=never"], "output_dir=run already holds a run: choose another folder, or go on"),
-        (["resume=other"], "output_dir=run already holds a run: choose another folder, or go on"),
+        (["resume=never"], "output_dir=run already holds a run: choose another folder, or resume"),
+        (["resume=other"], "output_dir=run already holds a run: choose another folder, or resume"),
         (
             ["model.name=test_efficientnet"],
             "run/checkpoints/last.pt belongs to another run: its mo",
