@@ -136,8 +136,8 @@ def test_another_number_of_classes_gets_a_new_classifier(
     assert after["fc.weight"].shape[0] == 2
     assert torch.equal(before["layer1.0.conv1.weight"], after["layer1.0.conv1.weight"])
     error = evaluate(*data, f"checkpoint={checkpoint}").error
-    assert error == f"checkpoint={checkpoint} knows 10 classes, the data 2: evaluate it on " + (
-        "data with its own"
+    assert error == f"checkpoint={checkpoint} has 10 classes, the data 2: evaluate it on " + (
+        "data with the same classes"
     )
 
 
