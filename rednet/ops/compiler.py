@@ -1,9 +1,8 @@
 """Compiles a C++ source into a shared library, once per machine, and loads it.
 
-A library is cached under a name made of everything that decides what is in it. Nothing is loaded
-that another user could have written, and nothing that was not written to its end: a cached file
-ends in the digest of what precedes it. Where the cache cannot be used, the library lives in a
-private folder until it is loaded.
+A library is cached under a name that is a digest of everything that determines its content. If the
+cache cannot be used, the library is compiled into a private folder that is removed once it is
+loaded.
 """
 
 import contextlib
@@ -14,26 +13,25 @@ import platform
 import re
 import shlex
 import shutil
-import stat
 import subprocess
 import tempfile
-import time
 import warnings
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+
+from rednet.ops.library_cache import cache_folder, load_cached, lock_cache, publish
 
 COMPILERS = ("c++", "g++", "clang++")
 FLAGS = ("-std=c++17", "-O3", "-fopenmp", "-fPIC", "-shared")
 NATIVE_FLAGS = ("-march=native", "-mcpu=native")
 TIMEOUT_S = 300
 
+# The lines of /proc/cpuinfo that tell the instructions of a CPU, by architecture.
 _CPU_KEYS = {
     *("vendor_id", "cpu family", "model", "model name", "flags"),
     *("CPU implementer", "CPU architecture", "CPU variant", "CPU part", "Features"),
     *("cpu", "isa", "uarch"),
 }
-_DIGEST = hashlib.sha256
-_DIGEST_SIZE = _DIGEST().digest_size
 
 
 class BuildError(RuntimeError):
@@ -41,113 +39,103 @@ class BuildError(RuntimeError):
 
 
 def load(source: Path, flags: Sequence[str] = ()) -> ctypes.CDLL:
-    """The library of a C++ source, from the cache or newly compiled.
+    """Load the library of a C++ source from the cache, or compile it.
 
-    Torch has to be imported before, so that its OpenMP runtime is the one that is used.
+    Import torch first, so that the library uses torch's OpenMP runtime.
 
     Args:
         source: The C++ file.
-        flags: What the compiler gets beside `FLAGS`.
+        flags: Compiler flags in addition to `FLAGS`.
 
     Raises:
-        BuildError: There is no compiler, it fails, or what it makes cannot be loaded.
+        BuildError: There is no compiler, it fails, or its library cannot be loaded.
     """
     if os.name != "posix":
         raise BuildError("only Linux and macOS are supported: use WSL on Windows")
-    compiler = _compiler()
+    compiler = find_compiler()
     flags = (*FLAGS, *_openmp_flags(), *flags)
     name = _library_name(source, compiler, flags)
-    folder = _cache_folder()
+    folder = cache_folder()
     if folder is None:
         return _build(source, compiler, flags, None)
     target = folder / name
-    cached = _load_cached(target)
+    cached = load_cached(target)
     if cached is None:
-        with _turn(folder):
-            cached = _load_cached(target) or _build(source, compiler, flags, target)
+        with lock_cache(folder):
+            # Another process may have compiled it while this one waited.
+            cached = load_cached(target) or _build(source, compiler, flags, target)
     return cached
 
 
 def _build(
     source: Path, compiler: list[str], flags: Sequence[str], target: Path | None
 ) -> ctypes.CDLL:
-    """Compiles in a private folder, puts the result at `target` where that can be, and loads."""
+    """Compile in a private folder, publish the library at `target` if possible, and load it."""
     try:
         with tempfile.TemporaryDirectory(prefix="rednet-", ignore_cleanup_errors=True) as private:
             built = Path(private, "library.so")
-            _compile(source, compiler, flags, built)
+            compile_library(source, compiler, flags, built)
             if target is not None:
-                _publish(built, target)
-            return (target and _load_cached(target)) or _load_private(built)
+                publish(built, target)
+            return (target and load_cached(target)) or _load_private(built)
     except OSError as error:
         raise BuildError(f"the compiled library cannot be stored or loaded: {error}") from error
 
 
-@contextlib.contextmanager
-def _turn(folder: Path) -> Iterator[None]:
-    """Keeps other processes from compiling for a folder; where that cannot be, all compile."""
-    deadline = time.monotonic() + TIMEOUT_S
-    with contextlib.ExitStack() as stack:
-        with contextlib.suppress(OSError):
-            handle = os.open(folder, os.O_RDONLY)
-            stack.callback(os.close, handle)
-            while not _is_locked(handle) and time.monotonic() < deadline:
-                time.sleep(0.05)
-        yield
-
-
-def _is_locked(handle: int) -> bool:
-    """Tries to lock what is open under a handle, until that is closed or the process ends."""
-    import fcntl  # Windows has none, and the import of rednet must not fail there.
-
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
-
-
 def _load_private(built: Path) -> ctypes.CDLL:
-    """Loads a library that could not be cached, which whoever chose the cache has to know."""
-    if chosen := os.environ.get("REDNET_CACHE"):
+    """Load a library that could not be cached; warn if the user has set the cache's folder."""
+    if folder := os.environ.get("REDNET_CACHE"):
         warnings.warn(
-            f"REDNET_CACHE={chosen} cannot keep the compiled kernels, so that every process "
-            "compiles them: it must be writable by you and by nobody else",
+            f"REDNET_CACHE={folder} cannot keep the compiled kernels, so every process compiles "
+            "them: it must be a folder that only you can write to",
             RuntimeWarning,
             stacklevel=2,
         )
     return ctypes.CDLL(str(built))
 
 
-def _compiler() -> list[str]:
-    """The command of the C++ compiler: that of $CXX, else the first of `COMPILERS` on the path."""
+def find_compiler() -> list[str]:
+    """Return the command of the C++ compiler: $CXX, or the first of `COMPILERS` on the path.
+
+    Raises:
+        BuildError: There is none.
+    """
     try:
-        chosen = shlex.split(os.environ.get("CXX", ""))
+        wanted = shlex.split(os.environ.get("CXX", ""))
     except ValueError as error:
         raise BuildError(f"CXX={os.environ['CXX']} is not a command: {error}") from error
-    for command in [chosen] if chosen else [[name] for name in COMPILERS]:
+    for command in [wanted] if wanted else [[name] for name in COMPILERS]:
         path = shutil.which(command[0])
         if path is not None:
             return [path, *command[1:]]
-    if chosen:
-        raise BuildError(f"there is no compiler {chosen[0]!r}: set CXX to one, or unset it")
-    raise BuildError("no C++ compiler is found: install g++, or set CXX to one")
+    if wanted:
+        raise BuildError(f"no compiler {wanted[0]!r} found: set CXX to another one, or unset it")
+    raise BuildError("no C++ compiler found: install g++, or set CXX")
 
 
-def _compile(source: Path, compiler: list[str], flags: Sequence[str], target: Path) -> None:
-    """Compiles for the CPU at hand, by whichever of `NATIVE_FLAGS` the compiler knows."""
+def compile_library(source: Path, compiler: list[str], flags: Sequence[str], target: Path) -> None:
+    """Compile for this machine's CPU, with the one of `NATIVE_FLAGS` that the compiler knows.
+
+    Raises:
+        BuildError: The compiler fails; the message has the first lines of its output.
+    """
     for native in NATIVE_FLAGS:
-        result = _run([*compiler, native, str(source), *flags, "-o", str(target)])
+        result = run_compiler([*compiler, native, str(source), *flags, "-o", str(target)])
         if result.returncode == 0:
             return
         if native.partition("=")[0] not in result.stderr:
             break
     lines = result.stderr.strip().splitlines()[:10]
     failure = f"{shlex.join(compiler)} failed with code {result.returncode}"
-    raise BuildError("\n".join([f"{failure}; mend it or set CXX to another compiler:", *lines]))
+    raise BuildError("\n".join([f"{failure}; fix it or set CXX to another compiler:", *lines]))
 
 
-def _run(command: list[str]) -> subprocess.CompletedProcess[str]:
+def run_compiler(command: list[str]) -> subprocess.CompletedProcess[str]:
+    """Run a compiler with English messages.
+
+    Raises:
+        BuildError: It cannot be started or does not finish.
+    """
     try:
         return subprocess.run(
             command,
@@ -159,13 +147,14 @@ def _run(command: list[str]) -> subprocess.CompletedProcess[str]:
             env={**os.environ, "LC_ALL": "C"},
         )
     except (OSError, subprocess.TimeoutExpired) as error:
-        raise BuildError(f"the compiler cannot run, set CXX to another: {error}") from error
+        raise BuildError(f"the compiler cannot run, set CXX to another one: {error}") from error
 
 
 def _openmp_flags() -> tuple[str, ...]:
-    """Binds to the OpenMP runtime of torch where it was renamed, so that no second one is loaded.
+    """Return flags that link torch's OpenMP runtime if its file was renamed.
 
-    A `libgomp.so.1` that is loaded already is shared by its name and needs nothing.
+    A second runtime in one process would start threads of its own. A loaded `libgomp.so.1` is
+    shared by its name and needs no flags.
     """
     for path in _mapped_files():
         if path.name.startswith("libgomp") and path.name != "libgomp.so.1":
@@ -182,98 +171,31 @@ def _mapped_files() -> Iterator[Path]:
 
 
 def _library_name(source: Path, compiler: list[str], flags: Sequence[str]) -> str:
-    version = _run([*compiler, "--version"]).stdout
+    version = run_compiler([*compiler, "--version"]).stdout
     command = [os.path.realpath(compiler[0]), *compiler[1:], *NATIVE_FLAGS, *flags]
-    parts = [*_texts(source), version, *command, *_cpu()]
-    return f"{source.stem}-{_DIGEST(repr(parts).encode()).hexdigest()[:32]}.so"
+    texts: dict[Path, str] = {}
+    _read_sources(source, texts)
+    parts = [*texts.values(), version, *command, *cpu_model()]
+    return f"{source.stem}-{hashlib.sha256(repr(parts).encode()).hexdigest()[:32]}.so"
 
 
-def _texts(source: Path) -> Iterator[str]:
-    """The text of a source and of the files beside it that it includes."""
+def _read_sources(source: Path, texts: dict[Path, str]) -> None:
+    """Add the texts of a source and of the files that it includes by a relative path."""
+    if source in texts:
+        return
     try:
-        text = source.read_text(encoding="utf-8")
+        text = texts[source] = source.read_text(encoding="utf-8")
     except OSError as error:
-        raise BuildError(f"the source cannot be read, install rednet anew: {error}") from error
-    yield text
+        raise BuildError(f"the source cannot be read, reinstall rednet: {error}") from error
     for name in re.findall(r'^\s*#\s*include\s*"(.+)"', text, re.MULTILINE):
-        yield from _texts(source.parent / name)
+        _read_sources(source.parent / name, texts)
 
 
-def _cpu() -> list[str]:
-    """What tells one kind of CPU from another; beyond Linux, one machine from another."""
+def cpu_model() -> list[str]:
+    """Return what distinguishes one kind of CPU from another; outside Linux, one machine."""
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
     except OSError:
         return list(platform.uname())
     known = {line for line in lines if line.partition(":")[0].strip() in _CPU_KEYS}
     return [platform.machine(), *sorted(known)]
-
-
-def _cache_folder() -> Path | None:
-    """The folder of cached libraries, made if need be; None where it cannot be made or trusted."""
-    try:
-        folder = _cache_path().resolve()
-        for missing in reversed([path for path in (folder, *folder.parents) if not path.exists()]):
-            missing.mkdir(mode=0o700, exist_ok=True)
-        return folder if _is_private_folder(folder) else None
-    except (OSError, RuntimeError):
-        return None
-
-
-def _cache_path() -> Path:
-    if chosen := os.environ.get("REDNET_CACHE"):
-        return Path(chosen).expanduser()
-    home = os.environ.get("XDG_CACHE_HOME", "")
-    return (Path(home) if os.path.isabs(home) else Path.home() / ".cache") / "rednet"
-
-
-def _is_private_folder(folder: Path) -> bool:
-    """Whether nobody but us and root can put files into a folder, nor put it elsewhere."""
-    if not stat.S_ISDIR(folder.stat().st_mode) or not _is_ours(folder.stat()):
-        return False
-    modes = [parent.stat().st_mode for parent in folder.parents]
-    return all(mode & stat.S_ISVTX or not mode & stat.S_IWOTH for mode in modes)
-
-
-def _is_ours(status: os.stat_result) -> bool:
-    """Whether nobody but us and root could have written what has this status."""
-    writable = status.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
-    return status.st_uid in (os.geteuid(), 0) and not writable
-
-
-def _load_cached(path: Path) -> ctypes.CDLL | None:
-    """A cached library; None where it is missing, not ours, incomplete, or does not load."""
-    try:
-        status = path.lstat()
-        if not stat.S_ISREG(status.st_mode) or not _is_ours(status):
-            return None
-        content = path.read_bytes()
-        body, digest = content[:-_DIGEST_SIZE], content[-_DIGEST_SIZE:]
-        return ctypes.CDLL(str(path)) if _DIGEST(body).digest() == digest else None
-    except OSError:
-        return None
-
-
-def _publish(built: Path, target: Path) -> None:
-    """Puts a library into the cache, whole or not at all; a full or read-only cache stays as is."""
-    content = built.read_bytes()
-    with contextlib.suppress(OSError):
-        handle, temporary = tempfile.mkstemp(prefix="unfinished-", dir=target.parent)
-        try:
-            with os.fdopen(handle, "wb") as file:
-                file.write(content + _DIGEST(content).digest())
-            _put(Path(temporary), target)
-        finally:
-            os.unlink(temporary)
-
-
-def _put(temporary: Path, target: Path) -> None:
-    """Gives a file its name unless another process was first with a library that loads.
-
-    A link and not a replacement: what another machine has loaded over NFS must stay on the disk.
-    """
-    try:
-        os.link(temporary, target)
-    except OSError:
-        if _load_cached(target) is None:
-            os.replace(temporary, target)

@@ -50,6 +50,6 @@ def test_a_header_compiles_alone(name, tmp_path):
     source = tmp_path / "alone.cpp"
     source.write_text(f'#include "{FOLDER / name}"\n')
     warnings = ["-Wall", "-Wextra", "-Werror"]
-    command = [*compiler._compiler(), *compiler.FLAGS, *warnings, "-fsyntax-only", str(source)]
+    command = [*compiler.find_compiler(), *compiler.FLAGS, *warnings, "-fsyntax-only", str(source)]
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr

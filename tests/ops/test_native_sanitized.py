@@ -34,7 +34,7 @@ sys.exit(pytest.main([*arguments, "-qs", "-W", "ignore::pytest.PytestAssertRewri
 def runtime(name):
     """The file of a library of the compiler; skips the test where there is none."""
     try:
-        command = [*compiler._compiler(), f"-print-file-name={name}"]
+        command = [*compiler.find_compiler(), f"-print-file-name={name}"]
     except compiler.BuildError as error:
         pytest.skip(str(error))
     path = subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()

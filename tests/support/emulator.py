@@ -124,7 +124,7 @@ def unavailable_reason() -> str | None:
     if sys.platform != "linux":
         return "the emulator of CUDA needs the fibers and the linker of Linux"
     try:
-        compiler._compiler()
+        compiler.find_compiler()
     except compiler.BuildError as error:
         return str(error)
     return None
@@ -145,8 +145,16 @@ def sanitizers_unavailable_reason() -> str | None:
 @cache
 def flags_if_known(*flags: str) -> tuple[str, ...]:
     """The flags, or none where the compiler does not know them all."""
-    command = [*compiler._compiler(), *flags, "-Werror", "-fsyntax-only", "-x", "c++", os.devnull]
-    return () if compiler._run(command).returncode else flags
+    command = [
+        *compiler.find_compiler(),
+        *flags,
+        "-Werror",
+        "-fsyntax-only",
+        "-x",
+        "c++",
+        os.devnull,
+    ]
+    return () if compiler.run_compiler(command).returncode else flags
 
 
 def _text(kernel: "Kernel", text: str | None) -> str:
@@ -200,13 +208,13 @@ def _only_runner() -> ctypes.CDLL:
 
 def _load(text: str, flags: tuple[str, ...], mode: int = ctypes.DEFAULT_MODE) -> ctypes.CDLL:
     """The library of a text, compiled unless it was before."""
-    parts = [text, *_headers(), *flags, *compiler._compiler(), *compiler._cpu()]
+    parts = [text, *_headers(), *flags, *compiler.find_compiler(), *compiler.cpu_model()]
     path = _folder() / f"{hashlib.sha256(repr(parts).encode()).hexdigest()[:32]}.so"
     if not path.exists():
         with tempfile.TemporaryDirectory(dir=_folder()) as private:
             source, built = Path(private, "kernel.cpp"), Path(private, "kernel.so")
             source.write_text(text, encoding="utf-8")
-            compiler._compile(source, compiler._compiler(), flags, built)
+            compiler.compile_library(source, compiler.find_compiler(), flags, built)
             built.rename(path)
     return ctypes.CDLL(str(path), mode)
 
@@ -231,5 +239,5 @@ def _folder() -> Path:
 @cache
 def _sanitizer(name: str) -> Path:
     """The file of a library of the compiler; a bare name where there is none."""
-    command = [*compiler._compiler(), f"-print-file-name={name}"]
+    command = [*compiler.find_compiler(), f"-print-file-name={name}"]
     return Path(subprocess.run(command, capture_output=True, text=True).stdout.strip())
