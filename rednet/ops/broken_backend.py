@@ -1,5 +1,5 @@
-"""What a backend answers where it should run and cannot."""
+"""The reason of a backend that should be available and is not."""
 
 
 class BrokenBackend(str):
-    """Why a backend cannot run where it should: a reason that the user has to be told of."""
+    """An unavailable reason that users can fix, and are therefore warned about once."""

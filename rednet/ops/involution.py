@@ -3,7 +3,7 @@
 N batch, C channels, G groups, K kernel size, H W input, Ho Wo output.
 
 They are bilinear and closed under differentiation: the derivatives of each are the two others, so
-that three kernels give derivatives of every order.
+three kernels give derivatives of every order.
 """
 
 from typing import Any

@@ -1,7 +1,7 @@
-"""The native backend: C++ for the CPU, compiled at first use, called without copies.
+"""The native backend: C++ kernels for the CPU, compiled at first use.
 
-The kernels take tensors of any strides; what they are given is described in
-`kernels/cpu/involution.cpp`.
+The kernels take tensors of any strides, so no tensor is copied. `kernels/cpu/involution.cpp`
+describes their arguments.
 """
 
 import ctypes
@@ -31,9 +31,9 @@ _lock = threading.Lock()
 
 
 def unavailable_reason(device: torch.device, dtype: torch.dtype) -> str | None:
-    """Why the kernels cannot run on such tensors and what to do; None where they can.
+    """Return why the kernels cannot run on such tensors and what to do, or None if they can.
 
-    Where all else fits, this compiles the kernels at its first call.
+    The first call for a supported device and dtype compiles the kernels.
     """
     if device.type != "cpu":
         return f"it runs on the CPU, not on {device.type}"
@@ -44,7 +44,7 @@ def unavailable_reason(device: torch.device, dtype: torch.dtype) -> str | None:
 
 
 def involution2d(input: Tensor, weight: Tensor, window: Window) -> Tensor:
-    """Output (N, C, Ho, Wo) of an involution."""
+    """Return the output (N, C, Ho, Wo) of an involution."""
     groups = weight.shape[1] // window.area
     output = empty_output(input, weight)
     shape = _shape(input.shape, groups, weight.shape[2:], window)
@@ -54,7 +54,7 @@ def involution2d(input: Tensor, weight: Tensor, window: Window) -> Tensor:
 def involution2d_grad_input(
     grad: Tensor, weight: Tensor, input_size: tuple[int, int], window: Window
 ) -> Tensor:
-    """Gradient (N, C, H, W) of the input from `grad` (N, C, Ho, Wo)."""
+    """Return the gradient (N, C, H, W) of the input from `grad` (N, C, Ho, Wo)."""
     groups = weight.shape[1] // window.area
     output = empty_grad_input(grad, weight, input_size)
     shape = _shape(output.shape, groups, grad.shape[2:], window)
@@ -62,25 +62,26 @@ def involution2d_grad_input(
 
 
 def involution2d_grad_weight(grad: Tensor, input: Tensor, groups: int, window: Window) -> Tensor:
-    """Gradient (N, G*K*K, Ho, Wo) of the weight from `grad` (N, C, Ho, Wo)."""
+    """Return the gradient (N, G*K*K, Ho, Wo) of the weight from `grad` (N, C, Ho, Wo)."""
     output = empty_grad_weight(grad, input, groups, window)
     shape = _shape(input.shape, groups, grad.shape[2:], window)
     return _run("involution2d_grad_weight", shape, grad, input, output)
 
 
 def _shape(input: torch.Size, groups: int, output: torch.Size, window: Window) -> bytes:
-    """The C++ struct Shape."""
+    """Pack the C++ struct Shape."""
     sides = window.kernel_size, window.stride, window.padding, window.dilation
     return _pack_shape(input[0], input[1], groups, *input[2:], *output, *sides)
 
 
 def _run(name: str, shape: bytes, first: Tensor, second: Tensor, output: Tensor) -> Tensor:
-    """Has a kernel write `output`, which is zero where there is nothing to sum."""
+    """Run the kernel that writes `output`; write zeros if the sums have no terms."""
     if not (first.numel() and second.numel() and output.numel()):
         return output.zero_()
     kernels = _kernels()
     if isinstance(kernels, BrokenBackend):
         raise RuntimeError(kernels)
+    # The kernels read memory, where a tensor with torch's negative bit has the opposite sign.
     first, second = first.resolve_neg(), second.resolve_neg()
     tensors = [_pack_tensor(t.data_ptr(), *t.stride()) for t in (first, second, output)]
     status = kernels[name](DTYPE_CODES[output.dtype], torch.get_num_threads(), shape, *tensors)
@@ -89,7 +90,7 @@ def _run(name: str, shape: bytes, first: Tensor, second: Tensor, output: Tensor)
 
 
 def _kernels() -> _Kernels | BrokenBackend:
-    """The kernels by name, or why there are none; built by whichever thread is first."""
+    """Return the kernels by name, or why there are none; the first thread to call builds them."""
     with _lock:
         return _build()
 
@@ -114,5 +115,5 @@ def _renew_lock() -> None:
 
 
 if hasattr(os, "register_at_fork"):
-    # A child forked while another thread builds would wait for that thread, which it does not have.
+    # In a child forked while another thread builds, the lock would never be released.
     os.register_at_fork(after_in_child=_renew_lock)

@@ -1,8 +1,9 @@
-"""The reference backend: loops over the taps in plain PyTorch, for any device and dtype.
+"""The reference backend: a loop over the taps in plain PyTorch, for any device and dtype.
 
-N batch, C channels, G groups, K kernel size, H W input, Ho Wo output; x (N, C, H, W),
-w (N, G*K*K, Ho, Wo). One tap is one pass over the output, so that beside its arguments an operator
-holds a padded image and a result, where unfolding would hold K*K copies of the input.
+N batch, C channels, G groups, K kernel size, H W input, Ho Wo output.
+
+Each tap is one pass over the output. An operator allocates a padded image and a result; unfolding
+would allocate K*K copies of the input.
 """
 
 import torch
@@ -14,42 +15,42 @@ from rednet.ops.window import Window
 
 
 def involution2d(input: Tensor, weight: Tensor, window: Window) -> Tensor:
-    """Output (N, C, Ho, Wo) of an involution."""
+    """Return the output (N, C, Ho, Wo) of an involution."""
     groups = weight.shape[1] // window.area
     height, width = weight.shape[2:]
     kernels = weight.unflatten(1, (groups, window.area))
-    padded = _pad(_accumulated(input), window).unflatten(1, (groups, -1))
+    padded = _pad(_upcast(input), window).unflatten(1, (groups, -1))
     shape = (*input.shape[:2], height, width)
     output = _zeros(padded, shape, memory_format_of(input, weight))
     sums = output.unflatten(1, (groups, -1))
     for tap, rows, columns in window.taps(height, width):
-        sums.addcmul_(padded[..., rows, columns], _accumulated(kernels[:, :, tap, None]))
+        sums.addcmul_(padded[..., rows, columns], _upcast(kernels[:, :, tap, None]))
     return output.to(input.dtype)
 
 
 def involution2d_grad_input(
     grad: Tensor, weight: Tensor, input_size: tuple[int, int], window: Window
 ) -> Tensor:
-    """Gradient (N, C, H, W) of the input from `grad` (N, C, Ho, Wo)."""
+    """Return the gradient (N, C, H, W) of the input from `grad` (N, C, Ho, Wo)."""
     groups = weight.shape[1] // window.area
     kernels = weight.unflatten(1, (groups, window.area))
-    outer = _accumulated(grad).unflatten(1, (groups, -1))
+    outer = _upcast(grad).unflatten(1, (groups, -1))
     layout = memory_format_of(grad, weight)
     height, width = (size + 2 * window.padding for size in input_size)
     padded = _zeros(outer, (*grad.shape[:2], height, width), layout)
     sums = padded.unflatten(1, (groups, -1))
     for tap, rows, columns in window.taps(*grad.shape[2:]):
-        sums[..., rows, columns].addcmul_(outer, _accumulated(kernels[:, :, tap, None]))
+        sums[..., rows, columns].addcmul_(outer, _upcast(kernels[:, :, tap, None]))
     top = window.padding
     inner = padded[..., top : top + input_size[0], top : top + input_size[1]]
     return inner.to(grad.dtype, memory_format=layout, copy=True)
 
 
 def involution2d_grad_weight(grad: Tensor, input: Tensor, groups: int, window: Window) -> Tensor:
-    """Gradient (N, G*K*K, Ho, Wo) of the weight from `grad` (N, C, Ho, Wo)."""
+    """Return the gradient (N, G*K*K, Ho, Wo) of the weight from `grad` (N, C, Ho, Wo)."""
     size = grad.shape[2:]
-    outer = _accumulated(grad).unflatten(1, (groups, -1))
-    padded = _pad(_accumulated(input), window).unflatten(1, (groups, -1))
+    outer = _upcast(grad).unflatten(1, (groups, -1))
+    padded = _pad(_upcast(input), window).unflatten(1, (groups, -1))
     shape = (grad.shape[0], groups * window.area, *size)
     output = _empty(outer, shape, memory_format_of(grad, input))
     sums = output.unflatten(1, (groups, window.area))
@@ -60,8 +61,8 @@ def involution2d_grad_weight(grad: Tensor, input: Tensor, groups: int, window: W
     return output.to(grad.dtype)
 
 
-def _accumulated(tensor: Tensor) -> Tensor:
-    """The tensor in the dtype that sums are taken in: half and bfloat16 become float32."""
+def _upcast(tensor: Tensor) -> Tensor:
+    """Convert half and bfloat16 to float32, in which their sums are accumulated."""
     return tensor.float() if tensor.dtype in (torch.float16, torch.bfloat16) else tensor
 
 

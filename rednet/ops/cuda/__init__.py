@@ -1,4 +1,4 @@
-"""The involution on NVIDIA GPUs, by CUDA kernels that CuPy compiles."""
+"""Involution on NVIDIA GPUs: CUDA kernels, compiled by CuPy."""
 
 from rednet.ops.cuda.backend import (
     involution2d,

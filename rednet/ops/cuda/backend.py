@@ -1,7 +1,7 @@
-"""The CUDA backend: kernels for NVIDIA GPUs, compiled by CuPy at first use, called without copies.
+"""The CUDA backend: kernels for NVIDIA GPUs, which CuPy compiles at first use.
 
-A launch goes to torch's current stream; it synchronises nothing and nothing but the result is
-allocated, so that CUDA graphs can capture it.
+A launch goes to torch's current stream. It synchronises nothing and allocates only the result, so
+CUDA graphs can capture it. No tensor is copied.
 """
 
 from collections.abc import Callable
@@ -13,7 +13,7 @@ from torch import Tensor
 from rednet.ops.cuda import installation, modules
 from rednet.ops.cuda.launch_config import STORAGE
 from rednet.ops.cuda.plan import (
-    MOST_IMAGES,
+    MAX_GRID_Z,
     Launch,
     plan_grad_input,
     plan_grad_weight,
@@ -26,12 +26,12 @@ _Plan = Callable[[Tensor, Tensor, Tensor, Window], Launch]
 
 
 def unavailable_reason(device: torch.device, dtype: torch.dtype) -> str | None:
-    """Why the kernels cannot run on such tensors and what to do; None where they can.
+    """Return why the kernels cannot run on such tensors and what to do, or None if they can.
 
-    Where all else fits, the first call for a device compiles a kernel to see whether that works.
+    The first call for a supported device and dtype compiles a kernel to see whether that works.
 
     Raises:
-        RuntimeError: That first call comes while a CUDA graph is being captured.
+        RuntimeError: That first call happens while a CUDA graph is being captured.
     """
     if device.type != "cuda":
         return f"it runs on NVIDIA GPUs, not on {device.type}"
@@ -41,7 +41,7 @@ def unavailable_reason(device: torch.device, dtype: torch.dtype) -> str | None:
 
 
 def involution2d(input: Tensor, weight: Tensor, window: Window) -> Tensor:
-    """Output (N, C, Ho, Wo) of an involution."""
+    """Return the output (N, C, Ho, Wo) of an involution."""
     output = empty_output(input, weight)
     return _run(plan_involution2d, input, weight, output, window)
 
@@ -49,26 +49,27 @@ def involution2d(input: Tensor, weight: Tensor, window: Window) -> Tensor:
 def involution2d_grad_input(
     grad: Tensor, weight: Tensor, input_size: tuple[int, int], window: Window
 ) -> Tensor:
-    """Gradient (N, C, H, W) of the input from `grad` (N, C, Ho, Wo)."""
+    """Return the gradient (N, C, H, W) of the input from `grad` (N, C, Ho, Wo)."""
     output = empty_grad_input(grad, weight, input_size)
     return _run(plan_grad_input, grad, weight, output, window)
 
 
 def involution2d_grad_weight(grad: Tensor, input: Tensor, groups: int, window: Window) -> Tensor:
-    """Gradient (N, G*K*K, Ho, Wo) of the weight from `grad` (N, C, Ho, Wo)."""
+    """Return the gradient (N, G*K*K, Ho, Wo) of the weight from `grad` (N, C, Ho, Wo)."""
     output = empty_grad_weight(grad, input, groups, window)
     return _run(plan_grad_weight, grad, input, output, window)
 
 
 def _run(plan: _Plan, first: Tensor, second: Tensor, output: Tensor, window: Window) -> Tensor:
-    """Has a kernel write `output`, which is zero where there is nothing to sum."""
+    """Launch the kernel that writes `output`; write zeros if the sums have no terms."""
     if not (first.numel() and second.numel() and output.numel()):
         return output.zero_()
+    # The kernels read memory, where a tensor with torch's negative bit has the opposite sign.
     first, second = first.resolve_neg(), second.resolve_neg()
-    if len(output) <= MOST_IMAGES:
+    if len(output) <= MAX_GRID_Z:
         _launch(plan(first, second, output, window), output.device)
         return output
-    parts = (tensor.split(MOST_IMAGES) for tensor in (first, second, output))
+    parts = (tensor.split(MAX_GRID_Z) for tensor in (first, second, output))
     for one, other, result in zip(*parts, strict=True):
         _launch(plan(one, other, result, window), output.device)
     return output
@@ -83,11 +84,11 @@ def _launch(launch: Launch, device: torch.device) -> None:
 
 
 def _launch_here(launch: Launch) -> None:
-    """Launches on the current stream of the current device."""
+    """Launch on the current stream of the current device."""
     kernel = launch.kernel
     function = modules.function(kernel)
     stream = modules.stream(torch.cuda.current_stream().cuda_stream)
-    # What CuPy passes by value: an array of one structure.
+    # CuPy passes an array of one structure by value.
     problem = np.frombuffer(launch.problem, dtype=f"V{len(launch.problem)}")
     try:
         function(launch.grid, (kernel.threads, 1, 1), (problem,), stream=stream)

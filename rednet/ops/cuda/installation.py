@@ -1,4 +1,4 @@
-"""Whether CuPy can compile and load kernels for torch's GPU and, where not, what to do about it."""
+"""Checks whether CuPy can compile and load kernels for torch's GPU."""
 
 from functools import cache
 from types import ModuleType
@@ -9,26 +9,26 @@ from rednet.ops.broken_backend import BrokenBackend
 from rednet.ops.cuda import modules
 
 OLDEST = 13
-"""The oldest major version of CuPy that the kernels are made for."""
+"""Oldest supported major version of CuPy."""
 EXTRAS = {"12": "cuda12", "13": "cuda13"}
-"""Extras of this package by the major version of torch's CUDA."""
+"""This package's extra for each major version of torch's CUDA."""
 TRIAL = 'extern "C" __global__ void rednet_trial() {}'
 
 
 @cache
 def unavailable_reason(index: int | None) -> str | None:
-    """Why kernels cannot be made for a GPU and what to do; None where they can.
+    """Return why no kernel can be compiled for a GPU and what to do, or None if it can.
 
-    Found out once for a GPU by making one, which costs a tenth of a second.
+    The first call for a GPU compiles a kernel, which takes a tenth of a second.
 
     Args:
-        index: Number of the GPU, None for the current one.
+        index: Number of the GPU; None for the current one.
 
     Raises:
-        RuntimeError: It is not known yet and a CUDA graph is being captured.
+        RuntimeError: The first call happens while a CUDA graph is being captured.
     """
     if torch.version.hip is not None:
-        return "it is for NVIDIA GPUs, and this torch is for AMD's"
+        return "it is for NVIDIA GPUs, and this torch is for AMD GPUs"
     if torch.version.cuda is None or not torch.cuda.is_available():
         return "torch sees no CUDA device"
     try:
@@ -41,32 +41,32 @@ def unavailable_reason(index: int | None) -> str | None:
 
 
 def _misfit(cupy: ModuleType) -> BrokenBackend | None:
-    """What is wrong with the version of CuPy, or with the CUDA that it is made for."""
+    """Return what is wrong with CuPy's version, or with the CUDA version that it is built for."""
     version = getattr(cupy, "__version__", None)
     if version is None:
         return BrokenBackend(
-            f"of CuPy only remains are left: delete {_folder(cupy)} and {_install()}"
+            f"only the remains of CuPy are installed: delete {_folder(cupy)} and {_install()}"
         )
     if int(version.partition(".")[0]) < OLDEST:
         return BrokenBackend(f"CuPy {version} is older than {OLDEST}: {_install()}")
-    made_for = cupy.cuda.driver.get_build_version() // 1000
-    if str(made_for) != _cuda():
+    built_for = cupy.cuda.driver.get_build_version() // 1000
+    if str(built_for) != _cuda():
         return BrokenBackend(
-            f"CuPy {version} is made for CUDA {made_for} and torch for CUDA {_cuda()}: "
-            f"remove it (pip uninstall cupy-cuda{made_for}x) and {_install()}"
+            f"CuPy {version} is built for CUDA {built_for} and torch for CUDA {_cuda()}: "
+            f"remove it (pip uninstall cupy-cuda{built_for}x) and {_install()}"
         )
     return None
 
 
 def _failure(cupy: ModuleType, index: int | None) -> BrokenBackend | None:
-    """Why CuPy cannot make a kernel: no NVRTC, no headers, no folder for its cache and the like."""
+    """Return why CuPy cannot compile a kernel: no NVRTC, no headers, no cache folder, etc."""
     with torch.cuda.device(index):
         modules.refuse_capture()
         try:
             modules.make("rednet_trial", TRIAL, ("--std=c++17",))
         except Exception as error:
             return BrokenBackend(
-                f"CuPy {cupy.__version__} cannot make a kernel ({_summary(error)}): "
+                f"CuPy {cupy.__version__} cannot compile a kernel ({_summary(error)}): "
                 f"{_advice(error)}"
             )
     return None
@@ -86,14 +86,15 @@ def _install() -> str:
 def _advice(error: BaseException) -> str:
     cause = error.__cause__ or error
     if isinstance(cause, OSError):
-        return "set CUPY_CACHE_DIR to a folder that can be written"
+        return "set CUPY_CACHE_DIR to a writable folder"
     return (
-        f'install it anew, with what it needs of CUDA: pip install "cupy-cuda{_cuda()}x[ctk]>=14"'
+        f"reinstall it with the CUDA libraries that it needs: "
+        f'pip install "cupy-cuda{_cuda()}x[ctk]>=14"'
     )
 
 
 def _summary(error: BaseException) -> str:
-    """The first words of an error, or of what CuPy has wrapped in a page of advice."""
+    """Return the first lines of an error, or of the one that CuPy wraps in a page of advice."""
     cause = error.__cause__ or error
     lines = [line.strip() for line in str(cause).splitlines() if line.strip(" =-*")]
     return ": ".join([type(cause).__name__, *lines[:2]])

@@ -1,4 +1,4 @@
-"""Which kernel serves an operator, and on which grid: by sizes and strides alone."""
+"""The kernel that serves an operator, and its grid, selected by sizes and strides alone."""
 
 from dataclasses import dataclass
 from functools import lru_cache
@@ -7,21 +7,19 @@ from typing import NamedTuple
 
 import torch
 
+from rednet.ops.cuda.operand import Geometry, Operand
 from rednet.ops.cuda.tiles import VECTOR_BYTES, Tile, select_tile
 from rednet.ops.window import Window
 
-MOST_TILE_ROWS = 65535
-"""Blocks of a grid in its second direction."""
-MOST_BLOCKS = 2**31 - 1
-"""Blocks of a grid in its first direction."""
+MAX_GRID_X = 2**31 - 1
+MAX_GRID_Y = 65535
 DIRECT_THREADS = 256
+"""Threads of a block of the direct kernels."""
 NARROW_BYTES = 2**31
-"""Offsets inside an image are computed in 32 bits below this."""
+"""Images of fewer bytes have 32-bit offsets."""
 
-# Kernels by their numbers in kernels/cuda/involution.cu.
+# In the order of their numbers in kernels/cuda/config.cuh.
 OPERATORS = ("involution2d", "involution2d_grad_input", "involution2d_grad_weight")
-# How a tensor lies in memory: enum Order of kernels/cuda/problem.cuh.
-ALIGNED, PACKED, BY_CHANNEL, BY_COLUMN = range(4)
 
 STORAGE = {
     torch.float32: "float",
@@ -29,16 +27,17 @@ STORAGE = {
     torch.bfloat16: "BFloat16",
     torch.float64: "double",
 }
+"""The types of the elements in `kernels/cuda`."""
 
 
 @dataclass(frozen=True)
 class Kernel:
-    """What is compiled.
+    """A kernel to compile.
 
     Attributes:
-        operator: Name of the kernel.
+        operator: Name of the kernel's function.
         defines: Macros and their values.
-        threads: Of a block.
+        threads: Threads of a block.
         shared_bytes: Shared memory of a block.
     """
 
@@ -54,34 +53,25 @@ class Kernel:
 
 
 class Roles(NamedTuple):
-    """Which of an operator's three tensors has the input's size, and which has the kernels."""
+    """The positions, among an operator's three tensors, of the image and of the weight.
+
+    Attributes:
+        image: Position of the tensor of the input's size.
+        taps: Position of the tensor of the weight's size.
+    """
 
     image: int
     taps: int
 
 
-class Geometry(NamedTuple):
-    """A tensor without its values.
-
-    Attributes:
-        shape: Its sizes.
-        strides: Its strides in elements.
-        misalignment: Bytes from the start of a vector to its first element.
-    """
-
-    shape: tuple[int, ...]
-    strides: tuple[int, ...]
-    misalignment: int
-
-
 class LaunchConfig(NamedTuple):
-    """All of a launch but its pointers.
+    """A launch without the tensors' addresses.
 
     Attributes:
         kernel: The kernel.
-        grid: Blocks in each direction.
-        strides: Of each tensor in bytes; 0 along a dimension of one element.
-        sizes: The numbers at the end of the struct Problem of `kernels/cuda/problem.cuh`.
+        grid: Blocks in x, y and z.
+        strides: Strides of each tensor in bytes; 0 along a dimension of one element.
+        sizes: The last members of struct Problem in `kernels/cuda/problem.cuh`.
     """
 
     kernel: Kernel
@@ -98,79 +88,23 @@ def select_kernel(
     roles: Roles,
     window: Window,
 ) -> LaunchConfig:
-    """Chooses for the two arguments of an operator and its result."""
-    operands = tuple(_Operand.of(geometry, dtype.itemsize) for geometry in geometries)
+    """Select kernel and grid for the two arguments of an operator and its result."""
+    operands = tuple(Operand.of(geometry, dtype.itemsize) for geometry in geometries)
     selector = _KernelSelector(operator, dtype, operands, roles, window)
     tile = selector.tile()
     kernel = selector.direct_kernel() if tile is None else selector.tiled_kernel(tile)
     grid = selector.direct_grid() if tile is None else selector.tiled_grid(tile)
-    return LaunchConfig(
-        kernel, grid, tuple(operand.strides for operand in operands), selector.sizes
-    )
-
-
-@dataclass(frozen=True)
-class _Operand:
-    """How a tensor lies in memory.
-
-    Attributes:
-        shape: Its sizes.
-        strides: In bytes; 0 along a dimension of one element.
-        misalignment: Bytes from the vector's start to its first element.
-        itemsize: Bytes of an element.
-    """
-
-    shape: tuple[int, ...]
-    strides: tuple[int, ...]
-    misalignment: int
-    itemsize: int
-
-    @classmethod
-    def of(cls, geometry: Geometry, itemsize: int) -> "_Operand":
-        sides = zip(geometry.shape, geometry.strides, strict=True)
-        strides = tuple(stride * itemsize if size > 1 else 0 for size, stride in sides)
-        return cls(geometry.shape, strides, geometry.misalignment, itemsize)
-
-    @property
-    def image_bytes(self) -> int:
-        """From an image's first element to its last."""
-        sides = zip(self.shape[1:], self.strides[1:], strict=True)
-        return sum((size - 1) * stride for size, stride in sides)
-
-    @property
-    def is_packed(self) -> bool:
-        """Whether channels are neighbours in memory."""
-        return self.shape[1] == 1 or self.strides[1] == self.itemsize
-
-    @property
-    def pixel_order(self) -> int:
-        """How images lie in memory; ALIGNED where all pixels begin with a vector."""
-        batch, _, row, column = self.strides
-        places = self.misalignment, batch, row, column
-        is_aligned = self.is_packed and not any(place % VECTOR_BYTES for place in places)
-        return ALIGNED if is_aligned else self.loose_order
-
-    @property
-    def tap_order(self) -> int:
-        """How kernels lie in memory; ALIGNED where pixels are whole vectors apart."""
-        _, _, row, column = self.strides
-        if not self.is_packed:
-            return self.loose_order
-        return PACKED if row % VECTOR_BYTES or column % VECTOR_BYTES else ALIGNED
-
-    @property
-    def loose_order(self) -> int:
-        _, channel, _, column = self.strides
-        return BY_COLUMN if column < channel else BY_CHANNEL
+    strides = tuple(operand.strides for operand in operands)
+    return LaunchConfig(kernel, grid, strides, selector.sizes)
 
 
 @dataclass(frozen=True)
 class _KernelSelector:
-    """Chooses the kernel and the grid for an operator's three tensors."""
+    """Selects the kernel and the grid for an operator's three tensors, the result last."""
 
     operator: str
     dtype: torch.dtype
-    operands: tuple[_Operand, ...]
+    operands: tuple[Operand, ...]
     roles: Roles
     window: Window
 
@@ -184,24 +118,23 @@ class _KernelSelector:
 
     @property
     def phases(self) -> int:
-        """Interleaved parts, in either direction, in which the result is computed."""
+        """Interleaved parts, in each direction, in which the result is computed."""
         return self.window.stride if self.roles.image == 2 else 1
 
     @property
     def sizes(self) -> tuple[int, ...]:
-        """The numbers at the end of the struct Problem."""
         batch, channels, height, width = self.operands[self.roles.image].shape
         output = self.operands[self.roles.taps].shape[2:]
         return batch, channels, self.groups, height, width, *output, self.window.padding
 
     def tile(self) -> Tile | None:
-        """The tile; None where there is none, or its grid would be too large."""
+        """Return the tile, or None if no tile fits or its grid would be too large."""
         width = -(-self.operands[2].shape[3] // self.phases)
         tile = select_tile(self.operator, width, self.group_width, self.dtype.itemsize, self.window)
         if tile is None:
             return None
         x, y, _ = self.tiled_grid(tile)
-        return tile if x <= MOST_BLOCKS and y <= MOST_TILE_ROWS else None
+        return tile if x <= MAX_GRID_X and y <= MAX_GRID_Y else None
 
     def tiled_grid(self, tile: Tile) -> tuple[int, int, int]:
         batch, _, height, width = self.operands[2].shape
@@ -210,12 +143,12 @@ class _KernelSelector:
         return self.groups * columns, rows, batch
 
     def blocks(self, size: int, pixels: int) -> int:
-        """Blocks along a side: of every phase, but for phases that have no pixel."""
+        """Return the blocks along a side, over all phases that have a pixel."""
         return min(size, -(-size // (self.phases * pixels)) * self.phases)
 
     def direct_grid(self) -> tuple[int, int, int]:
         blocks = -(-prod(self.operands[2].shape) // DIRECT_THREADS)
-        return min(blocks, MOST_BLOCKS), 1, 1
+        return min(blocks, MAX_GRID_X), 1, 1
 
     def tiled_kernel(self, tile: Tile) -> Kernel:
         orders = [self.order(index, tile) for index in range(3)]
@@ -228,8 +161,8 @@ class _KernelSelector:
         }
         return Kernel(self.operator, tuple(defines.items()), tile.threads, tile.shared_bytes)
 
-    def is_wide(self, operand: _Operand) -> bool:
-        """Whether offsets need 64 bits: in an image, and as far beyond it as a window reaches."""
+    def is_wide(self, operand: Operand) -> bool:
+        """Return whether offsets need 64 bits, also where a window reaches beyond the image."""
         reach = self.window.kernel_size * self.window.dilation * operand.strides[2]
         return operand.image_bytes + reach >= NARROW_BYTES
 
@@ -237,6 +170,7 @@ class _KernelSelector:
         operand = self.operands[index]
         if index == self.roles.taps:
             return operand.tap_order
+        # Otherwise a chunk of channels would end inside a vector.
         is_whole = tile.channels * operand.itemsize % VECTOR_BYTES == 0
         return operand.pixel_order if is_whole else operand.loose_order
 
@@ -250,7 +184,7 @@ class _KernelSelector:
         return Kernel(self.operator, tuple(defines.items()), DIRECT_THREADS, 0)
 
     def defines(self, threads: int) -> dict[str, str | int]:
-        """The macros of both kinds of kernel."""
+        """Return the macros that both kinds of kernel have."""
         return {
             "OPERATOR": OPERATORS.index(self.operator),
             "STORAGE": STORAGE[self.dtype],

@@ -1,4 +1,4 @@
-"""The kernels as CuPy compiles and loads them: once per device, and the caches that keep them."""
+"""Compiles and loads kernels by CuPy, once per device, and keeps them."""
 
 import os
 import threading
@@ -16,15 +16,15 @@ _lock = threading.RLock()
 
 
 def function(kernel: Kernel) -> Any:
-    """A kernel, ready for launches on the current device.
+    """Return a kernel's function, loaded on the current device.
 
-    The first call for a device compiles, or finds in CuPy's cache on disk, and loads.
+    The first call for a device compiles the kernel or finds it in CuPy's cache on disk.
 
     Returns:
-        A `cupy.RawKernel`: called with grid, block, arguments and `stream=`.
+        A `cupy.RawKernel`, to be called with grid, block, arguments and `stream=`.
 
     Raises:
-        RuntimeError: It does not compile or load, or a CUDA graph is being captured meanwhile.
+        RuntimeError: It cannot be compiled or loaded, or a CUDA graph is being captured.
     """
     key = kernel, torch.cuda.current_device()
     return _loaded.get(key) or _load(key)
@@ -40,7 +40,7 @@ def _load(key: tuple[Kernel, int]) -> Any:
 
 
 def refuse_capture() -> None:
-    """Raises RuntimeError while a CUDA graph is captured: loading would spoil it."""
+    """Raise RuntimeError if a CUDA graph is being captured, which loading would invalidate."""
     if torch.cuda.is_current_stream_capturing():
         raise RuntimeError(
             "an involution of this kind has not run on this device yet: run the network once "
@@ -49,13 +49,13 @@ def refuse_capture() -> None:
 
 
 def make(name: str, code: str, options: tuple[str, ...]) -> Any:
-    """Compiles a kernel of a source for the current device and loads it."""
+    """Compile a kernel of a source for the current device and load it."""
     import cupy
 
     module = cupy.RawModule(code=code, options=options, backend="nvrtc")
     try:
         with _lock:
-            # Loads too: a lazily loading driver puts off no further than cuModuleGetFunction.
+            # This also loads: a driver that loads lazily does so in cuModuleGetFunction.
             return module.get_function(name)
     except cupy.cuda.compiler.CompileException as error:
         log = "\n".join(str(error).strip().splitlines()[:_LOG_LINES])
@@ -65,13 +65,13 @@ def make(name: str, code: str, options: tuple[str, ...]) -> Any:
         ) from error
     except OSError as error:
         raise RuntimeError(
-            f"CuPy cannot keep the compiled kernel {name}; set CUPY_CACHE_DIR to a folder that "
-            f"can be written, or CUPY_CACHE_IN_MEMORY=1: {error}"
+            f"CuPy cannot store the compiled kernel {name}; set CUPY_CACHE_DIR to a writable "
+            f"folder, or CUPY_CACHE_IN_MEMORY=1: {error}"
         ) from error
 
 
 class _Handle:
-    """A stream by its handle, in the protocol by which libraries lend each other streams."""
+    """A stream in the `__cuda_stream__` protocol, by which libraries share streams."""
 
     def __init__(self, handle: int) -> None:
         self.handle = handle
@@ -82,12 +82,12 @@ class _Handle:
 
 @lru_cache(maxsize=1024)
 def stream(handle: int) -> Any:
-    """CuPy's object for a stream of torch's; CuPy does not own the stream."""
+    """Return CuPy's object for a stream of torch, which CuPy does not own."""
     import cupy
 
     if hasattr(cupy.cuda.Stream, "from_external"):
         return cupy.cuda.Stream.from_external(_Handle(handle))
-    return cupy.cuda.ExternalStream(handle)  # Of CuPy 13; deprecated in 14.
+    return cupy.cuda.ExternalStream(handle)  # CuPy 13; deprecated in 14
 
 
 def _renew_lock() -> None:
@@ -96,6 +96,6 @@ def _renew_lock() -> None:
 
 
 if hasattr(os, "register_at_fork"):
-    # A child forked while another thread compiles would wait for it instead of hearing from torch
-    # that CUDA does not survive a fork.
+    # In a child forked while another thread compiles, the lock would never be released. The child
+    # would hang instead of getting torch's error that CUDA does not survive a fork.
     os.register_at_fork(after_in_child=_renew_lock)

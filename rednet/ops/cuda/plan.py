@@ -1,6 +1,6 @@
-"""What is launched for an operator: which kernel, on which grid, with which argument.
+"""Plans launches: which kernel, which grid, which argument.
 
-The arithmetic of a launch, without CuPy and without a GPU, so that every machine can check it.
+This needs neither CuPy nor a GPU, so that tests can check it anywhere.
 """
 
 from dataclasses import dataclass
@@ -8,24 +8,25 @@ from struct import Struct
 
 from torch import Tensor
 
-from rednet.ops.cuda.launch_config import OPERATORS, Geometry, Kernel, Roles, select_kernel
+from rednet.ops.cuda.launch_config import OPERATORS, Kernel, Roles, select_kernel
+from rednet.ops.cuda.operand import Geometry
 from rednet.ops.cuda.tiles import VECTOR_BYTES
 from rednet.ops.window import Window
 
-MOST_IMAGES = 65535
-"""Images of a launch: blocks of a grid in its third direction."""
+MAX_GRID_Z = 65535
+"""Images of a launch, which are the blocks of a grid in z."""
 
 _pack_problem = Struct("Q4qQ4qQ4q8i").pack
 
 
 @dataclass(frozen=True)
 class Launch:
-    """One call of a kernel.
+    """One launch of a kernel.
 
     Attributes:
         kernel: The kernel.
-        grid: Blocks in each direction.
-        problem: Its argument, the struct Problem of `kernels/cuda/problem.cuh`.
+        grid: Blocks in x, y and z.
+        problem: The kernel's argument, struct Problem of `kernels/cuda/problem.cuh`.
     """
 
     kernel: Kernel
@@ -34,17 +35,17 @@ class Launch:
 
 
 def plan_involution2d(input: Tensor, weight: Tensor, output: Tensor, window: Window) -> Launch:
-    """The launch that writes the `output` (N, C, Ho, Wo) for `input` and `weight`."""
+    """Plan the launch that writes `output` (N, C, Ho, Wo)."""
     return _plan(OPERATORS[0], (input, weight, output), Roles(image=0, taps=1), window)
 
 
 def plan_grad_input(grad: Tensor, weight: Tensor, result: Tensor, window: Window) -> Launch:
-    """The launch that writes the gradient `result` (N, C, H, W) for `grad` and `weight`."""
+    """Plan the launch that writes the input's gradient `result` (N, C, H, W)."""
     return _plan(OPERATORS[1], (grad, weight, result), Roles(image=2, taps=1), window)
 
 
 def plan_grad_weight(grad: Tensor, input: Tensor, result: Tensor, window: Window) -> Launch:
-    """The launch that writes the gradient `result` (N, G*K*K, Ho, Wo) for `grad` and `input`."""
+    """Plan the launch that writes the weight's gradient `result` (N, G*K*K, Ho, Wo)."""
     return _plan(OPERATORS[2], (grad, input, result), Roles(image=1, taps=2), window)
 
 

@@ -1,6 +1,6 @@
-"""Which part of an image a block of threads computes: the largest that fits shared memory.
+"""The tile of the result that a block computes: the largest that fits in shared memory.
 
-This is arithmetic of `kernels/cuda`, where the same sizes are computed by the compiler.
+The same sizes are computed at compile time in `kernels/cuda`.
 """
 
 from dataclasses import dataclass
@@ -10,40 +10,44 @@ from math import gcd
 from rednet.ops.window import Window
 
 VECTOR_BYTES = 16
-"""Bytes that are fetched at once."""
+"""Bytes that a thread fetches at once."""
 SHARED_BYTES = 48 << 10
-"""Shared memory that a block may have on every GPU without asking for more."""
-MOST_THREADS = 512
-"""Threads of a block, few enough for every GPU whatever registers they need."""
-LEAST_THREADS = 16
-"""Threads of a block that are worth a tile."""
+"""Shared memory that a block may use on every GPU without opting in to more."""
+MAX_THREADS = 512
+"""Threads of a block: few enough for every GPU, however many registers a thread needs."""
+MIN_THREADS = 16
+"""Threads of a block below which a tile is not worth its overhead."""
 STRIP = 4
 """Neighbouring pixels that a thread computes."""
-MOST_CHANNELS = 16
+MAX_CHANNELS = 16
 """Channels of a group that are in shared memory at a time."""
 READ_BYTES = {"involution2d": 16, "involution2d_grad_input": 32, "involution2d_grad_weight": 16}
-"""What a thread reads of a pixel."""
+"""Bytes that a thread reads of a pixel."""
 MAX_THREAD_CHANNELS = {
     "involution2d": 8,
     "involution2d_grad_input": 8,
     "involution2d_grad_weight": 4,
 }
-"""Channels of a pixel that a thread has registers for."""
-LARGEST_KERNEL = {"involution2d": 31, "involution2d_grad_input": 31, "involution2d_grad_weight": 15}
-"""Larger ones go the direct way: for their registers, or the time that compiling them takes."""
+"""Channels of a pixel for which a thread has registers."""
+MAX_KERNEL_SIZE = {
+    "involution2d": 31,
+    "involution2d_grad_input": 31,
+    "involution2d_grad_weight": 15,
+}
+"""Larger windows use the direct kernels, because of registers or of the time to compile."""
 _SIZES = ((8, 16), (8, 8), (8, 4), (4, 4), (2, 4), (1, 4))
 
 
 @dataclass(frozen=True)
 class Tile:
-    """A block's share of the work.
+    """The part of an image and a group that a block computes.
 
     Attributes:
         rows: Rows of pixels.
         columns: Pixels of a row.
         channels: Channels of the group that are fetched at a time.
-        thread_channels: Neighbouring channels that a thread works on.
-        threads: Of the block.
+        thread_channels: Neighbouring channels that a thread computes.
+        threads: Threads of the block.
         shared_bytes: Shared memory of the block.
     """
 
@@ -70,36 +74,35 @@ class Tile:
 def select_tile(
     operator: str, width: int, group_width: int, itemsize: int, window: Window
 ) -> Tile | None:
-    """The tile of an operator, None where none fits.
+    """Select an operator's tile; return None if none fits.
 
     Args:
         operator: Name of the kernel.
-        width: Pixels of a row of the result; of one phase of it, for the gradient of the input.
+        width: Pixels in a row of the result; for the gradient of the input, in a row of a phase.
         group_width: Channels of a group.
         itemsize: Bytes of an element.
-        window: Of the involution.
+        window: Window of the involution.
     """
-    if window.kernel_size > LARGEST_KERNEL[operator]:
+    if window.kernel_size > MAX_KERNEL_SIZE[operator]:
         return None
-    channels = gcd(group_width, MOST_CHANNELS)
+    channels = gcd(group_width, MAX_CHANNELS)
     thread_channels = min(channels, READ_BYTES[operator] // itemsize, MAX_THREAD_CHANNELS[operator])
+    is_grad_weight = operator == "involution2d_grad_weight"
+    lanes = window.kernel_size if is_grad_weight else channels // thread_channels
     for rows, columns in _SIZES:
         fetched = _shared_bytes(operator, rows, columns, channels * itemsize, itemsize, window)
-        lanes = (
-            window.kernel_size if operator.endswith("grad_weight") else channels // thread_channels
-        )
         threads = rows * columns // STRIP * lanes
-        too_wide = columns >= 2 * width and threads >= 2 * LEAST_THREADS
-        if fetched <= SHARED_BYTES and threads <= MOST_THREADS and not too_wide:
+        too_wide = columns >= 2 * width and threads >= 2 * MIN_THREADS
+        if fetched <= SHARED_BYTES and threads <= MAX_THREADS and not too_wide:
             tile = Tile(rows, columns, channels, thread_channels, threads, fetched)
-            return tile if threads >= LEAST_THREADS else None
+            return tile if threads >= MIN_THREADS else None
     return None
 
 
 def _shared_bytes(
     operator: str, rows: int, columns: int, pixel: int, itemsize: int, window: Window
 ) -> int:
-    """Shared memory for a tile, where the channels of a pixel take `pixel` bytes."""
+    """Return the shared memory of a tile whose pixels have `pixel` bytes of channels."""
     size, stride, dilation = window.kernel_size, window.stride, window.dilation
     if operator == "involution2d_grad_input":
         common = gcd(stride, dilation)
@@ -117,12 +120,12 @@ def _shared_bytes(
 
 
 def _pixel_bytes(height: int, width: int, pixel: int) -> int:
-    """Of a tile of pixels, which has an odd number in a row."""
+    """Return the bytes of a tile of pixels, whose rows are padded to an odd number."""
     return height * (width | 1) * pixel
 
 
 def _tap_bytes(height: int, width: int, count: int, itemsize: int) -> int:
-    """Of a tile of `count` taps a pixel, each in a slot of whole vectors."""
+    """Return the bytes of a tile with `count` taps per pixel, each pixel in whole vectors."""
     slot = _round_up((count - 1) * itemsize + VECTOR_BYTES, VECTOR_BYTES)
     return height * (_round_up(width * slot - 16, 128) + 16)
 

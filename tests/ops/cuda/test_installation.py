@@ -12,7 +12,7 @@ from rednet.ops.broken_backend import BrokenBackend
 from rednet.ops.cuda import installation, modules, unavailable_reason
 
 GPU, FLOAT = torch.device("cuda", 0), torch.float32
-RENEWAL = 'install it anew, with what it needs of CUDA: pip install "cupy-cuda13x[ctk]>=14"'
+RENEWAL = 'reinstall it with the CUDA libraries that it needs: pip install "cupy-cuda13x[ctk]>=14"'
 
 
 @pytest.fixture(autouse=True)
@@ -123,7 +123,7 @@ def test_nothing_is_wrong_where_there_is_no_nvidia_gpu(monkeypatch, gone):
 def test_made_for_another_cuda(cupy):
     cupy.cuda.driver.get_build_version = lambda: 12090
     assert unavailable_reason(GPU, FLOAT) == (
-        "CuPy 14.2.0 is made for CUDA 12 and torch for CUDA 13: remove it "
+        "CuPy 14.2.0 is built for CUDA 12 and torch for CUDA 13: remove it "
         '(pip uninstall cupy-cuda12x) and pip install --upgrade "rednet[cuda13]"'
     )
     assert cupy.made == []
@@ -141,7 +141,9 @@ def test_remains_of_an_uninstalled_cupy(monkeypatch, tmp_path):
     monkeypatch.setattr(sys, "path_importer_cache", {})
     reason = unavailable_reason(GPU, FLOAT)
     sys.modules.pop("cupy", None)
-    assert reason.startswith(f"of CuPy only remains are left: delete {tmp_path / 'cupy'} and pip")
+    assert reason.startswith(
+        f"only the remains of CuPy are installed: delete {tmp_path / 'cupy'} and pip"
+    )
 
 
 def test_an_import_that_fails(monkeypatch):
@@ -164,7 +166,7 @@ def test_a_home_that_cannot_be_written(monkeypatch):
     finding_cupy_raises(monkeypatch, PermissionError(13, "Permission denied", "/nowhere/.cupy"))
     assert unavailable_reason(GPU, FLOAT) == (
         "CuPy cannot be imported (PermissionError: [Errno 13] Permission denied: "
-        "'/nowhere/.cupy'): set CUPY_CACHE_DIR to a folder that can be written"
+        "'/nowhere/.cupy'): set CUPY_CACHE_DIR to a writable folder"
     )
 
 
@@ -172,7 +174,7 @@ def test_no_compiler_of_cuda(failing):
     error = RuntimeError("CuPy failed to load libnvrtc.so.13: OSError: no such file")
     failing(error)
     assert unavailable_reason(GPU, FLOAT) == (
-        "CuPy 14.2.0 cannot make a kernel "
+        "CuPy 14.2.0 cannot compile a kernel "
         f"(RuntimeError: CuPy failed to load libnvrtc.so.13: OSError: no such file): {RENEWAL}"
     )
 

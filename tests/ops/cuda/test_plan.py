@@ -7,9 +7,10 @@ import torch
 
 from rednet.ops import Window
 from rednet.ops.cuda import backend, launch_config
-from rednet.ops.cuda.launch_config import ALIGNED, BY_CHANNEL, BY_COLUMN, OPERATORS, PACKED
+from rednet.ops.cuda.launch_config import OPERATORS
+from rednet.ops.cuda.operand import ALIGNED, BY_CHANNEL, BY_COLUMN, PACKED
 from rednet.ops.cuda.plan import plan_grad_input, plan_grad_weight, plan_involution2d
-from rednet.ops.cuda.tiles import MOST_THREADS, SHARED_BYTES, select_tile
+from rednet.ops.cuda.tiles import MAX_THREADS, SHARED_BYTES, select_tile
 
 WINDOWS = [(1, 1, 0, 1), (3, 1, 1, 1), (7, 1, 3, 1), (7, 2, 3, 1), (5, 2, 4, 2), (9, 1, 4, 1)]
 
@@ -55,7 +56,7 @@ def test_every_tile_suits_every_gpu(operator):
             tile = select_tile(operator, width, group_width, itemsize, window)
             if tile is not None:
                 assert tile.shared_bytes <= SHARED_BYTES
-                assert tile.threads <= MOST_THREADS
+                assert tile.threads <= MAX_THREADS
                 assert group_width % tile.channels == 0
                 assert tile.channels % tile.thread_channels == 0
 
@@ -99,7 +100,7 @@ def test_the_order_follows_the_strides(make_case, view, views, orders):
 
 
 def test_too_large_a_grid_takes_the_direct_way(make_case, limit):
-    limit("MOST_TILE_ROWS", 2)
+    limit("MAX_GRID_Y", 2)
     window = (3, 1, 1, 1)
     for launch in plan_all(make_case((17, 4), 1, window), 1, window):
         assert dict(launch.kernel.defines)["TILED"] == 0
@@ -144,7 +145,7 @@ def test_phases_without_a_pixel_take_no_blocks(on_host, make_case, assert_accura
 
 
 def test_more_images_than_a_grid_has_room_for(on_host, make_case, assert_accurate, monkeypatch):
-    monkeypatch.setattr(backend, "MOST_IMAGES", 2)
+    monkeypatch.setattr(backend, "MAX_GRID_Z", 2)
     window = (3, 1, 1, 1)
     assert_accurate(*make_case((4, 5), 1, window, batch=5), 1, window)
     assert [launch.grid[2] for launch in on_host] == [2, 2, 1] * 3
