@@ -1,7 +1,7 @@
-"""Batch normalisation with a shortcut and a ReLU in the same pass, on the CPU, in channels_last.
+"""Batch normalisation, shortcut and ReLU in one pass, for channels_last images on the CPU.
 
-`kernels/cpu/batch_norm.cpp` computes it; the first derivative too. Derivatives of higher order are
-plain PyTorch. `rednet.layers.norm` decides where it is used.
+`kernels/cpu/batch_norm.cpp` computes them and their first derivative; derivatives of higher order
+are plain PyTorch. `rednet.layers.norm` decides where this is used.
 """
 
 import ctypes
@@ -12,30 +12,30 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
-from torch.autograd import forward_ad
-from torch.nn import Parameter
 
 from rednet.ops import compiler
 from rednet.ops.backends import select
 from rednet.ops.c_interface import DTYPE_CODES, check_status
+from rednet.ops.plain_tensors import is_channels_last, is_plain, is_plain_eager, is_vector
 
 SOURCE = Path(__file__).parents[1] / "kernels" / "cpu" / "batch_norm.cpp"
 FLAGS = ("-fno-math-errno",)
-
 DTYPES = (torch.float32, torch.bfloat16)
+
 _SPACE = (0, 2, 3)
+# The structs Forward and Backward of the C++ source.
 _pack_forward = Struct("2q8P2d2q").pack
 _pack_backward = Struct("2q8P2q").pack
 
 
 class Channels(NamedTuple):
-    """What a layer keeps of each channel, (C,) each, or None.
+    """Parameters and running statistics of a layer, each (C,).
 
     Attributes:
         weight: Scale; None for 1.
         bias: Offset; None for 0.
-        mean: Recorded mean.
-        var: Recorded variance.
+        mean: Running mean, or None.
+        var: Running variance, or None.
     """
 
     weight: Tensor | None
@@ -45,12 +45,12 @@ class Channels(NamedTuple):
 
 
 class Statistics(NamedTuple):
-    """What normalises.
+    """Statistics that normalise.
 
     Attributes:
-        of_batch: The statistics of the batch, not the recorded ones.
-        tracks: Move the recorded ones, where there are, towards those of the batch.
-        momentum: How far, from 0 to 1.
+        of_batch: Use the statistics of the batch, not the running ones.
+        tracks: Update the running statistics, if there are any.
+        momentum: Weight of the batch in the running statistics, from 0 to 1.
         eps: Added to the variance.
     """
 
@@ -61,16 +61,16 @@ class Statistics(NamedTuple):
 
 
 def can_run(x: Tensor, channels: Channels, shortcut: Tensor | None = None) -> bool:
-    """Whether the kernels can take images `x` with such parameters and such a shortcut.
+    """Return whether the kernels take these images, parameters and shortcut.
 
-    Where all else fits, this compiles the kernels at its first call.
+    The first call for which nothing else is in the way compiles the kernels.
     """
     return (
         is_plain_eager()
-        and _are_images(x)
-        and (shortcut is None or (_are_images(shortcut) and _is_alike(shortcut, x)))
-        and all(vector is None or _is_vector(vector, x.shape[1]) for vector in channels)
-        and _is_chosen(x)
+        and is_channels_last(x, DTYPES)
+        and (shortcut is None or (is_channels_last(shortcut, DTYPES) and _is_alike(shortcut, x)))
+        and all(vector is None or is_vector(vector, x.shape[1]) for vector in channels)
+        and _is_selected(x)
     )
 
 
@@ -81,14 +81,14 @@ def batch_norm(
     relu: bool = False,
     shortcut: Tensor | None = None,
 ) -> Tensor:
-    """Normalises every channel of x; adds `shortcut`; applies a ReLU.
+    """Normalise every channel of x, add `shortcut`, apply a ReLU.
 
     Args:
-        x: Images (N, C, H, W), channels_last without gaps, float32 or bfloat16.
-        channels: Parameters and recorded statistics, float32.
-        statistics: Which statistics normalise.
-        relu: Whether a ReLU ends it.
-        shortcut: Something of x's shape, dtype and layout, or None.
+        x: Images (N, C, H, W), channels_last and dense, float32 or bfloat16.
+        channels: Parameters and running statistics, float32.
+        statistics: The statistics that normalise.
+        relu: Apply a ReLU at the end.
+        shortcut: Tensor of x's shape, dtype and memory format, or None.
     """
     inputs = (x, channels.weight, channels.bias, shortcut)
     if torch.is_grad_enabled() and any(t is not None and t.requires_grad for t in inputs):
@@ -97,9 +97,9 @@ def batch_norm(
 
 
 class _BatchNorm(torch.autograd.Function):
-    """Keeps x, which the mask of the ReLU is found from, or the output where there is a shortcut.
+    """Saves x, from which the backward pass finds the ReLU's mask.
 
-    The output is what the next layer keeps anyway.
+    With a shortcut it also saves the output, which the next layer saves anyway, for the mask.
     """
 
     @staticmethod
@@ -121,7 +121,8 @@ class _BatchNorm(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        native = not torch.is_grad_enabled() and is_plain_eager() and _is_plain(grad)
+        # Gradients are enabled here only with create_graph, for a derivative of higher order.
+        native = not torch.is_grad_enabled() and is_plain_eager() and is_plain(grad)
         grads = (_backward if native else _differentiable_backward)(ctx, grad)
         return *grads, None, None, None
 
@@ -133,19 +134,19 @@ def _forward(
     relu: bool,
     shortcut: Tensor | None,
 ) -> tuple[Tensor, Tensor]:
-    """The output, and mean, 1 / deviation, scale and offset (4, C) of the channels."""
+    """Return the output, and the channels' mean, 1 / deviation, scale and offset (4, C)."""
     output = torch.empty_like(x)
     record = x.new_empty(4, x.shape[1], dtype=torch.float64)
     of_batch, tracks, momentum, eps = statistics
-    recorded = (channels.mean, channels.var) if tracks or not of_batch else (None, None)
-    tensors = (x, shortcut, output, channels.weight, channels.bias, *recorded, record)
+    running = (channels.mean, channels.var) if tracks or not of_batch else (None, None)
+    tensors = (x, shortcut, output, channels.weight, channels.bias, *running, record)
     arguments = _pack_forward(*_sizes(x), *map(_address, tensors), momentum, eps, of_batch, relu)
     _run("rednet_batch_norm", x.dtype, arguments)
     return output, record
 
 
 def _backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-    """Gradients of x, weight, bias and shortcut, each where it is needed."""
+    """Return the gradients of x, weight, bias and shortcut, None for those not needed."""
     x, _, record, output = ctx.saved_tensors
     x, grad = _dense(x), _dense(grad)
     output = None if output is None else _dense(output)
@@ -165,7 +166,7 @@ def _backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
 
 
 def _differentiable_backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-    """The same by differentiable operations: a function of x, the weight and `grad`."""
+    """Return the same gradients by operations that autograd can differentiate again."""
     x, weight, record, output = ctx.saved_tensors
     normal, deviation = _standardise(x.float(), record, ctx.statistics)
     if ctx.relu:
@@ -182,7 +183,7 @@ def _differentiable_backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...
 
 
 def _standardise(x: Tensor, record: Tensor, statistics: Statistics) -> tuple[Tensor, Tensor]:
-    """Images at mean 0 and variance 1, and 1 / their deviation before."""
+    """Return images of mean 0 and variance 1, and 1 / the standard deviation of x."""
     if statistics.of_batch:
         distance = x - x.mean(_SPACE, True)
         deviation = (distance.square().mean(_SPACE, True) + statistics.eps).rsqrt()
@@ -193,7 +194,7 @@ def _standardise(x: Tensor, record: Tensor, statistics: Statistics) -> tuple[Ten
 
 
 def _is_off(x: Tensor, record: Tensor) -> Tensor:
-    """Where the ReLU gave zero, as the kernel finds it."""
+    """Return where the ReLU gives zero, by the same arithmetic as the kernel."""
     mean, _, scale, offset = record[:, :, None, None]
     return (x.float() - mean.float()) * scale + offset <= 0
 
@@ -203,7 +204,7 @@ def _dense(images: Tensor) -> Tensor:
 
 
 def _sizes(x: Tensor) -> tuple[int, int]:
-    """Rows and columns of the matrix that images in channels_last are."""
+    """Return rows (pixels) and columns (channels) of channels_last images as a matrix."""
     return x.numel() // x.shape[1], x.shape[1]
 
 
@@ -211,54 +212,12 @@ def _address(tensor: Tensor | None) -> int:
     return 0 if tensor is None else tensor.data_ptr()
 
 
-def is_plain_eager() -> bool:
-    """Whether nothing wants to see the single operations: no mode, no trace, no transform."""
-    return not (
-        torch.compiler.is_compiling()
-        or torch.jit.is_tracing()
-        or torch._C._len_torch_dispatch_stack()
-        or torch._C._len_torch_function_stack()
-        or torch._C._are_functorch_transforms_active()
-        or forward_ad._current_level >= 0
-    )
-
-
-def _is_plain(tensor: Tensor) -> bool:
-    """Whether a tensor is nothing but an array in the memory of the CPU."""
-    return (
-        (type(tensor) is Tensor or type(tensor) is Parameter)
-        and tensor.is_cpu
-        and tensor.layout is torch.strided
-        and not tensor.is_neg()
-    )
-
-
-def _are_images(x: Tensor) -> bool:
-    return (
-        _is_plain(x)
-        and x.dtype in DTYPES
-        and x.dim() == 4
-        and x.numel() > 0
-        and x.is_contiguous(memory_format=torch.channels_last)
-    )
-
-
 def _is_alike(shortcut: Tensor, x: Tensor) -> bool:
     return shortcut.shape == x.shape and shortcut.dtype == x.dtype
 
 
-def _is_vector(tensor: Tensor, size: int) -> bool:
-    return (
-        _is_plain(tensor)
-        and tensor.dtype is torch.float32
-        and tensor.dim() == 1
-        and tensor.numel() == size
-        and tensor.is_contiguous()
-    )
-
-
-def _is_chosen(x: Tensor) -> bool:
-    """Whether involutions of such images would not run on the reference, and this can run."""
+def _is_selected(x: Tensor) -> bool:
+    """Return whether involutions of x would run on a kernel, and the library is available."""
     try:
         return select(x.device, x.dtype).name != "reference" and _library() is not None
     except RuntimeError:
@@ -273,7 +232,7 @@ def _run(name: str, dtype: torch.dtype, arguments: bytes) -> None:
 
 @cache
 def _library() -> ctypes.CDLL | None:
-    """The kernels; None where they cannot be built, of which the native backend warns."""
+    """Return the kernels; None if they cannot be built, about which the native backend warns."""
     try:
         library = compiler.load(SOURCE, FLAGS)
     except compiler.BuildError:
