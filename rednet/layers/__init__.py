@@ -1,4 +1,4 @@
-"""Layers: the involution, the ways to generate its kernel, and what surrounds it."""
+"""Layers: the involution, its kernel generators, convolutions and normalisation."""
 
 from rednet.layers.conv import (
     ConvNormAct,

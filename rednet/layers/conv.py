@@ -1,4 +1,4 @@
-"""Convolutions: the 1x1, and the original's `ConvModule` with its parameter names."""
+"""Convolutions: 1x1, and the original's `ConvModule` with its parameter names."""
 
 from collections.abc import Callable
 from typing import Any
@@ -14,46 +14,47 @@ LayerType = str | Callable[..., nn.Module] | type[nn.Module]
 
 
 def make_norm(norm_layer: LayerType, channels: int) -> Any:
-    """A normalisation of `channels` channels; ValueError for a name unknown to timm."""
+    """Create a normalisation of `channels` channels; raise ValueError if timm lacks the name."""
     try:
         return get_norm_layer(norm_layer)(channels)
     except KeyError as error:
         raise ValueError(
-            f"timm knows no norm_layer {norm_layer!r}; take 'batchnorm2d', 'groupnorm1', a class"
+            f"timm has no norm_layer {norm_layer!r}: choose 'batchnorm2d', 'groupnorm1' or a class"
         ) from error
 
 
 def make_act(act_layer: LayerType) -> nn.Module:
-    """An activation, in place where it can be; ValueError for a name unknown to timm."""
+    """Create an activation, in place if possible; raise ValueError if timm lacks the name."""
     try:
         return create_act_layer(act_layer, inplace=True)
     except KeyError as error:
         raise ValueError(
-            f"timm knows no act_layer {act_layer!r}; take 'relu', 'silu', 'gelu', a class"
+            f"timm has no act_layer {act_layer!r}: choose 'relu', 'silu', 'gelu' or a class"
         ) from error
 
 
 class PointwiseConv2d(nn.Conv2d):
-    """1x1 convolution without bias; on the CPU, in float32 and channels_last, a matrix product.
+    """1x1 convolution without bias; a matrix product for float32 channels_last images on the CPU.
 
-    Torch's convolution takes up to twice as long for the gradient of the weight of small images,
-    and copies it. In bfloat16, or with a bias, it is the faster one. The parameters are its own.
+    There torch's convolution takes up to twice as long for the weight's gradient of small images,
+    and copies it. In bfloat16, or with a bias, torch's convolution is faster. The parameters are
+    those of `nn.Conv2d`.
     """
 
     def __init__(self, in_channels: int, out_channels: int) -> None:
         super().__init__(in_channels, out_channels, 1, bias=False)
 
     def forward(self, x: Tensor) -> Tensor:
-        """(N, in_channels, H, W) to (N, out_channels, H, W)."""
+        """Map (N, in_channels, H, W) to (N, out_channels, H, W)."""
         if not _are_pixels(x):
             return super().forward(x)
-        # Channels first and last alike, the gradient so gets the layout of the weight.
+        # Permuted like x, so that the gradient gets the weight's memory format, either one.
         weight = self.weight.permute(0, 2, 3, 1).flatten(1)
         return F.linear(x.permute(0, 2, 3, 1), weight).permute(0, 3, 1, 2)
 
 
 def _are_pixels(x: Tensor) -> bool:
-    """Whether images are a float32 matrix of pixels by channels in the CPU's memory."""
+    """Return whether images are a float32 matrix of pixels by channels in the CPU's memory."""
     return (
         type(x) is Tensor
         and not torch.compiler.is_compiling()
@@ -65,7 +66,7 @@ def _are_pixels(x: Tensor) -> bool:
 
 
 class ConvNormAct(nn.Module):
-    """Convolution without bias, normalisation and, unless `act_layer` is None, activation."""
+    """Convolution without bias, normalisation, and activation unless `act_layer` is None."""
 
     def __init__(
         self,
@@ -84,12 +85,12 @@ class ConvNormAct(nn.Module):
         self.act = make_act(act_layer) if act_layer else nn.Identity()
 
     def forward(self, x: Tensor) -> Tensor:
-        """(N, C, H, W) to (N, out_channels, ceil(H/stride), ceil(W/stride))."""
+        """Map (N, C, H, W) to (N, out_channels, ceil(H/stride), ceil(W/stride))."""
         return norm_act(self.conv(x), self.bn, self.act)
 
 
 def init_conv(conv: nn.Conv2d) -> None:
-    """Kaiming normal over the fan-out with a ReLU's gain, biases 0, as the original."""
+    """Initialise as the original: Kaiming normal over the fan-out with a ReLU's gain, biases 0."""
     nn.init.kaiming_normal_(conv.weight, mode="fan_out", nonlinearity="relu")
     if conv.bias is not None:
         nn.init.zeros_(conv.bias)

@@ -1,9 +1,9 @@
-"""The ways to generate the kernels of an involution from its input.
+"""The generators of an involution's kernels.
 
-A generator is two modules. `squeeze` makes from the images (N, C, H, W) something narrow; `expand`
-makes from that the kernels (N, G*K*K, Ho, Wo), which depend on the narrow part alone and can so be
-made again in the backward pass. At stride s the image is averaged over s x s pixels, fewer at the
-edge of an odd size, which gives as many kernels as there are outputs.
+A generator is two modules. The first reduces the images (N, C, H, W) to few channels; the second
+computes the kernels (N, G*K*K, Ho, Wo) from the reduced images alone, so that the backward pass can
+compute them again. At stride s the images are averaged over s x s pixels (fewer at the edge of an
+odd size), which gives one kernel per output.
 """
 
 from collections.abc import Callable
@@ -21,7 +21,16 @@ from rednet.ops import Window, involution2d_grad_weight
 
 @dataclass(frozen=True)
 class KernelSpec:
-    """What a generator has to know: C and G, the window, and how narrow its inside is (C/r)."""
+    """The dimensions and layers of a generator.
+
+    Attributes:
+        channels: Channels C of the images.
+        groups: Groups G of the involution.
+        window: Window of the involution.
+        reduction: r; the inside of the generator has C/r channels.
+        norm_layer: Normalisation inside the bottleneck generator.
+        act_layer: Activation inside the bottleneck generator.
+    """
 
     channels: int
     groups: int
@@ -36,11 +45,11 @@ class KernelSpec:
 
     @property
     def kernel_channels(self) -> int:
-        """Channels of the generated kernels, G*K*K."""
+        """Channels of the kernels, G*K*K."""
         return self.groups * self.window.area
 
     def pool(self) -> nn.Module:
-        """The pooling that gives one pixel per output."""
+        """Create the pooling that leaves one pixel per output."""
         stride = self.window.stride
         return CeilAvgPool2d(stride) if stride > 1 else nn.Identity()
 
@@ -57,24 +66,24 @@ class Reduce(nn.Module):
         self.act = make_act(spec.act_layer)
 
     def forward(self, x: Tensor) -> Tensor:
-        """(N, C, H, W) to (N, C/r, Ho, Wo)."""
+        """Map (N, C, H, W) to (N, C/r, Ho, Wo)."""
         return norm_act(self.conv(self.pool(x)), self.bn, self.act)
 
 
 class Span(nn.Module):
-    """W1 of the paper: 1x1 convolution with bias from `width` channels to the kernels."""
+    """W1 of the paper: 1x1 convolution with bias, from `width` channels to the kernels."""
 
     def __init__(self, width: int, spec: KernelSpec) -> None:
         super().__init__()
         self.conv = nn.Conv2d(width, spec.kernel_channels, 1)
 
     def forward(self, x: Tensor) -> Tensor:
-        """(N, width, Ho, Wo) to (N, G*K*K, Ho, Wo)."""
+        """Map (N, width, Ho, Wo) to (N, G*K*K, Ho, Wo)."""
         return self.conv(x)
 
 
 class QueryKey(nn.Module):
-    """Queries of the pooled image and keys of the whole one, some channels for each group."""
+    """Queries from the pooled image and keys from the full one, the same width for each group."""
 
     def __init__(self, spec: KernelSpec) -> None:
         super().__init__()
@@ -84,15 +93,15 @@ class QueryKey(nn.Module):
         self.key = nn.Conv2d(spec.channels, spec.groups * head_width, 1)
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """(N, C, H, W) to queries (N, G*width, Ho, Wo) and keys (N, G*width, H, W)."""
+        """Map (N, C, H, W) to queries (N, G*width, Ho, Wo) and keys (N, G*width, H, W)."""
         return self.query(self.pool(x)), self.key(x)
 
 
 class Attend(nn.Module):
-    """Scores of the query against the keys in its window: the kernel of self-attention.
+    """The kernels of self-attention: scores of each query with the keys in its window.
 
     Args:
-        spec: What the kernels are for.
+        spec: Dimensions of the generator.
         head_width: Channels of a query in each group.
         softmax: Normalise the scores over the window.
         relative_position: Add the query's product with a learned vector for each tap.
@@ -104,6 +113,7 @@ class Attend(nn.Module):
         super().__init__()
         self.groups, self.window = spec.groups, spec.window
         self.scale = head_width**-0.5
+        # Autograd saves the result of a softmax, see `apply_with_recomputed_kernel`.
         self.softmax = self.keeps_result = softmax
         self.position = None
         if relative_position:
@@ -116,7 +126,7 @@ class Attend(nn.Module):
             )
 
     def forward(self, query_and_key: tuple[Tensor, Tensor]) -> Tensor:
-        """Queries (N, G*width, Ho, Wo), keys (N, G*width, H, W) to kernels (N, G*K*K, Ho, Wo)."""
+        """Map queries (N, G*width, Ho, Wo), keys (N, G*width, H, W) to (N, G*K*K, Ho, Wo)."""
         query, key = query_and_key
         query = query * self.scale
         window = self.window
@@ -141,19 +151,19 @@ Generator = tuple[nn.Module, nn.Module]
 
 
 def bottleneck(spec: KernelSpec) -> Generator:
-    """W1 relu(bn(W0 x)), the paper's generator."""
+    """Create the paper's generator, W1 relu(bn(W0 x))."""
     return Reduce(spec), Span(max(1, spec.channels // spec.reduction), spec)
 
 
 def linear(spec: KernelSpec) -> Generator:
-    """W x, the ablation's single linear generator."""
+    """Create the single linear map W x of the paper's ablation."""
     return spec.pool(), Span(spec.channels, spec)
 
 
 def attention(
     spec: KernelSpec, softmax: bool = False, relative_position: bool = False
 ) -> Generator:
-    """Query times keys of the window, divided by the root of the head's width."""
+    """Create the products of query and keys, divided by the square root of the head's width."""
     squeeze = QueryKey(spec)
     head_width = squeeze.query.out_channels // spec.groups
     return squeeze, Attend(spec, head_width, softmax, relative_position)
@@ -167,14 +177,18 @@ GENERATORS: dict[str, Callable[..., Generator]] = {
 
 
 def make_generator(name: str, spec: KernelSpec, options: dict[str, Any]) -> Generator:
-    """The two halves of the generator called `name`; ValueError for what does not exist."""
+    """Create both modules of a generator.
+
+    Raises:
+        ValueError: There is no such generator, or it has no such option.
+    """
     if name not in GENERATORS:
-        raise ValueError(f"no generator is named {name!r}; there is: {', '.join(GENERATORS)}")
+        raise ValueError(f"unknown generator {name!r}: choose from {', '.join(GENERATORS)}")
     _, *legal = signature(GENERATORS[name]).parameters
     for option in options:
         if option not in legal:
             raise ValueError(
-                f"generator {name!r} has no option {option!r}; there is: "
+                f"generator {name!r} has no option {option!r}; its options: "
                 f"{', '.join(legal) or 'none'}"
             )
     return GENERATORS[name](spec, **options)

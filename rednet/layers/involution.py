@@ -11,24 +11,24 @@ from rednet.ops import Window, involution2d
 
 
 class Involution2d(nn.Module):
-    """Convolution's inverse: a kernel for every pixel, shared by the channels of a group.
+    """The inverse of convolution: one kernel for every pixel, shared by the channels of a group.
 
-    Its parameters are called as in the original's `cls/mmcls/models/utils/involution_cuda.py`.
-    Odd sizes at stride 2, which the original gets wrong, give ceil(H/s) rows.
+    Parameters are named as in the original's `cls/mmcls/models/utils/involution_cuda.py`. Odd sizes
+    at stride 2, which the original gets wrong, give ceil(H/s) rows.
 
     Args:
-        channels: C, of the input and of the output.
+        channels: Channels C of the input and of the output.
         kernel_size: K, odd.
-        stride: Distance of two windows; the kernels come from an average pool of that size.
-        dilation: Distance of two taps; the padding follows it.
-        group_channels: Channels that share a kernel, a divisor of C; "layer" for all of them.
-        reduction: r, how many times narrower than C the inside of the generator is.
+        stride: Stride in pixels; kernels are generated from an average pool of that size.
+        dilation: Distance of two taps in pixels; the padding keeps the window centred.
+        group_channels: Channels that share a kernel, a divisor of C, or "layer" for all of them.
+        reduction: r; the inside of the generator has C/r channels.
         generator: "bottleneck", "linear" or "attention", see `rednet.layers.generators`.
         norm_layer: Normalisation inside the bottleneck generator.
         act_layer: Activation inside the bottleneck generator.
-        recompute_kernel: Do not keep the kernels for the backward pass, generate them again.
-        generator_options: Further arguments of the generator: `softmax`, `relative_position` of
-            "attention".
+        recompute_kernel: Generate the kernels again in the backward pass instead of saving them.
+        generator_options: Further arguments of the generator; "attention" has `softmax` and
+            `relative_position`.
 
     Raises:
         ValueError: K is even, the group does not divide C, or there is no such generator.
@@ -60,7 +60,7 @@ class Involution2d(nn.Module):
                 init_conv(module)
 
     def forward(self, x: Tensor) -> Tensor:
-        """(N, C, H, W) to (N, C, ceil(H/stride), ceil(W/stride))."""
+        """Map (N, C, H, W) to (N, C, ceil(H/stride), ceil(W/stride))."""
         source = self.conv1(x)
         if self.recompute_kernel:
             keeps = getattr(self.conv2, "keeps_result", False)
@@ -68,18 +68,18 @@ class Involution2d(nn.Module):
         return self.apply_kernel(x, self.conv2(source))
 
     def kernel(self, x: Tensor) -> Tensor:
-        """The kernels (N, G*K*K, Ho, Wo) generated for the images (N, C, H, W)."""
+        """Return the kernels (N, G*K*K, Ho, Wo) generated for images (N, C, H, W)."""
         return self.conv2(self.conv1(x))
 
     def apply_kernel(self, x: Tensor, kernel: Tensor) -> Tensor:
-        """The involution of the images (N, C, H, W) with the kernels (N, G*K*K, Ho, Wo)."""
+        """Return the involution of images (N, C, H, W) with kernels (N, G*K*K, Ho, Wo)."""
         window = self.window
         return involution2d(
             x, kernel, window.kernel_size, window.stride, window.padding, window.dilation
         )
 
     def extra_repr(self) -> str:
-        """The layer's own numbers, for print(model)."""
+        """Return the layer's numbers, for print(model)."""
         window = self.window
         return (
             f"{self.channels}, kernel_size={window.kernel_size}, stride={window.stride}, "
@@ -88,7 +88,7 @@ class Involution2d(nn.Module):
 
 
 def count_groups(channels: int, group_channels: int | str) -> int:
-    """G for C channels; ValueError where `group_channels` is neither a divisor nor "layer"."""
+    """Return G; raise ValueError unless `group_channels` divides the channels or is "layer"."""
     if group_channels == "layer":
         return 1
     if not isinstance(group_channels, int) or group_channels < 1 or channels % group_channels:
@@ -100,7 +100,7 @@ def count_groups(channels: int, group_channels: int | str) -> int:
 
 
 def centred_window(kernel_size: int, stride: int, dilation: int) -> Window:
-    """The window whose middle tap lies on the pixel; ValueError for an even kernel size."""
+    """Return the window whose middle tap is on the pixel; raise ValueError for an even size."""
     if kernel_size % 2 == 0:
         raise ValueError(f"kernel_size must be odd, got {kernel_size}")
     return Window(kernel_size, stride, dilation * (kernel_size - 1) // 2, dilation)

@@ -1,4 +1,4 @@
-"""Normalisation with what follows it: the sum with a shortcut, an activation."""
+"""Normalisation fused with the shortcut and the activation that follow it."""
 
 from typing import Any
 
@@ -12,16 +12,16 @@ from rednet.ops.batch_norm import Channels, Statistics, batch_norm, can_run
 def norm_act(
     x: Tensor, norm: nn.Module, act: nn.Module | None = None, shortcut: Tensor | None = None
 ) -> Tensor:
-    """`act(norm(x) + shortcut)`, in one pass over the memory where that is possible.
+    """Return `act(norm(x) + shortcut)`, computed in one pass over the memory if possible.
 
-    It is for `nn.BatchNorm2d` and `nn.ReLU` on the CPU, see `rednet.ops.batch_norm`. Everything
-    that is to be observed of the modules (statistics, hooks, operations counted) stays the same.
+    That is possible for `nn.BatchNorm2d` and `nn.ReLU` on the CPU, see `rednet.ops.batch_norm`.
+    Everything observable of the modules (statistics, hooks, counted operations) stays the same.
 
     Args:
         x: Images (N, C, H, W).
         norm: Any normalisation.
         act: Any activation, or None.
-        shortcut: What is added before the activation, or None.
+        shortcut: Tensor to add before the activation, or None.
     """
     if not torch.compiler.is_compiling() and _are_known(norm, act):
         channels = _channels(norm)
@@ -35,7 +35,7 @@ def norm_act(
 
 
 def _are_known(norm: Any, act: nn.Module | None) -> bool:
-    """Whether the modules are those that can be fused, and nobody watches them."""
+    """Return whether the modules can be fused and nothing observes them."""
     return (
         type(norm) is nn.BatchNorm2d
         and _is_bare(norm)
@@ -45,7 +45,7 @@ def _are_known(norm: Any, act: nn.Module | None) -> bool:
 
 
 def _is_bare(module: nn.Module) -> bool:
-    """Whether a module does what its class does and nothing else."""
+    """Return whether a module has no hooks and runs its class's forward."""
     return not (
         module._forward_hooks
         or module._forward_pre_hooks
@@ -60,7 +60,7 @@ def _channels(norm: Any) -> Channels:
 
 
 def _is_legal(norm: Any, channels: Channels, x: Tensor) -> bool:
-    """Whether the layer can normalise x; where it cannot, it raises its own error."""
+    """Return whether the layer can normalise x; if not, calling it raises its error."""
     has_mean, has_var = channels.mean is not None, channels.var is not None
     single = x.numel() == x.shape[1]
     return norm.eps > 0 and has_mean == has_var and not (single and _uses_batch(norm, channels))
@@ -71,7 +71,7 @@ def _uses_batch(norm: Any, channels: Channels) -> bool:
 
 
 def _statistics(norm: Any, channels: Channels) -> Statistics:
-    """What the layer would hand to `F.batch_norm`; counts the batch, as the layer does."""
+    """Return what the layer would pass to `F.batch_norm`; count the batch, as the layer does."""
     momentum = norm.momentum or 0.0
     tracks = norm.training and norm.track_running_stats
     if tracks and norm.num_batches_tracked is not None:

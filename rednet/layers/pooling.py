@@ -1,4 +1,4 @@
-"""Average pooling that leaves no pixel out."""
+"""Average pooling that covers every pixel."""
 
 import torch
 import torch.nn.functional as F
@@ -6,10 +6,10 @@ from torch import Tensor, nn
 
 
 class CeilAvgPool2d(nn.Module):
-    """`nn.AvgPool2d(stride, ceil_mode=True)`: windows beyond the edge average what is there.
+    """`nn.AvgPool2d(stride, ceil_mode=True)`: windows at the edge average the pixels they have.
 
-    Written out because the gradient that Inductor (torch 2.14.1) compiles for `ceil_mode` is wrong
-    on sizes that the stride does not divide.
+    It exists because Inductor (torch 2.14.1) compiles a wrong gradient for `ceil_mode` on sizes
+    that are not multiples of the stride.
     """
 
     def __init__(self, stride: int) -> None:
@@ -17,7 +17,7 @@ class CeilAvgPool2d(nn.Module):
         self.stride = stride
 
     def forward(self, x: Tensor) -> Tensor:
-        """(N, C, H, W) to (N, C, ceil(H/stride), ceil(W/stride))."""
+        """Map (N, C, H, W) to (N, C, ceil(H/stride), ceil(W/stride))."""
         height, width = x.shape[2:]
         missing = (-width % self.stride, -height % self.stride)
         if missing == (0, 0):
@@ -27,10 +27,10 @@ class CeilAvgPool2d(nn.Module):
         return averages * (self.stride**2 / count)
 
     def _count(self, size: int, x: Tensor) -> Tensor:
-        """How many of `size` pixels lie in each window along one side."""
+        """Return how many of `size` pixels are in each window along one side."""
         starts = torch.arange(0, size, self.stride, device=x.device)
         return (size - starts).clamp(max=self.stride).to(x.dtype)
 
     def extra_repr(self) -> str:
-        """The stride, for print(model)."""
+        """Return the stride, for print(model)."""
         return f"{self.stride}"

@@ -1,4 +1,4 @@
-"""What autograd does not keep for the backward pass but computes again there."""
+"""Tensors that autograd does not save for the backward pass but computes again there."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
@@ -18,19 +18,19 @@ def apply_with_recomputed_kernel(
     source: Any,
     make_keeps_result: bool = False,
 ) -> Tensor:
-    """`function(kept, make(source))`, where the backward pass calls `make(source)` again.
+    """Return `function(kept, make(source))`; the backward pass calls `make(source)` again.
 
-    `function` itself runs once only, which is what sets this apart from `torch.utils.checkpoint`.
-    `make` must give the same tensor twice: no dropout, no batch statistics. Where somebody else
-    already decides what is kept (a checkpoint around the whole block) nothing is recomputed here.
+    Unlike with `torch.utils.checkpoint`, `function` runs only once. `make` must be deterministic:
+    no dropout, no batch statistics. If other hooks already decide what autograd saves, such as
+    those of a checkpoint around the whole block, nothing is recomputed here.
 
     Args:
-        function: Makes the output.
+        function: Computes the output.
         kept: First argument of `function`.
-        make: Makes the second argument of `function`.
-        source: What `make` makes it from.
-        make_keeps_result: `make` itself keeps what it made for its own backward, as a softmax does;
-            both functions then run again in the backward pass.
+        make: Computes the second argument of `function`, the kernel.
+        source: Argument of `make`.
+        make_keeps_result: Autograd saves the result of `make` for the backward pass of `make`, as
+            for a softmax; both functions then run again in the backward pass.
     """
     if not torch.is_grad_enabled() or torch.compiler.is_exporting():
         return function(kept, make(source))
@@ -38,12 +38,13 @@ def apply_with_recomputed_kernel(
     if not compiling and saved_tensor_hooks_active():
         return function(kept, make(source))
     if compiling or make_keeps_result:
-        # Inductor drops the second run of `function`, whose result nobody uses.
+        # Inductor removes the second run of `function`, whose result is unused.
         return checkpoint(
             lambda *args: function(args[0], make(args[1])), kept, source, use_reentrant=False
         )
     made = make(source)
     remake = _Remake(make, source, made)
+    # Only what `function` saves passes through the hooks; of that, only `made` is dropped.
     with torch.autograd.graph.saved_tensors_hooks(remake.pack, remake.unpack):
         return function(kept, made)
 
@@ -54,13 +55,14 @@ def saved_tensor_hooks_active() -> bool:
 
 
 class _Remake:
-    """Hooks that replace one saved tensor by the way to make it, under the autocast of today."""
+    """Saved-tensor hooks that drop one tensor and compute it again, under the same autocast."""
 
     def __init__(self, make: Callable[[Any], Tensor], source: Any, made: Tensor) -> None:
         self.make, self.source = make, source
         self.identity = self._identify(made)
-        self.autocast = _autocast_of_today(made.device.type)
+        self.autocast = _current_autocast(made.device.type)
 
+    # Autograd may hand the hook another tensor object for the same values, so compare the memory.
     @staticmethod
     def _identify(tensor: Tensor) -> tuple[Any, ...]:
         storage = tensor.untyped_storage()
@@ -76,8 +78,8 @@ class _Remake:
             return self.make(self.source)
 
 
-def _autocast_of_today(device: str) -> Callable[[], Any]:
-    """Makes contexts that cast as is done now."""
+def _current_autocast(device: str) -> Callable[[], Any]:
+    """Return a function that creates contexts with the current autocast settings."""
     if not torch.amp.is_autocast_available(device):
         return nullcontext
     dtype, enabled = torch.get_autocast_dtype(device), torch.is_autocast_enabled(device)
@@ -85,7 +87,10 @@ def _autocast_of_today(device: str) -> Callable[[], Any]:
 
 
 def checkpoint_module(module: nn.Module, x: Tensor) -> Tensor:
-    """`module(x)` keeping x alone for the backward pass; running statistics move once only."""
+    """Return `module(x)`, saving only x for the backward pass.
+
+    Running statistics are updated once, in the forward pass.
+    """
     if torch.compiler.is_compiling():
         return checkpoint(module, x, use_reentrant=False)
 
@@ -97,7 +102,7 @@ def checkpoint_module(module: nn.Module, x: Tensor) -> Tensor:
 
 @contextmanager
 def _frozen_statistics(module: nn.Module) -> Iterator[None]:
-    """Batch normalisation uses the statistics of the batch but does not record them again."""
+    """Keep batch normalisation, within the context, from updating its running statistics."""
     tracking = [
         (layer, layer.momentum, layer.num_batches_tracked)
         for layer in module.modules()

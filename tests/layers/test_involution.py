@@ -177,11 +177,11 @@ def test_convolutions_start_as_the_originals():
         ({"group_channels": "all"}, "divisor of 32 channels or 'layer', got 'all'"),
         ({"group_channels": None}, "divisor of 32 channels or 'layer', got None"),
         ({"reduction": 0}, "reduction must be at least 1, got 0"),
-        ({"generator": "conv"}, "'conv'; there is: bottleneck, linear, attention"),
+        ({"generator": "conv"}, "'conv': choose from bottleneck, linear, attention"),
         ({"generator_options": {"softmax": True}}, "'bottleneck' has no option 'softmax'"),
         (
             {"generator": "attention", "generator_options": {"soft": True}},
-            "no option 'soft'; there is: softmax, relative_position",
+            "no option 'soft'; its options: softmax, relative_position",
         ),
         ({"norm_layer": "batchnorm3"}, "no norm_layer 'batchnorm3'"),
         ({"act_layer": "rellu"}, "no act_layer 'rellu'"),

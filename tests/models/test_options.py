@@ -122,7 +122,7 @@ WRONG = [
     ({"group_channels": 24}, "divisor of 64 channels or 'layer', got 24"),
     ({"group_channels": "all"}, "divisor of 64 channels or 'layer', got 'all'"),
     ({"reduction": 0}, "reduction must be at least 1, got 0"),
-    ({"generator": "convolution"}, "there is: bottleneck, linear, attention"),
+    ({"generator": "convolution"}, "choose from bottleneck, linear, attention"),
     ({"generator_options": {"softmax": True}}, "'bottleneck' has no option 'softmax'"),
     ({"drop_rate": 1.0}, r"drop_rate must be at least 0 and below 1, got 1\.0"),
     ({"drop_path_rate": -0.1}, r"drop_path_rate must be at least 0 and below 1, got -0\.1"),
