@@ -5,15 +5,19 @@ import os
 # Set before torch is imported: the networks here are too small for a second thread, which would
 # only slow down tests that run in parallel. Programs that a test starts inherit the setting.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+# Threads of a program that has several must not spin while they wait: other tests need the CPU.
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import pytest
-import timm
-import torch
-from torch import nn
 
-from rednet import RedNet
+# The fixtures import torch and timm, so that the controller of pytest-xdist need not.
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from rednet import RedNet
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -29,8 +33,11 @@ TINY = {"width": 0.25, "layers": (1, 2, 1, 1), "num_classes": 7}
 
 
 @pytest.fixture
-def make_tiny() -> Callable[..., RedNet]:
+def make_tiny() -> Callable[..., "RedNet"]:
     """Return a function that builds the same small network each time; every block has an effect."""
+    import timm
+    import torch
+    from torch import nn
 
     def make(**options):
         torch.manual_seed(0)
@@ -44,8 +51,9 @@ def make_tiny() -> Callable[..., RedNet]:
 
 
 @pytest.fixture
-def images() -> Callable[..., torch.Tensor]:
+def images() -> Callable[..., "Tensor"]:
     """Return a function that makes the same random images each time."""
+    import torch
 
     def make(height=32, width=None, batch=2, channels=3):
         generator = torch.Generator().manual_seed(1)

@@ -98,7 +98,6 @@ def expected_members() -> set[str]:
     return {member for member in members if "/." not in member and "/__pycache__/" not in member}
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("via_source_distribution", [False, True])
 def test_the_wheel_has_exactly_the_files_of_the_package(tmp_path, via_source_distribution):
     source = copy_sources(tmp_path / "source")
@@ -127,7 +126,6 @@ for module in pkgutil.walk_packages(rednet.__path__, "rednet."):
 """
 
 
-@pytest.mark.slow
 def test_every_module_of_the_wheel_imports_without_the_laboratory(tmp_path):
     installed = str(tmp_path / "installed")
     with zipfile.ZipFile(build_wheel(copy_sources(tmp_path / "source"), tmp_path)) as wheel:

@@ -100,7 +100,6 @@ def logits_of(model, sample, interpolation):
     return torch.cat([model(image[None]) for image in images])
 
 
-@pytest.mark.slow
 def test_opencv_changes_the_logits_by_a_seventh_of_their_standard_deviation(weights, sample):
     pytest.importorskip("cv2", reason="needs pip install opencv-python-headless")
     model = timm.create_model(NETWORK).eval()

@@ -53,7 +53,6 @@ def test_only_counts_above_zero_are_coloured(tmp_path):
         assert 0.01 < (pixels[..., 1] > 100).mean() < 0.08  # the diagonal and the colour bar
 
 
-@pytest.mark.slow
 def test_imagenet_has_at_least_2_pixels_per_class(tmp_path):
     names = [f"n{index:08d}" for index in range(1000)]
     draw_confusion(confusion_of(1000), names, tmp_path / "confusion.png", "title")

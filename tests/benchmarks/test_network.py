@@ -13,7 +13,7 @@ BOTH_MODES, BOTH_PRECISIONS = ("inference", "training"), ("fp32", "bf16")
     ("modes", "precisions"),
     [
         (("inference",), ("bf16",)),
-        pytest.param(("training",), ("fp32",), marks=pytest.mark.slow),
+        (("training",), ("fp32",)),
         pytest.param(BOTH_MODES, BOTH_PRECISIONS, marks=pytest.mark.nightly),
     ],
     ids=["inference", "training", "all"],

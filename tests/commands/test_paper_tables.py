@@ -32,7 +32,6 @@ def lines_of(out, label):
     return [line for line in out.splitlines() if line.startswith(f"| {label} ")]
 
 
-@pytest.mark.slow
 def test_it_prints_what_it_writes(paper_tables, work_folder):
     done = paper_tables()
     assert (done.code, done.err) == (0, "")
@@ -70,7 +69,6 @@ def checkpoints(work_folder):
     return folder
 
 
-@pytest.mark.slow
 def test_checkpoints_fill_the_rows_of_their_networks(paper_tables, imagenet, checkpoints):
     done = paper_tables(f"checkpoints={checkpoints}", f"data.root={imagenet}", *SMALL)
     assert (done.code, done.err) == (0, "")
@@ -135,7 +133,6 @@ class InterruptedAt(io.StringIO):
         return super().write(text)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     ("shown", "measured"), [("images/s", set()), ("a.pth  rednet26", {"a.pth"})]
 )
@@ -147,7 +144,6 @@ def test_an_interrupt_loses_nothing(weights, imagenet, monkeypatch, shown, measu
     assert {row["checkpoint"] for row in figures()} - {""} == measured
 
 
-@pytest.mark.slow
 def test_a_resnet_of_openmmlab(paper_tables, work_folder, imagenet):
     (work_folder / "weights").mkdir()
     model = timm.create_model("resnet50")
@@ -163,7 +159,6 @@ def test_missing_data_is_reported_before_any_file(paper_tables, weights):
     assert [path.name for path in Path().iterdir()] == ["weights"]
 
 
-@pytest.mark.slow
 def test_unreadable_images_are_an_error_after_the_results(paper_tables, weights, imagenet):
     broken = imagenet / "val/n02123045/1.png"
     broken.write_bytes(b"no image")
@@ -175,7 +170,6 @@ def test_unreadable_images_are_an_error_after_the_results(paper_tables, weights,
     assert paper_tables(*argv, "data.on_unreadable=skip", "output_dir=again").code == 0
 
 
-@pytest.mark.slow
 def test_no_file_can_be_evaluated(paper_tables, work_folder, imagenet):
     (work_folder / "weights").mkdir()
     (work_folder / "weights/README.txt").write_text("weights")
@@ -185,7 +179,6 @@ def test_no_file_can_be_evaluated(paper_tables, work_folder, imagenet):
     assert len(figures()) > 400
 
 
-@pytest.mark.slow
 def test_an_experiment_of_an_ablation_trains(train, imagenet):
     done = train(
         "experiment=ablation/kernel3",

@@ -71,7 +71,6 @@ def test_any_schedule(visualize):
     assert rows[-1]["step"] == "899"
 
 
-@pytest.mark.slow
 def test_all_figures_with_a_network(draw, image_folder):
     done = draw()
     assert drawn(done) == PLAIN | OF_NETWORK
@@ -197,7 +196,6 @@ def test_a_network_that_timm_does_not_know(visualize, save_network, image_folder
     assert "test_rasnet" in visualize(*network, f"images={image_folder}").error
 
 
-@pytest.mark.slow
 def test_the_script():
     argv = [sys.executable, ROOT / "scripts" / "visualize.py", "figures=[schedule]"]
     done = subprocess.run([*argv, "output_dir=figures"], capture_output=True, text=True, check=True)

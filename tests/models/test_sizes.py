@@ -35,7 +35,6 @@ def test_odd_sizes_with_dilation(output_stride, make_tiny, images):
     assert features.shape[2:] == (ceil(97 / output_stride), ceil(50 / output_stride))
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("depth", [26, 38, 50, 101, 152])
 def test_every_depth_trains_at_225(depth):
     model = timm.create_model(f"rednet{depth}").train()

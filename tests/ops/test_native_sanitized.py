@@ -55,7 +55,6 @@ def sweep(flags, *arguments, **variables):
     )
 
 
-@pytest.mark.slow
 def test_the_sanitizers_find_nothing():
     libraries = [runtime("libasan.so"), runtime("libstdc++.so")]
     done = sweep(
@@ -71,13 +70,13 @@ def test_the_sanitizers_find_nothing():
 
 
 VALUES = str(SWEEP.with_name("test_native_values.py"))
+EVERYTHING = ["-m", "nightly or not nightly", "-k", "not beyond_32_bits"]
 NARROW = [
     pytest.param(["--hypothesis-profile=short"], id="a part of the sweep"),
-    pytest.param([VALUES, "-m", "nightly or not slow"], id="all", marks=pytest.mark.nightly),
+    pytest.param([VALUES, *EVERYTHING], id="all", marks=pytest.mark.nightly),
 ]
 
 
-@pytest.mark.slow
 @pytest.mark.skipif(platform.machine() != "x86_64", reason="the flags are those of x86")
 @pytest.mark.parametrize("arguments", NARROW)
 @pytest.mark.parametrize("flag", ["-mno-avx512f", "-mno-avx"])

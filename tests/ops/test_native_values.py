@@ -163,7 +163,6 @@ def test_an_empty_batch(dtype, layout, make_case, view, operators):
     assert [tensor.shape for tensor in found] == [case[2].shape, case[0].shape, case[1].shape]
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("dim", [0, 1, 2, 3])
 @pytest.mark.parametrize("far", [0, 1, 2])
 def test_strides_beyond_32_bits(far, dim, make_case, operators):
@@ -178,7 +177,6 @@ def test_strides_beyond_32_bits(far, dim, make_case, operators):
     assert all(map(torch.equal, operators(*case, 2, window), expected))
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("dim", [0, 1, 2, 3])
 def test_results_beyond_32_bits(dim, make_case, operators):
     sides = (3, 1, 1, 1)

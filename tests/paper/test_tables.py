@@ -157,7 +157,6 @@ def written(tmp_path_factory):
     return folder
 
 
-@pytest.mark.slow
 def test_the_files_hold_every_number(written):
     with (written / "tables.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
@@ -176,7 +175,6 @@ def test_the_files_hold_every_number(written):
     assert (figure["published"], figure["ours"]) == ("2.71", 2.713184096)
 
 
-@pytest.mark.slow
 def test_the_markdown_explains_itself(written):
     text = (written / "tables.md").read_text()
     assert text.isascii()

@@ -32,10 +32,9 @@ def jobs():
     full = [case for case in all_cases() if case.layer == EVERYWHERE]
     others = {case.launch.kernel: case for case in all_cases() if case.layer != EVERYWHERE}
     in_turn = list(zip(others.values(), cycle(ARCHITECTURES)))
-    quick, slow = set(zip(full, cycle(ARCHITECTURES))), set(in_turn[::EVERY])
+    in_every_run = {*zip(full, cycle(ARCHITECTURES)), *in_turn[::EVERY]}
     for job in [*product(full, ARCHITECTURES), *in_turn]:
-        nightly = () if job in quick else pytest.mark.nightly
-        marks = pytest.mark.slow if job in slow else nightly
+        marks = () if job in in_every_run else pytest.mark.nightly
         case, arch = job
         yield pytest.param(*job, id="-".join([*vars(case).values(), f"sm_{arch}"]), marks=marks)
 

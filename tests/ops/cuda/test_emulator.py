@@ -391,7 +391,6 @@ def findings(emulator, sanitizers):
     return {fault: (int(statuses[fault]), texts[fault]) for fault in FAULTS}
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("fault", FAULTS)
 def test_the_sanitizers_find(findings, fault):
     expected = FAULTS[fault][1]

@@ -116,7 +116,6 @@ def test_the_same_bits_every_time(on_gpu, operators):
             assert torch.equal(one, again)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
 @pytest.mark.parametrize("batch, side", [(1, 5824), (2, 4160)])
 def test_more_than_two_thousand_million_elements(gpu, batch, side, layout):

@@ -175,7 +175,6 @@ def test_a_kernel_is_not_loaded_while_a_graph_is_captured(gpu, make, monkeypatch
     assert torch.equal(doubled, input * 2)
 
 
-@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")
 def test_compiled_into_graphs(gpu, make):
     """torch.compile(mode="reduce-overhead") captures the operators, forwards and backwards."""
@@ -221,7 +220,6 @@ def test_nothing_waits_for_the_gpu(gpu, make, compute):
     torch.cuda.synchronize(gpu)
 
 
-@pytest.mark.slow
 def test_a_long_soak(gpu, make, assert_accurate):
     """Shapes, dtypes and streams at random; no memory is lost, and CuPy's own is not touched."""
     import cupy

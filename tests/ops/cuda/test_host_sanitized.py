@@ -12,7 +12,6 @@ sys.exit(pytest.main([*sys.argv[1:], "-qs", "-W", "ignore::pytest.PytestAssertRe
 """
 
 
-@pytest.mark.slow
 @pytest.mark.usefixtures("sanitizers")
 @pytest.mark.parametrize("part", ["test_values", "test_the_layers_of_rednet"])
 def test_the_sanitizers_find_nothing(emulator, part):

@@ -118,7 +118,6 @@ def test_a_fault_that_values_show(emulator, fault):
     assert not all(is_right(emulator, kernel, text) for kernel in used_by)
 
 
-@pytest.mark.slow
 @pytest.mark.usefixtures("sanitizers")
 @pytest.mark.parametrize("fault", [None, *OUT_OF_BOUNDS])
 def test_an_access_out_of_bounds(emulator, tmp_path, fault):
