@@ -1,9 +1,9 @@
-// Batch normalisation with what follows it, act(norm(input) + shortcut), and its gradients.
+// Batch normalisation with shortcut and activation, act(norm(input) + shortcut), and its gradients.
 //
 // Images in channels_last are a matrix of `rows` pixels times `channels`. Training reads it twice,
-// once for the statistics and once to normalise, and memory is all that limits it. Sums are made
-// over blocks of rows that depend on the shape alone, in float32 inside a block and in float64
-// across them, so that the result is the same at any number of threads.
+// for the statistics and to normalise, and is limited by memory bandwidth. Sums are over blocks of
+// rows that depend on the shape alone, in float32 within a block and in float64 across blocks, so
+// the result is the same for any number of threads.
 
 #include <omp.h>
 
@@ -24,8 +24,8 @@
 #include <immintrin.h>
 #endif
 
-// What to compute; pointers may be null where it says so. `record` is written for the backward
-// pass: mean, 1 / standard deviation, scale and offset of every channel, one after the other.
+// The arguments of the forward pass; pointers may be null where noted. `record` is written for the
+// backward pass: the mean of every channel, then 1 / standard deviation, scale and offset.
 struct Forward {
   int64_t rows, channels;
   const void* input;
@@ -40,7 +40,8 @@ struct Forward {
   int64_t training, relu;
 };
 
-// Where there is a ReLU, its mask is found from `output`, or where that is null from `input`.
+// The arguments of the backward pass. The mask of a ReLU is computed from `output` if there is one,
+// else from `input`.
 struct Backward {
   int64_t rows, channels;
   const void* grad;
@@ -57,11 +58,11 @@ struct Backward {
 namespace {
 
 constexpr int kWidth = kVectorBytes / sizeof(float);
-constexpr int kStrip = 4;         // rows summed in registers
-constexpr int kWritingStrip = 2;  // the same where a result is written too
+constexpr int kStrip = 4;         // rows that are summed in registers
+constexpr int kWritingStrip = 2;  // the same if a result is written too
 constexpr int64_t kSamples = 16;
-constexpr int64_t kBytesAhead = 8 << 10;  // farther than the hardware fetches by itself
-constexpr int64_t kBigBytes = 8 << 20;    // a result of this size does not stay in a cache
+constexpr int64_t kBytesAhead = 8 << 10;  // farther than the hardware prefetches
+constexpr int64_t kBigBytes = 8 << 20;    // results of this size do not fit in a cache
 constexpr int64_t kLineBytes = 64;
 
 // The vector types of kLanes neighbouring channels.
@@ -92,8 +93,7 @@ inline void store(float* to, typename L::Float value) {
   std::memcpy(to, &value, sizeof value);
 }
 
-// Rounds to nearest, ties to even; what is no number stays none. The instruction takes denormals for
-// zero.
+// Rounds to nearest, ties to even; NaN stays NaN. The AVX-512 instruction treats denormals as zero.
 template <class L>
 inline typename L::Half round_to_half(typename L::Float value) {
 #if defined(__AVX512BF16__)
@@ -115,7 +115,7 @@ inline typename L::Half encode(typename L::Float value, const bfloat16*) {
   return round_to_half<L>(value);
 }
 
-// Writes past the caches: a plain store would first read what it overwrites.
+// Writes past the caches; a plain store would first read the line that it overwrites.
 template <class Vector>
 inline void stream(void* to, Vector value) {
 #if defined(__AVX512F__)
@@ -142,14 +142,14 @@ struct Layout {
         blocks((rows + block_rows - 1) / block_rows),
         ahead((kStrip + kBytesAhead / int64_t(channels * sizeof(T))) * channels) {}
 
-  // Reads a value, and asks for one beyond the rows at hand.
+  // Reads a value and prefetches one of later rows.
   template <class L>
   typename L::Float read(const T* from) const {
     __builtin_prefetch(from + ahead);
     return load<L>(from);
   }
 
-  // Whether to write a whole matrix past the caches, which takes whole cache lines.
+  // Whether to write a matrix past the caches, which needs whole cache lines.
   bool streams(const void* to) const {
     const int64_t row_bytes = channels * sizeof(T);
     return rows * row_bytes >= kBigBytes && row_bytes % kLineBytes == 0 &&
@@ -163,15 +163,15 @@ struct Layout {
   }
 };
 
-// Of every channel: the affine map that normalises and the one that gives the input's gradient.
-// Both work on the distance from `shift`, the mean in float32, which loses no digits.
+// For every channel, the affine map that normalises and the one that gives the input's gradient.
+// Both apply to the distance from `shift`, the mean in float32: the difference loses no digits.
 struct Coefficients {
   std::vector<float> shift, scale, offset, slope, constant;
   explicit Coefficients(int64_t channels)
       : shift(channels), scale(channels), offset(channels), slope(channels), constant(channels) {}
 };
 
-// Runs body(index) for all indices, each thread its own stretch of them.
+// Runs body(index) for all indices, a contiguous range in each thread.
 template <class Body>
 void for_all(int threads, int64_t count, Body body) {
   threads = int(std::min<int64_t>(threads, count));
@@ -180,12 +180,12 @@ void for_all(int threads, int64_t count, Body body) {
     const int64_t id = omp_get_thread_num(), team = omp_get_num_threads();
     for (int64_t i = count * id / team; i < count * (id + 1) / team; ++i) body(i);
 #if defined(__SSE2__)
-    _mm_sfence();  // what was streamed is to be seen by the other threads
+    _mm_sfence();  // makes streamed values visible to the other threads
 #endif
   }
 }
 
-// Runs body(lanes, channel) over all channels, vectors first, then one by one.
+// Runs body(lanes, channel) over all channels: vectors first, then single channels.
 template <class Body>
 inline void for_channels(int64_t channels, Body body) {
   int64_t c = 0;
@@ -193,8 +193,8 @@ inline void for_channels(int64_t channels, Body body) {
   for (; c < channels; ++c) body(Lanes<1>(), c);
 }
 
-// Runs body(lanes, number of rows, position of the first value, channel) over a block, in strips
-// of kRows rows and what is left over.
+// Runs body(lanes, number of rows, position of the first value, channel) over a block, in strips of
+// kRows rows, then of single rows.
 template <int kRows, class T, class Body>
 inline void for_strips(const Layout<T>& layout, int64_t block, Body body) {
   int64_t row = block * layout.block_rows;
@@ -245,10 +245,10 @@ class Sums {
  private:
   static constexpr int64_t kChunk = 64;
   int64_t blocks_, channels_;
-  std::unique_ptr<float[]> values_;  // not cleared by the thread that allocates it
+  std::unique_ptr<float[]> values_;  // uninitialised: each thread clears its blocks
 };
 
-// A value near the mean of each channel: that of a few rows, spread evenly.
+// A value near the mean of each channel: the mean of a few evenly spaced rows.
 template <class T>
 std::vector<float> sample_means(const Forward& p) {
   const T* input = static_cast<const T*>(p.input);
@@ -268,7 +268,7 @@ void update(float* running, double momentum, double value) {
   *running = float((1 - momentum) * double(*running) + momentum * value);
 }
 
-// Mean and variance of the batch into the record, and into the running statistics.
+// Writes mean and deviation of the batch to the record, and updates the running statistics.
 template <class T>
 void measure(int threads, const Forward& p) {
   const T* input = static_cast<const T*>(p.input);
@@ -307,7 +307,7 @@ void recall(const Forward& p) {
   }
 }
 
-// The rest of the record, from mean and deviation: the numbers of (x - shift) * scale + offset.
+// Completes the record from mean and deviation: scale and offset of (x - shift) * scale + offset.
 void complete(const Forward& p) {
   for (int64_t c = 0; c < p.channels; ++c) {
     const double mean = p.record[c], shift = float(mean);
@@ -332,10 +332,10 @@ inline typename L::Float normalise(const Coefficients& k, int64_t c, typename L:
   return distance * load<L>(&k.scale[c]) + load<L>(&k.offset[c]);
 }
 
-// What a ReLU compares with; without one, a number that compares with nothing.
+// The bound that a ReLU compares with; without a ReLU, NaN, which every comparison fails with.
 float relu_bound(bool relu) { return relu ? 0.0f : std::numeric_limits<float>::quiet_NaN(); }
 
-// `value`, or zero where `by` is not beyond the bound.
+// `value`, or zero where `by` is at most the bound.
 template <class Float>
 inline Float mask(Float value, Float by, float bound) {
   return by <= bound ? Float{} : value;
@@ -372,8 +372,8 @@ void forward(int threads, const Forward& p) {
   p.shortcut ? apply<T, true>(threads, p) : apply<T, false>(threads, p);
 }
 
-// Sums of the masked gradient and of its product with the distance from the mean; the masked
-// gradient itself is written where the mask comes from the output.
+// Sums the masked gradient and its product with the distance from the mean. Writes the masked
+// gradient if the mask comes from the output.
 template <class T, bool kOutput>
 void reduce(int threads, const Backward& p, const Coefficients& k, Sums& sums) {
   const T* grad = static_cast<const T*>(p.grad);
@@ -407,7 +407,7 @@ void reduce(int threads, const Backward& p, const Coefficients& k, Sums& sums) {
   });
 }
 
-// Gradients of weight and bias, and the affine map that gives the input's:
+// Computes the gradients of weight and bias, and the affine map that gives the input's gradient:
 // scale * gradient + slope * distance from the mean + constant.
 void conclude(int threads, const Backward& p, const Sums& sums, Coefficients& k) {
   const double* deviations = p.record + p.channels;
@@ -423,8 +423,8 @@ void conclude(int threads, const Backward& p, const Sums& sums, Coefficients& k)
   });
 }
 
-// The gradient of the input, for which the input itself is needed unless the statistics are
-// constants and the gradient has been masked.
+// Computes the gradient of the input. It needs the input unless the statistics are constants and
+// the gradient is already masked.
 template <class T, bool kInput>
 void propagate(int threads, const Backward& p, const Coefficients& k) {
   const T* grad = static_cast<const T*>(p.grad_shortcut ? p.grad_shortcut : p.grad);

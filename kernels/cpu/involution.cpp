@@ -1,9 +1,9 @@
-// The three operators of an involution on the CPU, behind a plain C interface.
+// The three operators of an involution on the CPU, with a C interface.
 //
-// Images are divided into tasks: some groups of some rows of one image. A task packs the rows that
-// the windows of one row of outputs meet, computes that row in tiles, and goes on to the next, for
-// which it packs only the rows that are new. Every sum is taken by one thread in one order, so that
-// results do not depend on the number of threads.
+// The work is divided into tasks: some groups of some rows of one image. A task packs the rows that
+// the windows of one row of outputs cover, computes that row in tiles, and moves on to the next
+// row, for which it packs only the rows that are new. One thread computes each sum, in a fixed
+// order, so results do not depend on the number of threads.
 
 #include <omp.h>
 
@@ -21,8 +21,8 @@
 
 namespace {
 
-// The kernels of a group for up to kTile pixels from (i, j) on, as [pixel][tap]; pixels beyond the
-// row that are computed nevertheless have zeros.
+// Packs the kernels of a group for up to kTile pixels, starting at (i, j), as [pixel][tap]. Pixels
+// beyond the end of the row, which fill the last vector, get zeros.
 template <typename A, int64_t K, int64_t S>
 void pack_kernels(A* packed, const Problem<K, S>& problem, const View<A>& weight, const Task& task,
                   int64_t group, int64_t i, int64_t j) {
@@ -37,8 +37,8 @@ void pack_kernels(A* packed, const Problem<K, S>& problem, const View<A>& weight
   std::memset(packed + count * pitch, 0, (computed - count) * pitch * sizeof(A));
 }
 
-// Calls body(block, column, kernels) for kOutputs columns after the other of row `i` of a group's
-// outputs, with `rows` set to the packed rows that their taps meet.
+// Calls body(block, column, kernels) for every kOutputs columns of row `i` of a group's outputs,
+// with `rows` set to the packed rows that their taps read.
 template <typename A, int64_t K, int64_t S, typename Rows, typename Row, typename F>
 INLINE void each_tile(const Problem<K, S>& problem, const View<A>& weight, const Task& task,
                       int64_t group, int64_t i, const Rows& packed, Row* rows, A* kernels,
@@ -54,8 +54,8 @@ INLINE void each_tile(const Problem<K, S>& problem, const View<A>& weight, const
   }
 }
 
-// What a thread has for a task: the rows of the image that the task keeps, one packed row and one
-// packed tile, and the rows that the taps of a row of outputs meet.
+// A thread's memory for a task: the rows that it keeps packed, one more packed row, one packed
+// tile, and the rows that the taps of the current row of outputs use.
 template <typename A, typename Rows> struct Workspace {
   Rows& kept;
   A* const row;
@@ -209,7 +209,7 @@ Status involution2d_grad_weight(const Shape& shape, int threads, const View<A>& 
                              compute);
 }
 
-// ---- the choice of the types and of the fast paths ----
+// ---- Dispatch on the dtype, and on the windows that are compiled in ----
 
 enum class Operator { kForward, kGradInput, kGradWeight };
 

@@ -1,4 +1,4 @@
-// The packed rows of an image that a task works on: those that are read, those that are summed.
+// The packed rows of an image that a task keeps: rows that it reads, or rows that it sums.
 
 #pragma once
 
@@ -12,8 +12,8 @@
 
 namespace {
 
-// The packed rows of an image that the windows of one row of outputs meet, for the groups of a
-// task. `by_channel` packs them as [channel][row][column], otherwise as [block][row][column][16].
+// The packed rows of the input that the windows of one row of outputs cover, for the groups of a
+// task: as [channel][row][column] if `by_channel`, else as [block][row][column][16].
 template <typename A, int64_t K, int64_t S, bool by_channel> class InputRows {
  public:
   using Row = const A*;
@@ -38,7 +38,7 @@ template <typename A, int64_t K, int64_t S, bool by_channel> class InputRows {
     std::fill(held_, held_ + problem_.reach, -1);
   }
 
-  // Packs what row `i` of the outputs meets and is not there yet.
+  // Packs the rows that row `i` of the outputs needs and that are not packed yet.
   void fetch(int64_t i) {
     for (int64_t kh = 0; kh < problem_.size(); ++kh) {
       const int64_t y = problem_.row(i, kh);
@@ -48,7 +48,7 @@ template <typename A, int64_t K, int64_t S, bool by_channel> class InputRows {
     }
   }
 
-  // The row that taps kh of row `i` of the outputs meet: zeros outside the image.
+  // The row that the taps kh of row `i` of the outputs read: zeros if it is outside the image.
   INLINE const A* row(int64_t group, int64_t block, int64_t i, int64_t kh) const {
     const int64_t y = problem_.row(i, kh);
     if (y < 0 || y >= problem_.height) return blank_;
@@ -90,7 +90,7 @@ template <typename A, int64_t K, int64_t S, bool by_channel> class InputRows {
   Task task_;
 };
 
-// The rows of the input's gradient that are being summed, for the groups of a task.
+// The packed rows of the input's gradient that are being summed, for the groups of a task.
 template <typename A, int64_t K, int64_t S> class GradientRows {
  public:
   using Row = A*;
@@ -112,13 +112,13 @@ template <typename A, int64_t K, int64_t S> class GradientRows {
     next_ = task.row;
   }
 
-  // The row that taps kh of row `i` of the outputs add to, or null where others care for it.
+  // The row that the taps kh of row `i` of the outputs add to; null if it is another task's.
   INLINE A* row(int64_t group, int64_t block, int64_t i, int64_t kh) const {
     const int64_t y = problem_.row(i, kh);
     return y < task_.row || y >= task_.end_row ? nullptr : at(group, block, y);
   }
 
-  // Writes the rows before `end`, which are complete, and leaves zeros for those to come.
+  // Writes the rows before `end`, which are complete, and zeroes their memory for later rows.
   void flush(int64_t end) {
     for (; next_ < std::min(end, task_.end_row); ++next_)
       for (int64_t group = task_.group; group < task_.end_group; ++group)

@@ -1,7 +1,8 @@
-// Tensors of any strides and storage type, and the packing of their parts into small buffers.
+// Tensors of any strides and dtype, and packing parts of them into small buffers.
 //
-// The kernels see packed rows and columns of A (float, or double for double) only; what a tensor is
-// stored as is known to two functions, which the kernels call by address and so exist once.
+// The kernels only see packed rows and columns of A (float, or double for double). Two functions
+// know how a tensor is stored. The kernels call them by address, so they are compiled once per
+// dtype.
 
 #pragma once
 
@@ -10,7 +11,7 @@
 
 #include "vectors.h"
 
-// What Python hands over; strides of N, C, H, W in elements.
+// A tensor as Python passes it; strides of N, C, H, W in elements.
 extern "C" {
 struct Tensor {
   void* data;
@@ -21,8 +22,8 @@ struct Tensor {
 namespace {
 
 // packed[row * pitch + column] = memory[row * row_stride + column * column_stride]
-// What follows the last column of a packed row, up to the next whole vector, becomes arbitrary
-// where `overread` allows to read as far in memory; otherwise it may become zero.
+// The elements between the last column and the next whole vector are overwritten: by anything if
+// `overread` allows reading as far in memory, else at most by zeros.
 template <typename T, typename A>
 void pack(A* packed, int64_t pitch, const void* memory, int64_t row_stride, int64_t column_stride,
           int64_t rows, int64_t columns, bool overread) {
@@ -84,7 +85,7 @@ void unpack(void* memory, int64_t row_stride, int64_t column_stride, const A* pa
   }
 }
 
-// How elements that are A in registers are stored.
+// The storage of elements that are A in registers.
 template <typename A> struct Storage {
   int64_t bytes;
   decltype(&pack<A, A>) pack;
@@ -107,13 +108,14 @@ template <typename A> struct View {
   }
 };
 
-// The rows of tensors that the next row of outputs needs. They are asked for part by part while the
-// present row is computed: so the memory works while the core computes.
+// The rows of tensors that the next row of outputs needs. They are prefetched in parts while the
+// current row is computed, so that memory and core work at the same time.
 class Ahead {
  public:
   explicit Ahead(int64_t parts) : parts_(parts) {}
 
-  template <typename A> void will_read(const View<A>& view, int64_t n, int64_t row, int64_t columns) {
+  template <typename A>
+  void will_read(const View<A>& view, int64_t n, int64_t row, int64_t columns) {
     add(view, n, row, columns, false);
   }
   template <typename A>
@@ -121,7 +123,7 @@ class Ahead {
     add(view, n, row, columns, true);
   }
 
-  // Asks for the next of as many parts as there are.
+  // Prefetches the next of `parts` parts.
   INLINE void ask() {
     for (int i = 0; i < count_; ++i) {
       Row& row = rows_[i];

@@ -1,8 +1,8 @@
-// The arithmetic, on packed tiles: a few neighbouring outputs of one row, 16 channels at a time.
+// The arithmetic on packed tiles: a few neighbouring outputs of one row, 16 channels at a time.
 //
-// A vector holds channels where kernels are applied or scattered: a kernel value is broadcast, and
-// a pixel that was loaded serves up to K outputs. It holds columns where the gradient of the
-// kernels is taken.
+// In the forward pass and the gradient of the input a vector holds channels: a kernel value is
+// broadcast, and a loaded pixel serves up to K outputs. In the gradient of the weight it holds
+// columns.
 
 #pragma once
 
@@ -14,11 +14,11 @@
 
 namespace {
 
-// Vectors of a packed pixel, and outputs whose sums stay in registers.
+// Vectors of a packed pixel, and outputs whose sums fit in registers.
 template <typename A> constexpr int64_t kVectors = kBlock / Vector<A>::lanes;
 template <typename A> constexpr int64_t kOutputs = kVectors<A> == 1 ? 8 : 4;
 
-// How many of the K columns of taps have a remainder modulo the stride.
+// The number of the K columns of taps that have a given remainder modulo the stride.
 template <int64_t S, int64_t Remainder, int64_t K> constexpr int64_t kPhaseTaps =
     Remainder < K ? (K - Remainder + S - 1) / S : 0;
 
@@ -66,7 +66,8 @@ INLINE void correlate(const Problem<K, S>& problem, const A* const* rows, int64_
   });
 }
 
-// pixel of the tap += kernels[j][tap] * gradient[j], for kOutputs neighbours; null rows are outside.
+// pixel of the tap += kernels[j][tap] * gradient[j], for kOutputs neighbours; null rows are
+// skipped.
 template <typename A, int64_t K, int64_t S>
 INLINE void scatter(const Problem<K, S>& problem, A* const* rows, int64_t first,
                     const A* kernels, const A* gradient) {
@@ -113,7 +114,7 @@ INLINE void scatter(const Problem<K, S>& problem, A* const* rows, int64_t first,
 
 // kernels[kw][j] = sum over the channels of gradient[c][j] * row[c][offset(kw) + j], for the kTile
 // columns of one row of taps. A vector that straddles two cache lines takes four times as long to
-// load as an aligned one, so that shifted vectors are put together from aligned ones.
+// load as an aligned one, so shifted vectors are assembled from aligned ones.
 template <typename A, int64_t K, int64_t S>
 INLINE void multiply_rows(const Problem<K, S>& problem, const A* row, int64_t row_pitch,
                           const A* gradient, A* kernels) {

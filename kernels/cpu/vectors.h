@@ -1,4 +1,4 @@
-// Vectors as wide as the machine's registers, in the portable vector extensions of GCC and Clang.
+// Vectors of the width of a register, by the vector extensions of GCC and Clang.
 
 #pragma once
 
@@ -32,7 +32,7 @@ template <typename A> struct Vector {
 };
 template <typename A> using Vec = typename Vector<A>::type;
 
-// Calls body(0), ..., body(N - 1) with compile-time numbers.
+// Calls body(0), ..., body(N - 1) with compile-time constants.
 template <typename F, int64_t... I>
 INLINE void unrolled(F&& body, std::integer_sequence<int64_t, I...>) {
   (body(std::integral_constant<int64_t, I>{}), ...);
@@ -44,7 +44,7 @@ template <int64_t N, typename F> INLINE void unroll(F&& body) {
 constexpr int64_t round_up(int64_t value, int64_t to) { return (value + to - 1) / to * to; }
 constexpr int64_t divide_up(int64_t value, int64_t by) { return (value + by - 1) / by; }
 
-// One element, which is float or double in registers.
+// Loads and stores of one element, which is float or double in registers.
 INLINE float load(const float* from) { return *from; }
 INLINE double load(const double* from) { return *from; }
 INLINE float load(const bfloat16* from) {
@@ -63,7 +63,7 @@ INLINE void store(bfloat16* to, float value) {
   to->bits = value != value ? 0x7fc0 : uint16_t(rounded);
 }
 
-// A vector of elements.
+// Loads and stores of a vector of elements.
 template <typename A> INLINE Vec<A> copied(const A* from) {
   Vec<A> value;
   std::memcpy(&value, from, sizeof value);
@@ -91,7 +91,7 @@ INLINE void store_vector(bfloat16* to, Vec<float> value) {
   std::memcpy(to, &narrow, sizeof narrow);
 }
 
-// The given lanes of two vectors side by side.
+// The given lanes of the concatenation of two vectors.
 template <typename A, int64_t... I> INLINE Vec<A> shuffle(Vec<A> a, Vec<A> b) {
 #if defined(__clang__)
   return __builtin_shufflevector(a, b, I...);
@@ -100,14 +100,14 @@ template <typename A, int64_t... I> INLINE Vec<A> shuffle(Vec<A> a, Vec<A> b) {
 #endif
 }
 
-// The lower or the higher halves of two vectors, lane by lane in turn.
+// The lower or the higher halves of two vectors, lanes alternating.
 template <typename A, bool high, int64_t... I>
 INLINE Vec<A> interleave(Vec<A> a, Vec<A> b, std::integer_sequence<int64_t, I...>) {
   constexpr int64_t lanes = Vector<A>::lanes;
   return shuffle<A, (high * lanes / 2 + I / 2 + I % 2 * lanes)...>(a, b);
 }
 
-// Transposes a square of vectors by interleaving its upper and lower half log2(lanes) times.
+// Transposes a square of vectors: interleaves its upper and lower half log2(lanes) times.
 template <typename A> INLINE void transpose(Vec<A>* rows) {
   constexpr int64_t lanes = Vector<A>::lanes;
   using Lanes = std::make_integer_sequence<int64_t, lanes>;
@@ -121,7 +121,7 @@ template <typename A> INLINE void transpose(Vec<A>* rows) {
   }
 }
 
-// Lanes `shift`, shift + 1, ... of two vectors side by side.
+// Lanes `shift`, `shift` + 1, ... of the concatenation of two vectors.
 template <typename A, int64_t shift, int64_t... I>
 INLINE Vec<A> shifted(Vec<A> a, Vec<A> b, std::integer_sequence<int64_t, I...>) {
   return shuffle<A, (shift + I)...>(a, b);

@@ -1,8 +1,9 @@
-// The numbers of a call: the sliding window over packed rows, and the division into tasks.
+// The sizes of a call: the sliding window over packed rows, and the division into tasks.
 //
 // N batch, C channels, G groups, K kernel size, H W input, Ho Wo output. A row of pixels is packed
-// as [columns][16 channels] with zeros beyond the edges; at stride s the columns are sorted by their
-// remainder modulo s, so that the pixels that one tap meets in neighbouring outputs are neighbours.
+// as [columns][16 channels] with zeros beyond the edges. At stride s, the columns are sorted by
+// their remainder modulo s, so that the pixels that a tap reads for neighbouring outputs are
+// neighbours.
 
 #pragma once
 
@@ -13,7 +14,7 @@
 
 #include "vectors.h"
 
-// What Python hands over.
+// The sizes as Python passes them.
 extern "C" {
 struct Shape {
   int64_t batch, channels, groups, height, width, out_height, out_width;
@@ -25,17 +26,17 @@ namespace {
 
 constexpr int64_t kBlock = 16;              // channels of a packed pixel
 constexpr int64_t kTile = 16;               // pixels whose kernels are packed at a time
-constexpr int64_t kCacheBytes = 512 << 10;  // packed rows that should stay in a core's cache
+constexpr int64_t kCacheBytes = 512 << 10;  // of packed rows, to stay in a core's cache
 
-// K, S > 0 make kernel size and stride known to the compiler; the dilation is then 1.
+// With K, S > 0, kernel size and stride are compile-time constants and the dilation is 1.
 template <int64_t K, int64_t S> struct Problem : Shape {
-  int64_t group_channels, blocks;  // of a group: channels, and packed blocks of 16
-  int64_t reach;                   // rows from the first tap to the last, both counted
-  int64_t phases, phase;           // remainders of columns modulo the stride, and columns of each
+  int64_t group_channels, blocks;  // of a group: channels, and blocks of 16 channels
+  int64_t reach;                   // rows from the first tap to the last, inclusive
+  int64_t phases, phase;           // remainders of columns modulo the stride, columns of each
   int64_t columns;                 // of a packed row of the input
   int64_t out_columns;             // of a packed row of the output
 
-  // Rows are packed and computed by `granularity` columns.
+  // Rows are packed and computed in multiples of `granularity` columns.
   Problem(const Shape& shape, int64_t granularity) : Shape(shape) {
     group_channels = channels / groups;
     blocks = divide_up(group_channels, kBlock);
@@ -50,13 +51,13 @@ template <int64_t K, int64_t S> struct Problem : Shape {
   INLINE int64_t step() const { return S ? S : stride; }
   INLINE int64_t gap() const { return K ? 1 : dilation; }
   INLINE int64_t taps() const { return size() * size(); }
-  // The distance of packed kernels.
+  // The distance of two packed kernels.
   INLINE int64_t pitch() const { return round_up(taps(), kTile); }
-  // The column, in a packed row, of what tap kw meets at the first output.
+  // The column, in a packed row, that tap kw reads for the first output.
   INLINE int64_t offset(int64_t kw) const {
     return kw * gap() % step() * phase + kw * gap() / step();
   }
-  // The row that taps kh meet at a row of outputs; it may lie outside the image.
+  // The row that the taps kh of a row of outputs read; it may be outside the image.
   INLINE int64_t row(int64_t out_row, int64_t kh) const {
     return out_row * step() + kh * gap() - padding;
   }
@@ -78,18 +79,18 @@ template <int64_t K, int64_t S> struct Problem : Shape {
     }
   }
 
-  // Calls body(y) for the rows inside the image among those that one window, from `first` on, has
-  // and the next has not, or the other way round.
+  // Calls body(y) for each row, from `first` on, by which the windows of two neighbouring rows of
+  // outputs differ, if it is inside the image.
   template <typename F> INLINE void each_new_row(int64_t first, F&& body) const {
     const int64_t end = std::min(first + step(), height);
     for (int64_t y = std::max<int64_t>(first, 0); y < end; ++y) body(y);
   }
 };
 
-// The division of images x groups x rows among threads.
+// The division of images x groups x rows into tasks.
 struct Plan {
-  int64_t groups, chunks;  // groups of a task, and tasks side by side
-  int64_t rows, bands;     // rows of a task, and tasks one below the other
+  int64_t groups, chunks;  // groups of a task, and tasks that cover all groups
+  int64_t rows, bands;     // rows of a task, and tasks that cover all rows
   int64_t tasks;
 
   Plan(const Shape& shape, int64_t all_rows, int64_t reach, int64_t group_bytes, int threads) {
@@ -119,7 +120,7 @@ struct Task {
   }
 };
 
-// Memory of each thread, zero at first and apart from the others' cache lines, handed out in pieces.
+// Zeroed memory for each thread, in cache lines of its own, from which arrays are taken.
 class Scratch {
  public:
   static constexpr int64_t kAlignment = 64;
@@ -135,7 +136,7 @@ class Scratch {
     std::memset(memory, 0, bytes_);
     return memory;
   }
-  // Bytes that as many elements take.
+  // Bytes of an array of as many elements.
   template <typename T> static int64_t need(int64_t elements) {
     return round_up(elements * sizeof(T), kAlignment);
   }

@@ -1,4 +1,4 @@
-// The configuration of a module: macros that rednet/ops/cuda/launch_config.py sets.
+// The macros that configure a module; rednet/ops/cuda/launch_config.py sets them.
 
 #pragma once
 
@@ -7,7 +7,7 @@
 #define INVOLUTION2D_GRAD_INPUT 1
 #define INVOLUTION2D_GRAD_WEIGHT 2
 
-// An editor sets no macros. It sees the kernels of a 7 x 7 window.
+// For an editor, which sets no macros: the kernels of a 7 x 7 window.
 #ifndef OPERATOR
 #define OPERATOR INVOLUTION2D
 #define STORAGE float

@@ -1,7 +1,6 @@
-// What the kernels need beyond plain CUDA: 16-bit floats and asynchronous copies.
+// Inline assembly: 16-bit floats and asynchronous copies.
 //
-// All inline assembly is here, so that a header of the tests can stand in for this one when the
-// other files are compiled for the CPU.
+// The tests compile the other files for the CPU, with another header in place of this one.
 
 #pragma once
 
@@ -26,7 +25,7 @@ __device__ __forceinline__ float to_real(Half value) {
   return real;
 }
 
-// a * b + c, rounded once. CuPy lets the compiler flush subnormal numbers to zero; this does not.
+// a * b + c, rounded once. Keeps subnormal numbers, which CuPy lets the compiler flush to zero.
 __device__ __forceinline__ double multiply_add(double a, double b, double c) {
   return fma(a, b, c);
 }
@@ -74,8 +73,8 @@ using Shared = char*;
 __device__ __forceinline__ Shared shared_address(void* data) { return static_cast<char*>(data); }
 #endif
 
-// Copies 16 bytes to shared memory, or writes zeros there. What was copied may be used after
-// wait_for_copies, by other threads after a barrier that follows it.
+// Copies 16 bytes to shared memory, or writes zeros if not `inside`. This thread may read them
+// after wait_for_copies, other threads after a barrier that follows it.
 __device__ __forceinline__ void copy_async(Shared shared, const void* global, bool inside) {
 #if __CUDA_ARCH__ >= 800
   asm volatile(
@@ -95,7 +94,7 @@ __device__ __forceinline__ void commit_copies() {
 #endif
 }
 
-// Waits for this thread's copies but those of the latest PENDING groups.
+// Waits for this thread's copies except those of the latest PENDING groups.
 template <int PENDING>
 __device__ __forceinline__ void wait_for_copies_but() {
 #if __CUDA_ARCH__ >= 800

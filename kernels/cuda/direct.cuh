@@ -1,4 +1,4 @@
-// The operators where no tile fits shared memory: a thread per element of the result.
+// The operators if no tile fits in shared memory: a thread computes one element at a time.
 
 #pragma once
 
@@ -10,11 +10,11 @@ struct Size {
   int channels, height, width;
 };
 
-// Where in the result a thread works.
+// An element of the result or of an argument.
 struct Element {
   int image, channel, y, x;
 
-  // The element of a number in the order in which the result lies in memory.
+  // Returns the element with a number, counted in the memory order of the result.
   __device__ static Element of(long long number, const Size& size) {
     Element element;
     if (RESULT_ORDER == BY_CHANNEL) element.channel = next(number, size.channels);
@@ -25,7 +25,7 @@ struct Element {
     return element;
   }
 
-  // Takes a digit off a number.
+  // Removes and returns the last digit of a number.
   __device__ static int next(long long& number, int base) {
     const int digit = static_cast<int>(number % base);
     number /= base;
@@ -47,13 +47,13 @@ __device__ bool is_inside(const Element& at, int height, int width) {
   return at.y >= 0 && at.y < height && at.x >= 0 && at.x < width;
 }
 
-// The pixel of the input that a tap meets in an output's window.
-__device__ Element met(const Problem& problem, const Element& output, int channel, int tap) {
+// The pixel of the input that a tap of an output's window covers.
+__device__ Element covered(const Problem& problem, const Element& output, int channel, int tap) {
   return {output.image, channel, output.y * S + tap / K * D - problem.padding,
           output.x * S + tap % K * D - problem.padding};
 }
 
-// Reads the input, which has zeros around it.
+// Reads the input; zeros outside it.
 __device__ Real read_padded(const Problem& problem, const Tensor& input, const Element& at) {
   return is_inside(at, problem.height, problem.width) ? read(input, at) : Real(0);
 }
@@ -68,7 +68,7 @@ __device__ Real compute(const Problem& problem, const Element& at) {
   const int first = at.channel / GROUP_WIDTH * K * K;
   Real sum = 0;
   for (int tap = 0; tap < K * K; ++tap) {
-    const Real value = read_padded(problem, problem.first, met(problem, at, at.channel, tap));
+    const Real value = read_padded(problem, problem.first, covered(problem, at, at.channel, tap));
     sum = multiply_add(value, read(problem.second, {at.image, first + tap, at.y, at.x}), sum);
   }
   return sum;
@@ -105,7 +105,7 @@ __device__ Real compute(const Problem& problem, const Element& at) {
   const int first = at.channel / (K * K) * GROUP_WIDTH, tap = at.channel % (K * K);
   Real sum = 0;
   for (int c = first; c < first + GROUP_WIDTH; ++c) {
-    const Real value = read_padded(problem, problem.second, met(problem, at, c, tap));
+    const Real value = read_padded(problem, problem.second, covered(problem, at, c, tap));
     sum = multiply_add(read(problem.first, {at.image, c, at.y, at.x}), value, sum);
   }
   return sum;

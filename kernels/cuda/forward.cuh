@@ -1,7 +1,7 @@
-// The output of an involution, by tiles.
+// The output of an involution, computed by tiles.
 //
 // A thread computes STRIP neighbouring pixels of THREAD_CHANNELS channels: each weight that it
-// reads serves all its channels, each pixel that it reads serves the windows of its strip.
+// reads is used for all its channels, each pixel for all windows of its strip.
 
 #pragma once
 
@@ -12,14 +12,14 @@
 #include "taps.cuh"
 #include "tiles.cuh"
 
-using Pixels = PixelTile<SEEN_ROWS, SEEN_COLUMNS>;
+using Pixels = PixelTile<INPUT_ROWS, INPUT_COLUMNS>;
 using Taps = TapTile<ROWS, COLUMNS, K * K, SECOND_ORDER>;
 
 // Adds the products of one row of the windows.
 __device__ __forceinline__ void add_row(Real (&sums)[STRIP][THREAD_CHANNELS], const Storage* pixels,
                                         const Storage* const (&taps)[STRIP], int tap) {
 #pragma unroll
-  for (int x = 0; x < SEEN_BY_STRIP; ++x) {
+  for (int x = 0; x < STRIP_INPUTS; ++x) {
     Real values[THREAD_CHANNELS];
     load(values, pixels + x * CHANNELS);
 #pragma unroll

@@ -1,9 +1,9 @@
-// The gradient of an involution's input, by tiles.
+// The gradient of an involution's input, computed by tiles.
 //
-// A pixel gathers from the outputs whose windows it lies in. At stride S the pixels fall into S x S
-// interleaved phases, each met by every STEP-th tap only; a block computes pixels of one phase. A
-// thread computes STRIP neighbours in a phase, of THREAD_CHANNELS channels. The weights come one
-// row of taps at a time, the next row while the present one is used.
+// A pixel gathers from the outputs whose windows cover it. At stride S the pixels form S x S
+// interleaved phases, and only every STEP-th tap covers pixels of a phase. A block computes pixels
+// of one phase, a thread STRIP neighbours in a phase, of THREAD_CHANNELS channels. The weights are
+// fetched one row of taps at a time, each while the previous one is used.
 
 #pragma once
 
@@ -15,17 +15,17 @@
 #include "tiles.cuh"
 
 constexpr int COMMON = greatest_divisor(S, D);
-constexpr int STEP = S / COMMON;              // from a tap to the next that meets a phase
-constexpr int DISTANCE = D / COMMON;          // of the outputs that these two belong to
-constexpr int MEETING = (K + STEP - 1) / STEP;  // taps, at most, in either direction
-constexpr int REACH = (MEETING - 1) * DISTANCE;
+constexpr int STEP = S / COMMON;      // from a tap to the next that covers the phase
+constexpr int DISTANCE = D / COMMON;  // of the outputs of these two taps
+constexpr int PHASE_TAPS = (K + STEP - 1) / STEP;  // at most, in each direction
+constexpr int REACH = (PHASE_TAPS - 1) * DISTANCE;
 constexpr int HEIGHT = ROWS + REACH, WIDTH = COLUMNS + REACH;
 
 using Grads = PixelTile<HEIGHT, WIDTH>;
 using Taps = TapTile<ROWS, WIDTH, K, SECOND_ORDER>;
 
-// In one direction, the first tap that meets a phase and the output that it belongs to where it
-// meets the phase's first pixel. The tap is K where none meets.
+// In one direction, the first tap that covers a phase, and the output whose tap covers the phase's
+// first pixel. The tap is K if none does.
 struct Start {
   int tap, output;
 
@@ -36,7 +36,7 @@ struct Start {
   }
 };
 
-// Adds the products of one row of taps, of which `first` is the first that meets.
+// Adds the products of one row of taps, of which `first` is the first that covers the phase.
 __device__ __forceinline__ void add_row(Real (&sums)[STRIP][THREAD_CHANNELS], const Storage* grads,
                                         const Storage* const (&taps)[STRIP + REACH], int first) {
 #pragma unroll
@@ -46,7 +46,7 @@ __device__ __forceinline__ void add_row(Real (&sums)[STRIP][THREAD_CHANNELS], co
 #pragma unroll
     for (int i = 0; i < STRIP; ++i) {
       const int offset = REACH + i - x;
-      if (offset < 0 || offset % DISTANCE || offset / DISTANCE >= MEETING) continue;
+      if (offset < 0 || offset % DISTANCE || offset / DISTANCE >= PHASE_TAPS) continue;
       const int tap = first + offset / DISTANCE * STEP;
       if (S > 1 && tap >= K) continue;
       const Real weight = to_real(taps[x][tap]);
@@ -77,29 +77,29 @@ extern "C" __global__ void __launch_bounds__(THREADS)
   const int row = position % ROWS, column = position / ROWS * STRIP;
 
   for (int chunk = 0; chunk < CHUNKS; ++chunk) {
-    const auto fetch_taps = [&](int meeting) {
-      const Taps taps{tap_space[meeting % 2]};
-      const int tap = down.tap + meeting * STEP;
-      if (tap < K) taps.fetch(weight, tap * K, top, left, meeting * DISTANCE);
+    const auto fetch_taps = [&](int index) {
+      const Taps taps{tap_space[index % 2]};
+      const int tap = down.tap + index * STEP;
+      if (tap < K) taps.fetch(weight, tap * K, top, left, index * DISTANCE);
       commit_copies();
     };
     Real sums[STRIP][THREAD_CHANNELS] = {};
     grads.template fetch<FIRST_ORDER>(grad, top - REACH, left);
     fetch_taps(0);
 #pragma unroll 1
-    for (int meeting = 0; meeting < MEETING; ++meeting) {
-      if (meeting + 1 < MEETING) fetch_taps(meeting + 1);
-      if (meeting + 1 < MEETING) wait_for_copies_but<1>(); else wait_for_copies();
+    for (int index = 0; index < PHASE_TAPS; ++index) {
+      if (index + 1 < PHASE_TAPS) fetch_taps(index + 1);
+      if (index + 1 < PHASE_TAPS) wait_for_copies_but<1>(); else wait_for_copies();
       __syncthreads();
-      const int tap = down.tap + meeting * STEP;
+      const int tap = down.tap + index * STEP;
       if (tap < K) {
-        const Taps taps{tap_space[meeting % 2]};
+        const Taps taps{tap_space[index % 2]};
         const Storage* kernels[STRIP + REACH];
 #pragma unroll
         for (int x = 0; x < STRIP + REACH; ++x)
-          kernels[x] = taps.at(weight, tap * K, row, column + x, top - meeting * DISTANCE + row,
+          kernels[x] = taps.at(weight, tap * K, row, column + x, top - index * DISTANCE + row,
                                left + column + x);
-        add_row(sums, grads.at(row + REACH - meeting * DISTANCE, column, c), kernels, right.tap);
+        add_row(sums, grads.at(row + REACH - index * DISTANCE, column, c), kernels, right.tap);
       }
       __syncthreads();
     }

@@ -1,7 +1,7 @@
-// The gradient of an involution's weight, by tiles.
+// The gradient of an involution's weight, computed by tiles.
 //
-// A thread sums, for STRIP neighbouring pixels, the K products of one row of their windows over all
-// channels of the group. The tile's gradients then cross shared memory, to leave as they lie there.
+// A thread sums the products of one row of taps, for STRIP neighbouring pixels, over all channels
+// of the group. The gradients are then collected in shared memory, to be written in memory order.
 
 #pragma once
 
@@ -13,9 +13,9 @@
 #include "tiles.cuh"
 
 constexpr int POSITIONS = ROWS * STRIPS;
-static_assert(THREADS == POSITIONS * K, "a thread for every strip and row of the windows");
+static_assert(THREADS == POSITIONS * K, "one thread for each strip and row of taps");
 
-using Pixels = PixelTile<SEEN_ROWS, SEEN_COLUMNS>;
+using Pixels = PixelTile<INPUT_ROWS, INPUT_COLUMNS>;
 using Grads = PixelTile<ROWS, COLUMNS>;
 using Taps = TapTile<ROWS, COLUMNS, K * K, RESULT_ORDER>;
 constexpr int FETCHED = (Pixels::SIZE + Grads::SIZE) * BYTES;
@@ -27,7 +27,7 @@ __device__ __forceinline__ void add_channels(Real (&sums)[STRIP][K], const Stora
 #pragma unroll
   for (int i = 0; i < STRIP; ++i) load(outer[i], grads + i * CHANNELS);
 #pragma unroll
-  for (int x = 0; x < SEEN_BY_STRIP; ++x) {
+  for (int x = 0; x < STRIP_INPUTS; ++x) {
     Real values[THREAD_CHANNELS];
     load(values, pixels + x * CHANNELS);
 #pragma unroll
@@ -68,7 +68,7 @@ extern "C" __global__ void __launch_bounds__(THREADS)
     __syncthreads();
 #pragma unroll
     for (int i = 0; i < LANES; ++i) {
-      // Neighbouring threads begin at different channels and so read different banks.
+      // Neighbouring threads start at different channels, so that they read different banks.
       const int c = (i + position) % LANES * THREAD_CHANNELS;
       add_channels(sums, grads.at(row, column, c),
                    pixels.at(row * S + window_row * D, column * S, c));

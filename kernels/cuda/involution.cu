@@ -3,18 +3,18 @@
 // N batch, C channels, G groups, K kernel size, H W input, Ho Wo output.
 // input (N, C, H, W), weight (N, G*K*K, Ho, Wo), output (N, C, Ho, Wo).
 //
-// A module holds one kernel: that of OPERATOR, by tiles in shared memory where TILED is 1, straight
-// from global memory where a tile would not fit. rednet/ops/cuda/plan.py sets these and the other
-// macros; sizes and strides are arguments, so that a module serves every batch and every image.
-// Every sum is made by one thread in one order: no atomics, the same bits in every run.
+// A module has one kernel, that of OPERATOR: with tiles in shared memory if TILED is 1, else, if no
+// tile fits, straight from global memory. rednet/ops/cuda/launch_config.py sets these and the other
+// macros of config.cuh. Sizes and strides are arguments, so a module serves all batches and images.
+// One thread computes each sum, in a fixed order: no atomics, the same bits in every run.
 //
-// No header of CUDA is included: NVRTC alone compiles this text, after source.py has joined it.
+// No CUDA header is included. NVRTC compiles the text into which source.py joins these files.
 
 #include "config.cuh"
 #include "device.cuh"
 #include "problem.cuh"
 #if TILED
-// Here and not in a branch: source.py puts a file only where it is first included.
+// Not inside a branch below: source.py inserts a file only where it is first included.
 #include "tiles.cuh"
 #include "pixels.cuh"
 #include "taps.cuh"

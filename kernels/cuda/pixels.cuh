@@ -6,7 +6,8 @@
 #include "problem.cuh"
 #include "tiles.cuh"
 
-// A row has an odd number of pixels, so that threads of neighbouring rows read different banks.
+// Rows are padded to an odd number of pixels, so that threads of neighbouring rows read different
+// banks.
 template <int HEIGHT, int WIDTH>
 struct PixelTile {
   static constexpr int SIZE = HEIGHT * (WIDTH | 1) * CHANNELS;
@@ -20,7 +21,7 @@ struct PixelTile {
     return data + index(y, x, c);
   }
 
-  // Fetches what begins at (top, left) of a plane; zeros outside.
+  // Fetches the pixels from (top, left) on; zeros outside the plane.
   template <int ORDER>
   __device__ __forceinline__ void fetch(const Plane& plane, int top, int left) const {
     if constexpr (ORDER <= PACKED) {

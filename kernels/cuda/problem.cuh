@@ -1,11 +1,11 @@
-// What a kernel is given: three tensors of any strides and their sizes; and what it makes of them.
+// A kernel's argument, three tensors of any strides and their sizes, and access to its elements.
 
 #pragma once
 
 #include "config.cuh"
 #include "device.cuh"
 
-constexpr int THREADS = BLOCK_THREADS;  // of a block
+constexpr int THREADS = BLOCK_THREADS;
 constexpr int K = KERNEL_SIZE, S = STRIDE, D = DILATION;
 
 using Storage = STORAGE;                    // in memory
@@ -19,12 +19,12 @@ using Address = unsigned long long;
 
 constexpr int BYTES = sizeof(Storage);
 
-// How a tensor lies in memory, which decides how neighbouring threads share it.
+// How a tensor lies in memory, which decides how neighbouring threads share the work.
 enum Order {
-  ALIGNED,     // as PACKED; all pixels begin where 16 bytes begin, or all kernels equally beside
-  PACKED,      // channels are neighbours in memory, 16 bytes are fetched at once
-  BY_CHANNEL,  // neighbouring threads fetch channels of a pixel
-  BY_COLUMN,   // neighbouring threads fetch pixels of a row
+  ALIGNED,     // PACKED, and all pixels, or all kernels, have the same alignment
+  PACKED,      // channels are contiguous, 16 bytes are fetched at once
+  BY_CHANNEL,  // neighbouring threads fetch the channels of a pixel
+  BY_COLUMN,   // neighbouring threads fetch the pixels of a row
 };
 
 // Strides are in bytes.
@@ -33,7 +33,7 @@ struct Tensor {
   long long batch, channel, row, column;
 };
 
-// first and second are an operator's arguments in the order of its name in rednet/ops.
+// `first` and `second` are the operator's arguments, in the order of rednet/ops/involution.py.
 struct Problem {
   Tensor first, second, result;
   int batch, channels, groups;
@@ -41,7 +41,7 @@ struct Problem {
   int padding;
 };
 
-// One image of a tensor from one channel on.
+// One image of a tensor, starting at one channel.
 struct Plane {
   char* data;
   Index channel, row, column;
@@ -79,7 +79,7 @@ struct alignas(COUNT* BYTES <= 16 ? COUNT * BYTES : 16) Pack {
   Storage values[COUNT];
 };
 
-// Reads neighbouring channels, of which c is the first, one by one; zeros where not `inside`.
+// Reads COUNT neighbouring channels from c on, one by one; zeros if not `inside`.
 template <int COUNT>
 __device__ __forceinline__ Pack<COUNT> gather(const Plane& plane, int c, int y, int x,
                                               bool inside) {
@@ -100,7 +100,7 @@ __device__ __forceinline__ void load(Real (&reals)[COUNT], const Storage* from) 
   for (int i = 0; i < COUNT; ++i) reals[i] = to_real(pack.values[i]);
 }
 
-// Writes neighbouring channels of a pixel, c the first.
+// Writes COUNT neighbouring channels of a pixel, from c on.
 template <int ORDER, int COUNT>
 __device__ __forceinline__ void put(const Plane& plane, int c, int y, int x,
                                     const Real (&reals)[COUNT]) {

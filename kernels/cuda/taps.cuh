@@ -6,21 +6,21 @@
 #include "problem.cuh"
 #include "tiles.cuh"
 
-// COUNT neighbouring taps of each pixel's kernel. They begin anywhere, so a pixel's slot holds the
-// vectors that cover them, from `shift` bytes on.
+// COUNT neighbouring taps of each pixel's kernel. They have any alignment, so a pixel's slot has
+// the aligned vectors that cover them; the taps start `shift` bytes after its start.
 template <int HEIGHT, int WIDTH, int COUNT, int ORDER>
 struct TapTile {
-  // Vectors of a slot, and how many of them hold taps at least.
+  // Vectors of a slot, and the least number of them that hold taps.
   static constexpr int VECTORS = ((COUNT - 1) * BYTES + 2 * VECTOR_BYTES - 1) / VECTOR_BYTES;
   static constexpr int MIN_VECTORS = (COUNT * BYTES + VECTOR_BYTES - 1) / VECTOR_BYTES;
   static constexpr int SLOT = VECTORS * VECTOR_BYTES;
   static constexpr int PACK = VECTOR_BYTES / BYTES, WHOLE = COUNT / PACK * PACK;
-  // Rows begin 4 banks apart.
+  // Rows start 4 banks apart.
   static constexpr int PITCH = round_up(WIDTH * SLOT - 16, 128) + 16;
   static constexpr int SIZE = HEIGHT * PITCH;
   char* data;
 
-  // The taps of a pixel of the tile that lies at (y, x) in the plane.
+  // The taps of the tile's pixel (row, column), which is (y, x) in the plane.
   __device__ __forceinline__ Storage* at(const Plane& plane, int tap, int row, int column, int y,
                                          int x) const {
     return reinterpret_cast<Storage*>(data + row * PITCH + column * SLOT +
@@ -34,7 +34,7 @@ struct TapTile {
     return (reinterpret_cast<Address>(plane.data) + offset) % VECTOR_BYTES;
   }
 
-  // Fetches taps from `tap` on for the pixels that begin at (top, left); zeros outside.
+  // Fetches taps from `tap` on, of the pixels from (top - above, left) on; zeros outside.
   __device__ __forceinline__ void fetch(const Plane& plane, int tap, int top, int left,
                                         int above = 0) const {
     if constexpr (ORDER <= PACKED) {
@@ -61,7 +61,7 @@ struct TapTile {
         const Index kernel = lines.offset[line] + x * plane.column;
         const Index shifted = ORDER == ALIGNED ? ahead : (ahead + kernel) % VECTOR_BYTES;
         const Index slot = ORDER == ALIGNED ? kernel : ahead + kernel - shifted;
-        // The last vector of a slot may hold no tap, and lie behind the end of the tensor.
+        // The last vector of a slot may hold no taps and be beyond the end of the tensor.
         const bool is_used = MIN_VECTORS == VECTORS || vector < shifted + COUNT * BYTES;
         if (lines.has(line))
           copy_async(lines.target[line] + item * VECTOR_BYTES, from + (slot + vector),
@@ -95,7 +95,7 @@ struct TapTile {
     }
   }
 
-  // Writes the taps of the pixels that begin at (top, left), which all threads have put here.
+  // Writes the taps of the pixels from (top, left) on to the plane.
   __device__ __forceinline__ void send(const Plane& plane, int top, int left) const {
     if constexpr (ORDER <= PACKED && COUNT * BYTES >= 64) {
       send_vectors(plane, top, left);
@@ -107,7 +107,7 @@ struct TapTile {
     }
   }
 
-  // The vectors that hold nothing but a pixel's taps.
+  // Writes the whole vectors of each pixel's taps.
   __device__ __forceinline__ void send_vectors(const Plane& plane, int top, int left) const {
     constexpr int ITEMS = HEIGHT * WIDTH * VECTORS;
 #pragma unroll
@@ -124,7 +124,7 @@ struct TapTile {
     }
   }
 
-  // The taps in front of a pixel's first whole vector and behind its last.
+  // Writes the taps before a pixel's first whole vector and after its last.
   __device__ __forceinline__ void send_ends(const Plane& plane, int top, int left) const {
     constexpr int MOST = VECTOR_BYTES / BYTES - 1;  // taps at either end
     constexpr int ITEMS = HEIGHT * WIDTH * 2 * MOST;

@@ -1,8 +1,8 @@
-// How the work is divided among blocks and threads.
+// The division of the work among blocks and threads.
 //
 // A block computes ROWS x COLUMNS pixels of one image and group, CHANNELS channels at a time, from
-// tiles in shared memory. Whatever the layout of a tensor, its tile is channels-last: the
-// arithmetic knows one layout, that of the memory decides only which way the fetching threads run.
+// tiles in shared memory. A tile is channels-last, whatever the layout of the tensor: the layout
+// only decides in which order threads fetch the elements.
 
 #pragma once
 
@@ -12,27 +12,27 @@
 
 constexpr int ROWS = TILE_ROWS, COLUMNS = TILE_COLUMNS, CHANNELS = TILE_CHANNELS;
 constexpr int CHUNKS = GROUP_WIDTH / CHANNELS;
-constexpr int STRIP = STRIP_COLUMNS;     // neighbouring pixels of a thread
+constexpr int STRIP = STRIP_COLUMNS;  // neighbouring pixels that a thread computes
 constexpr int STRIPS = COLUMNS / STRIP, LANES = CHANNELS / THREAD_CHANNELS;
-constexpr int VECTOR_BYTES = 16;  // bytes that are fetched at once
+constexpr int VECTOR_BYTES = 16;  // bytes that a thread fetches at once
 
-// What the windows of a tile see of the input, and those of a strip in a row.
-constexpr int SEEN_ROWS = (ROWS - 1) * S + (K - 1) * D + 1;
-constexpr int SEEN_COLUMNS = (COLUMNS - 1) * S + (K - 1) * D + 1;
-constexpr int SEEN_BY_STRIP = (STRIP - 1) * S + (K - 1) * D + 1;
+// The part of the input that the windows of a tile cover, and those of a strip in one row.
+constexpr int INPUT_ROWS = (ROWS - 1) * S + (K - 1) * D + 1;
+constexpr int INPUT_COLUMNS = (COLUMNS - 1) * S + (K - 1) * D + 1;
+constexpr int STRIP_INPUTS = (STRIP - 1) * S + (K - 1) * D + 1;
 
 __device__ constexpr int greatest_divisor(int a, int b) {
   return b ? greatest_divisor(b, a % b) : a;
 }
 __device__ constexpr int round_up(int value, int unit) { return (value + unit - 1) / unit * unit; }
 
-// Where a block works: in one of PHASES x PHASES interleaved parts of an image.
+// The position of a block, in one of PHASES x PHASES interleaved parts of an image.
 template <int PHASES>
 struct Block {
   int image, group, top, left;
   int phase_row, phase_column;
 
-  // Groups run fastest, since neighbours in memory are fetched together.
+  // Groups vary fastest, so that blocks that run together fetch neighbours in memory.
   __device__ __forceinline__ explicit Block(const Problem& problem)
       : image(blockIdx.z),
         group(blockIdx.x % static_cast<unsigned>(problem.groups)),
@@ -42,8 +42,8 @@ struct Block {
         phase_column(blockIdx.x / static_cast<unsigned>(problem.groups) % PHASES) {}
 };
 
-// How many threads fetch a row of a tile together, so that all have least to do: to find a vector
-// of a row costs about as much as to fetch it from one line.
+// Returns how many threads should fetch a row of a tile together so that each has least to do.
+// Finding the position of a vector in its row costs about as much as fetching it.
 __device__ constexpr int team_size(int rows, int vectors) {
   int best = 1, least = 0x7fffffff;
   for (int size = 32; size > 0; size /= 2) {
@@ -57,9 +57,9 @@ __device__ constexpr int team_size(int rows, int vectors) {
   return best;
 }
 
-// The rows of a tile that a thread fetches: where they are, in memory and in shared memory. What is
-// asked for begins in row `top - above` of the plane; the offsets are those from `top` on, so that
-// a loop over `above` need not compute them again.
+// The rows of a tile that a thread fetches, and their places in memory and in shared memory. The
+// tile starts in row `top - above` of the plane. Offsets are from `top` on, so that a loop over
+// `above` need not compute them again.
 template <int HEIGHT, int VECTORS>
 struct Lines {
   static constexpr int TEAM = team_size(HEIGHT, VECTORS), TEAMS = THREADS / TEAM;
@@ -82,7 +82,7 @@ struct Lines {
     return (line + 1) * TEAMS <= HEIGHT || row(line) < HEIGHT;
   }
 
-  // Calls visit with those vectors of a row that are this thread's.
+  // Calls visit with the vectors of a row that this thread fetches.
   template <class Visit>
   __device__ __forceinline__ void for_each_vector(Visit visit) const {
 #pragma unroll
@@ -93,7 +93,7 @@ struct Lines {
   }
 };
 
-// Divides the pixels of a tile among the threads, those of a row among neighbouring ones.
+// Divides the pixels of a tile among the threads, those of a row among neighbouring threads.
 template <int HEIGHT, int WIDTH, class Visit>
 __device__ __forceinline__ void for_each_pixel(Visit visit) {
   constexpr int NEIGHBOURS = WIDTH > 16 ? 32 : WIDTH > 8 ? 16 : WIDTH > 4 ? 8 : 4;
