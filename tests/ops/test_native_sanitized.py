@@ -4,11 +4,13 @@ import os
 import platform
 import subprocess
 import sys
+from itertools import cycle, product
 from pathlib import Path
 
 import pytest
+import torch
 
-from rednet.ops import compiler
+from rednet.ops import compiler, native
 
 SWEEP = Path(__file__).with_name("test_native_sweep.py")
 # Null pointers and objects that are too small are what the address sanitizer sees anyway. Calls
@@ -69,20 +71,42 @@ def test_the_sanitizers_find_nothing():
     assert "skipped" not in done.stdout
 
 
-VALUES = str(SWEEP.with_name("test_native_values.py"))
-EVERYTHING = ["-m", "nightly or not nightly", "-k", "not beyond_32_bits"]
-NARROW = [
-    pytest.param(["--hypothesis-profile=short"], id="a part of the sweep"),
-    pytest.param([VALUES, *EVERYTHING], id="all", marks=pytest.mark.nightly),
-]
+WINDOWS = [(3, 1, 1, 1), (3, 2, 1, 1), (7, 1, 3, 1), (7, 2, 3, 1), (5, 1, 2, 1), (2, 3, 2, 2)]
+SIZES = [(5, 1), (7, 56), (16, 17), (2, 33)]
+GROUPS = [(1, 3), (2, 17), (1, 16), (3, 4), (4, 1)]
+DTYPES = [torch.float32, torch.bfloat16, torch.float64]
+needs_x86 = pytest.mark.skipif(
+    platform.machine() != "x86_64", reason="the flags that narrow vectors are those of x86"
+)
 
 
-@pytest.mark.skipif(platform.machine() != "x86_64", reason="the flags are those of x86")
-@pytest.mark.parametrize("arguments", NARROW)
-@pytest.mark.parametrize("flag", ["-mno-avx512f", "-mno-avx"])
-def test_narrower_vectors(flag, arguments):
+@pytest.fixture(scope="module", params=["-mno-avx512f", "-mno-avx"])
+def narrower_vectors(request, only_native):
+    """Compile the kernels for vectors of 32 or 16 bytes; less optimization compiles faster."""
     runtime("libstdc++.so")
-    done = sweep(("-O1", flag), *arguments)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(native, "FLAGS", ("-O1", request.param))
+        native._build.cache_clear()
+        yield request.param
+    native._build.cache_clear()
+
+
+@needs_x86
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("window", WINDOWS)
+def test_narrower_vectors(narrower_vectors, window, dtype, make_case, view, assert_accurate):
+    layouts = product(["contiguous", "channels_last", "inside"], repeat=3)
+    for size, (groups, width), views in zip(cycle(SIZES), cycle(GROUPS), layouts, strict=False):
+        case = make_case(size, groups, window, group_width=width, dtype=dtype)
+        assert_accurate(*map(view, case, views), groups, window)
+
+
+@pytest.mark.nightly
+@needs_x86
+def test_all_values_with_narrower_vectors(narrower_vectors):
+    values = str(SWEEP.with_name("test_native_values.py"))
+    everything = ["-m", "nightly or not nightly", "-k", "not beyond_32_bits"]
+    done = sweep(("-O2", narrower_vectors), values, *everything)
     assert done.returncode == 0, done.stdout[-6000:] + done.stderr[-3000:]
     assert " passed" in done.stdout
     assert "skipped" not in done.stdout
