@@ -1,0 +1,100 @@
+"""Every fenced command of the README and of docs/ works as printed.
+
+A fence is marked after its language. `run` is executed, a training nightly; `compose` needs
+ImageNet or a checkpoint, so its configuration is composed; `skip` is left alone (pip, pytest).
+"""
+
+import re
+import shlex
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from rednet import commands
+
+ROOT = Path(__file__).resolve().parent.parent
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+FENCE = re.compile(r"^```(\w+)[ ]?(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+PROGRAMS = {
+    "train.py": commands.train,
+    "scripts/evaluate.py": commands.evaluate,
+    "scripts/convert_weights.py": commands.convert_weights,
+    "scripts/paper_tables.py": commands.paper_tables,
+    "scripts/visualize.py": commands.visualize,
+}
+MARKS = {"bash": {"run", "compose", "skip"}, "python": {"run", "skip"}}
+
+
+@dataclass(frozen=True)
+class Fence:
+    page: str
+    language: str
+    mark: str
+    text: str
+
+    @property
+    def lines(self) -> list[str]:
+        return [line for line in self.text.splitlines() if line and not line.startswith("#")]
+
+
+def fences(*languages: str) -> list[Fence]:
+    found = [
+        Fence(path.name, *match.groups())
+        for path in PAGES
+        for match in FENCE.finditer(path.read_text())
+    ]
+    return [fence for fence in found if fence.language in languages]
+
+
+def command_lines(*marks: str) -> list[tuple[str, str]]:
+    """The page and the text of each line of a marked fence."""
+    return [(f.page, line) for f in fences("bash") if f.mark in marks for line in f.lines]
+
+
+def parse(line: str):
+    """The command of a line, and its arguments."""
+    words = shlex.split(line, comments=True)
+    start = words.index("python") if "python" in words else words.index("train.py") - 1
+    return PROGRAMS[words[start + 1]], words[start + 2 :]
+
+
+def test_every_fence_is_marked():
+    unmarked = [f for f in fences("bash", "python") if f.mark not in MARKS[f.language]]
+    assert not unmarked
+
+
+@pytest.mark.parametrize(("page", "line"), command_lines("compose", "run"))
+def test_a_command_composes(page, line, capsys):
+    command, arguments = parse(line)
+    assert command([*arguments, "--cfg", "job"]) == 0, capsys.readouterr().err
+
+
+def runs() -> list:
+    """The lines to run, trainings nightly."""
+    lines = command_lines("run")
+    marks = [pytest.mark.nightly if parse(line)[0] is commands.train else () for _, line in lines]
+    return [pytest.param(*line, marks=mark) for line, mark in zip(lines, marks, strict=True)]
+
+
+@pytest.mark.parametrize(("page", "line"), runs())
+def test_a_command_runs(page, line, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    command, arguments = parse(line)
+    assert command(arguments) == 0
+
+
+@pytest.mark.parametrize("fence", fences("python"), ids=lambda fence: fence.page)
+def test_python_runs(fence):
+    if fence.mark == "run":
+        exec(compile(fence.text, fence.page, "exec"), {"__name__": fence.page})
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_to_files_lead_somewhere(page):
+    targets = re.findall(r"\]\((?!https?:|#)([^)#]+)", page.read_text())
+    assert [target for target in targets if not (page.parent / target).exists()] == []
+
+
+def test_the_readme_is_short():
+    assert len((ROOT / "README.md").read_text().splitlines()) <= 150
