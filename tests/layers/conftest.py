@@ -9,7 +9,7 @@ from rednet import Involution2d
 
 
 class KernelRecord:
-    """Whether the kernels that a layer generated are still in memory."""
+    """Records whether the kernels that a layer generated are still in memory."""
 
     def __init__(self, layer: Involution2d) -> None:
         self._storages: list[StorageWeakRef] = []
@@ -34,7 +34,7 @@ def record() -> type[KernelRecord]:
 
 @pytest.fixture
 def make_layer() -> Callable[..., Involution2d]:
-    """Returns a function that makes the same layer every time."""
+    """Return a function that makes the same layer every time."""
 
     def make(*args, **options):
         torch.manual_seed(0)
@@ -45,7 +45,7 @@ def make_layer() -> Callable[..., Involution2d]:
 
 @pytest.fixture(scope="session")
 def backward() -> Callable[..., dict[str, Tensor]]:
-    """Returns a function for the output and all gradients of a module."""
+    """Return a function for the output and all gradients of a module."""
 
     def run(module, x, weigh=torch.sin):
         x = x.detach().clone().requires_grad_()

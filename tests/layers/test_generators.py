@@ -1,4 +1,4 @@
-"""What each way to generate a kernel computes, written out plainly."""
+"""The generators against their formulas."""
 
 import pytest
 import torch
@@ -12,7 +12,7 @@ def pixels(x, stride):
 
 
 def windows(key, kernel_size, stride):
-    """The keys that each output sees: (N, G, width, K*K, Ho, Wo)."""
+    """Return the keys in each output's window, (N, G, width, K*K, Ho, Wo)."""
     n, _, h, w = key.shape
     padding = (kernel_size - 1) // 2
     unfolded = torch.nn.functional.unfold(key, kernel_size, 1, padding, stride)

@@ -19,7 +19,7 @@ GENERATORS = {
 
 
 class OriginalInvolution(nn.Module):
-    """The module of the original repository, in its variant without CUDA."""
+    """The original repository's module, in its variant without CUDA."""
 
     def __init__(self, channels, kernel_size, stride):
         super().__init__()
@@ -58,7 +58,7 @@ def copy_to_original(layer, original):
         (5, 3, (9, 6)),
     ],
 )
-def test_the_originals_values_where_it_works(kernel_size, stride, size, training, backward):
+def test_the_originals_values(kernel_size, stride, size, training, backward):
     layer = Involution2d(32, kernel_size, stride).double().train(training)
     nn.init.normal_(layer.conv1.bn.running_mean)
     nn.init.uniform_(layer.conv1.bn.running_var, 0.5, 2)
@@ -72,7 +72,7 @@ def test_the_originals_values_where_it_works(kernel_size, stride, size, training
 
 
 @pytest.mark.parametrize(("stride", "dilation"), list(product([1, 2, 3], [1, 2, 3])))
-def test_every_size_gives_its_share_rounded_up(stride, dilation):
+def test_output_sizes_are_rounded_up(stride, dilation):
     for kernel_size in (1, 3, 5, 7, 9):
         layer = Involution2d(2, kernel_size, stride, dilation, group_channels=1).eval()
         for height, width in zip(range(1, 21), [3, 20, 1, 2, 7, 10, 4] * 3, strict=False):
@@ -138,7 +138,7 @@ def test_norm_and_activation_reach_the_generator():
 
 @pytest.mark.parametrize("generator", GENERATORS)
 @pytest.mark.parametrize("stride", [1, 2])
-def test_the_kernel_may_be_looked_at_and_applied(generator, stride, make_layer):
+def test_kernel_and_apply_kernel(generator, stride, make_layer):
     name, options = GENERATORS[generator]
     layer = make_layer(32, 3, stride, generator=name, generator_options=options).eval()
     x = torch.randn(2, 32, 7, 6)
@@ -157,7 +157,7 @@ def test_the_output_has_the_layout_of_the_input(generator, layout, make_layer):
     assert layer.to(memory_format=layout)(x).is_contiguous(memory_format=layout)
 
 
-def test_convolutions_start_as_the_originals():
+def test_convolutions_are_initialised_as_in_the_original():
     torch.manual_seed(0)
     layer = Involution2d(256)
     for conv in (layer.conv1.conv, layer.conv2.conv):

@@ -1,4 +1,4 @@
-"""A normalisation with its activation and shortcut: the same as the modules one by one."""
+"""Fused normalisation, shortcut and activation: the same as the separate modules."""
 
 import copy
 
@@ -35,7 +35,7 @@ def images(seed=0, shape=(3, 16, 5, 6), dtype=torch.float32):
 
 
 def make_norm(training=True, **options):
-    """A layer that has seen some batches."""
+    """Return a layer that has been trained on some batches."""
     generator = torch.Generator().manual_seed(9)
     norm = nn.BatchNorm2d(16, **options)
     with torch.no_grad():
@@ -56,7 +56,7 @@ def is_fused(output):
 
 
 def assert_same(function, x, norm, act=None, shortcut=None, steps=3):
-    """Compares outputs, gradients and buffers of `function` with those of the plain formula."""
+    """Compare outputs, gradients and buffers of `function` with those of the plain formula."""
     results = []
     for run in (function, plain):
         layer = copy.deepcopy(norm)
@@ -68,7 +68,7 @@ def assert_same(function, x, norm, act=None, shortcut=None, steps=3):
         results.append([output.detach(), *gradients, *layer.buffers()])
     for actual, wanted in zip(*results, strict=True):
         assert actual.dtype == wanted.dtype
-        # The plain way rounds to bfloat16 after each of its steps.
+        # The plain formula rounds to bfloat16 after each operation.
         tolerance = 3e-2 if x.dtype == torch.bfloat16 else 2e-5
         scale = wanted.abs().max().clamp(min=1).item()
         torch.testing.assert_close(actual, wanted, rtol=tolerance, atol=tolerance * scale)
@@ -102,7 +102,7 @@ def test_activations_and_dtypes(act, dtype, adds):
 
 
 @needs_library
-def test_training_without_recorded_tensors():
+def test_training_without_tracking_tensors():
     norm = make_norm()
     norm.running_mean = norm.running_var = norm.num_batches_tracked = None
     assert is_fused(norm_act(images(), norm))
@@ -177,7 +177,7 @@ class OtherTensor(torch.Tensor):
     ],
     ids=lambda change: " ".join(f"{k}:{type(v).__name__}" for k, v in change.items()),
 )
-def test_everything_else_takes_the_plain_way(change):
+def test_everything_else_uses_the_modules(change):
     arguments = {"x": images(), "norm": make_norm(), "act": nn.ReLU(), "shortcut": images(1)}
     arguments |= change
     output, wanted = norm_act(**arguments), plain(**arguments)
@@ -290,7 +290,7 @@ def test_second_derivatives(training, relu, adds, affine):
 
 
 @needs_library
-def test_autocast_gives_the_dtype_of_the_plain_way():
+def test_autocast_gives_the_dtype_of_the_modules():
     conv, norm = nn.Conv2d(16, 16, 1).to(memory_format=torch.channels_last), make_norm()
     with torch.autocast("cpu", torch.bfloat16):
         output = norm_act(conv(images()), norm, nn.ReLU())
@@ -308,7 +308,7 @@ def test_without_gradients():
 
 
 class Block(nn.Module):
-    """Two convolutions with all that `norm_act` can do."""
+    """Two convolutions with every feature of `norm_act`."""
 
     def __init__(self, function=norm_act):
         super().__init__()
@@ -345,7 +345,7 @@ def test_blocks_train_alike(apply):
         torch.testing.assert_close(actual, wanted, rtol=1e-4, atol=1e-5)
 
 
-def test_kept_tensors_may_be_moved():
+def test_saved_tensors_may_be_moved():
     with torch.autograd.graph.save_on_cpu():
         moved = trained(Block(), lambda block, x: block(x))
     for actual, wanted in zip(moved, trained(Block(), lambda block, x: block(x)), strict=True):

@@ -36,12 +36,12 @@ def test_dtype_and_layout_are_kept(dtype, layout):
     torch.testing.assert_close(output.double(), expected, rtol=1e-2, atol=1e-3)
 
 
-def test_the_largest_numbers_of_half_have_an_average():
+def test_the_largest_halves_have_an_average():
     x = torch.full((1, 1, 3, 3), 65504.0, dtype=torch.float16)
     assert CeilAvgPool2d(2)(x).unique().item() == 65504
 
 
-def test_even_sizes_are_torchs_own_bits():
+def test_even_sizes_have_the_bits_of_torch():
     x = torch.randn(2, 3, 6, 8)
     assert torch.equal(CeilAvgPool2d(2)(x), nn.AvgPool2d(2)(x))
 

@@ -1,4 +1,4 @@
-"""The kernel is made again in the backward pass: nothing changes but what is kept."""
+"""The kernel is recomputed in the backward pass: only what is saved changes."""
 
 import gc
 
@@ -25,7 +25,7 @@ GENERATORS = {
 
 @pytest.fixture(params=GENERATORS)
 def pair(request, make_layer):
-    """Returns for a stride the layer that recomputes and the one that does not."""
+    """Return a function that makes a layer that recomputes and one that does not."""
 
     def make(stride=1, **options):
         options = {**GENERATORS[request.param], **options}
@@ -79,7 +79,7 @@ def test_the_same_bits_in_autocast(pair, backward):
     assert_same_bits(found, expected)
 
 
-def test_the_kernel_is_kept_only_where_asked(pair, record):
+def test_the_kernel_is_saved_only_if_asked(pair, record):
     for recompute, layer in zip((True, False), pair(), strict=True):
         kernels = record(layer)
         output = layer(torch.randn(2, 32, 7, 6, requires_grad=True))
@@ -89,7 +89,7 @@ def test_the_kernel_is_kept_only_where_asked(pair, record):
         assert not kernels.kept
 
 
-def test_nor_is_it_kept_in_autocast(pair, record):
+def test_it_is_not_saved_under_autocast_either(pair, record):
     layer = pair()[0]
     kernels = record(layer)
     with torch.autocast("cpu", torch.bfloat16):
@@ -99,7 +99,7 @@ def test_nor_is_it_kept_in_autocast(pair, record):
     assert kernels.generated == 2
 
 
-def test_nothing_is_made_twice_without_gradients(pair, record):
+def test_nothing_is_computed_twice_without_gradients(pair, record):
     layer = pair()[0]
     kernels = record(layer)
     with torch.no_grad():
@@ -126,7 +126,7 @@ def test_inside_a_checkpoint(pair, use_reentrant, backward, record):
         assert kernels.generated == 2
 
 
-def test_a_checkpoint_around_it_still_keeps_its_own_input_alone(pair):
+def test_a_checkpoint_around_it_still_saves_only_its_input(pair):
     layer = pair()[0]
     inside = []
 
@@ -140,7 +140,7 @@ def test_a_checkpoint_around_it_still_keeps_its_own_input_alone(pair):
     output.sum().backward()
 
 
-def test_inside_of_somebodys_hooks(pair, backward):
+def test_inside_other_saved_tensor_hooks(pair, backward):
     x = torch.randn(2, 32, 7, 6)
     recomputing, keeping = pair()
     with torch.autograd.graph.save_on_cpu():
@@ -187,7 +187,7 @@ def test_two_backward_passes_through_one_graph(pair):
     assert torch.equal(first[0], torch.autograd.grad(output, x)[0])
 
 
-def test_a_change_of_the_input_is_noticed(pair):
+def test_a_modified_input_is_detected(pair):
     for layer in pair():
         x = torch.randn(2, 32, 5, 4, requires_grad=True) * 1
         output = layer.eval()(x)
@@ -198,7 +198,7 @@ def test_a_change_of_the_input_is_noticed(pair):
 
 
 def test_a_graph_never_walked_backward_is_freed_at_once(pair):
-    """Without a cycle of references, that is: the collector may not run for a long time."""
+    """There is no reference cycle, which would wait for the garbage collector."""
     layer = pair()[0]
     x = torch.randn(2, 32, 5, 4, requires_grad=True) * 1
     storage = StorageWeakRef(x.untyped_storage())

@@ -11,7 +11,7 @@ from rednet.ops import Window, backend, reference, results
 
 @pytest.fixture(scope="session")
 def unfolded() -> Callable[..., Tensor]:
-    """Returns the involution written with K*K copies of the input, as in the paper's listing."""
+    """Return the involution written with K*K copies of the input, as in the paper's listing."""
 
     def involution(input, weight, kernel_size, stride=1, padding=0, dilation=1):
         batch, channels = input.shape[:2]
@@ -27,7 +27,7 @@ def unfolded() -> Callable[..., Tensor]:
 
 @pytest.fixture(scope="session")
 def expected(unfolded) -> Callable[..., tuple[Tensor, Tensor, Tensor]]:
-    """Returns output and both gradients of an involution in float64, by autograd."""
+    """Return output and both gradients of an involution in float64, by autograd."""
 
     def values(input, weight, grad, *window):
         input, weight = (t.detach().double().requires_grad_() for t in (input, weight))
@@ -39,7 +39,7 @@ def expected(unfolded) -> Callable[..., tuple[Tensor, Tensor, Tensor]]:
 
 @pytest.fixture(scope="session")
 def make_case() -> Callable[..., tuple[Tensor, Tensor, Tensor]]:
-    """Returns a function that makes random input, weight and gradient of the output."""
+    """Return a function that makes random input, weight and gradient of the output."""
 
     def make(size, groups, window, batch=2, group_width=3, dtype=torch.float64):
         kernel_size, stride, padding, dilation = window
@@ -57,14 +57,14 @@ def make_case() -> Callable[..., tuple[Tensor, Tensor, Tensor]]:
 
 
 def inside(tensor: Tensor, layout: torch.memory_format) -> Tensor:
-    """Returns a part of a larger tensor whose other elements are NaN."""
+    """Return a part of a larger tensor whose other elements are NaN."""
     shape = [size + 3 for size in tensor.shape]
     around = tensor.new_full(shape, torch.nan).contiguous(memory_format=layout)
     return around[1:-2, 1:-2, 1:-2, 1:-2].copy_(tensor)
 
 
 def spread(tensor: Tensor) -> Tensor:
-    """Returns every other element, along each dimension, of a tensor of NaN."""
+    """Return every other element, along each dimension, of a tensor of NaN."""
     around = tensor.new_full([2 * size for size in tensor.shape], torch.nan)
     return around[::2, ::2, ::2, ::2].copy_(tensor)
 
@@ -82,20 +82,20 @@ VIEWS: dict[str, Callable[[Tensor], Tensor]] = {
 
 @pytest.fixture(scope="session")
 def view() -> Callable[[Tensor, str], Tensor]:
-    """Returns a function that lays the values of a tensor out in a named way."""
+    """Return a function that lays the values of a tensor out in a named way."""
     return lambda tensor, name: VIEWS[name](tensor)
 
 
 @pytest.fixture(params=[None, "reference"], ids=["free", "reference"])
 def each_backend(request) -> Iterator[None]:
-    """Runs a test with the backend that is chosen freely, and with the reference."""
+    """Run a test with the backend that is selected freely, and with the reference."""
     with backend(request.param):
         yield
 
 
 @pytest.fixture(scope="module")
 def only_native() -> Iterator[None]:
-    """Has the native kernels compute, and their results lie where there was NaN before."""
+    """Force the native backend, with results in memory that was NaN before."""
     empty = results.empty_result
     with pytest.MonkeyPatch.context() as patch, backend("native"):
         patch.setattr(results, "empty_result", lambda *args: empty(*args).fill_(torch.nan))
@@ -104,7 +104,7 @@ def only_native() -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def operators() -> Callable[..., list[Tensor]]:
-    """Returns a function that calls the three operators."""
+    """Return a function that calls the three operators."""
 
     def call(input, weight, grad, groups, window):
         return [
@@ -125,7 +125,7 @@ def exact_values(input: Tensor, weight: Tensor, grad: Tensor, groups: int, windo
 
 
 def assert_within(found: Tensor, exact: Tensor, bound: Tensor) -> None:
-    """Fails beyond the bound, and where infinities and NaN are not those that they should be."""
+    """Fail if an error exceeds its bound, or if infinities and NaN differ."""
     finite = exact.isfinite()
     found = found.double()
     torch.testing.assert_close(found[~finite], exact[~finite], equal_nan=True)
@@ -134,7 +134,7 @@ def assert_within(found: Tensor, exact: Tensor, bound: Tensor) -> None:
 
 @pytest.fixture(scope="session")
 def assert_accurate(operators) -> Callable[..., None]:
-    """Returns a check of the three operators against the reference in float64.
+    """Return a check of the three operators against the reference in float64.
 
     A sum of n products may be wrong by n + 1 roundings of the sum of their magnitudes, in float32
     for half and bfloat16, whose result is rounded once more.

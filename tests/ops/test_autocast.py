@@ -1,4 +1,4 @@
-"""Autocast: the operators take part as a convolution does."""
+"""Autocast: the operators are cast as convolutions are."""
 
 import pytest
 import torch
@@ -35,14 +35,14 @@ def test_gradients_have_the_dtype_of_their_tensors(make_case):
     assert [leaf.grad.dtype for leaf in leaves] == [torch.float32] * 2
 
 
-def test_mixed_precisions_meet(make_case):
+def test_mixed_precisions(make_case):
     input, weight, _ = make_case((9, 6), 2, WINDOW, dtype=torch.float32)
     with torch.autocast("cpu", torch.bfloat16):
         output = involution2d(input.bfloat16(), weight, *WINDOW)
     assert torch.equal(output, involution2d(input.bfloat16(), weight.bfloat16(), *WINDOW))
 
 
-def test_double_precision_is_left_alone(make_case):
+def test_double_precision_is_not_cast(make_case):
     case = make_case((9, 6), 2, WINDOW)
     plain = operators(*case)
     with torch.autocast("cpu", torch.bfloat16):
@@ -51,7 +51,7 @@ def test_double_precision_is_left_alone(make_case):
     assert all(map(torch.equal, found, plain))
 
 
-def test_switched_off_inside(make_case):
+def test_disabled_within_autocast(make_case):
     case = make_case((9, 6), 2, WINDOW, dtype=torch.float32)
     with torch.autocast("cpu", torch.bfloat16), torch.autocast("cpu", enabled=False):
         assert {tensor.dtype for tensor in operators(*case)} == {torch.float32}

@@ -1,4 +1,4 @@
-"""Derivatives of every order, and what torch asks of an operator."""
+"""Derivatives of every order, and torch's checks of an operator."""
 
 from functools import partial
 
@@ -16,7 +16,7 @@ GROUPS = 2
 
 @pytest.fixture
 def operators(make_case):
-    """Returns for a window each operator by name, with the two tensors it is checked on."""
+    """Return for a window each operator by name, with the two tensors it is checked on."""
 
     def make(window, dtype=torch.float64, layout=torch.contiguous_format):
         input, weight, grad = (
@@ -62,7 +62,7 @@ def test_derivatives_in_channels_last(named):
     assert gradgradcheck(operator, tensors, fast_mode=True)
 
 
-def test_only_what_is_asked_for_is_computed(named):
+def test_only_needed_gradients_are_computed(named):
     operator, first, second = named((3, 2, 1, 1))
     for needed, other in ((first, second), (second, first)):
         pair = [tensor if tensor is needed else tensor.detach() for tensor in (first, second)]
@@ -89,7 +89,7 @@ def test_third_derivatives(make_case):
 @pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor that is not a leaf")
 @pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-def test_torchs_own_check_of_an_operator(layout, dtype, make_case):
+def test_opcheck(layout, dtype, make_case):
     window = (3, 2, 1, 1)
     input, weight, grad = (
         tensor.contiguous(memory_format=layout).requires_grad_()
@@ -108,7 +108,7 @@ def test_torchs_own_check_of_an_operator(layout, dtype, make_case):
 
 
 @pytest.mark.parametrize("view", ["mixed", "transposed", "one_pixel", "part"])
-def test_torchs_own_check_on_odd_layouts(view, make_case):
+def test_opcheck_on_unusual_layouts(view, make_case):
     window = (3, 1, 1, 1)
     size = (1, 1) if view == "one_pixel" else SIZE
     input, weight, grad = make_case(size, GROUPS, window, dtype=torch.float32)

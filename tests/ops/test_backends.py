@@ -1,4 +1,4 @@
-"""The choice of a backend, free and forced."""
+"""Selecting a backend, freely and forced."""
 
 import os
 import subprocess
@@ -33,7 +33,7 @@ def free_choice(monkeypatch):
 
 @pytest.fixture
 def fakes():
-    """Two backends before the true ones: the first cannot run."""
+    """Two backends before the built-in ones: the first is unavailable."""
     broken = constant("broken", 1.0, "there is no such device; buy one")
     with register_backend(constant("sevens", 7.0), "cuda"), register_backend(broken, "sevens"):
         yield
@@ -51,12 +51,12 @@ def test_the_reference_runs_everywhere():
     assert reference.name == "reference"
 
 
-def test_the_first_that_can_run_is_taken(fakes):
+def test_the_first_available_backend_is_selected(fakes):
     assert select(CPU, FLOAT).name == "sevens"
     assert output() == [7.0]
 
 
-def test_all_three_operators_follow_the_choice(fakes):
+def test_all_three_operators_use_the_selected_backend(fakes):
     assert involution2d_grad_input(INPUT, WEIGHT, (3, 3), 3, 1, 1).unique().tolist() == [7.0]
     assert involution2d_grad_weight(INPUT, INPUT, 1, 3, 1, 1).unique().tolist() == [7.0]
     leaf = WEIGHT.clone().requires_grad_()
@@ -72,7 +72,7 @@ def test_forced_by_a_call(fakes):
     assert output() == [7.0]
 
 
-def test_forced_for_a_while(fakes):
+def test_forced_by_a_context(fakes):
     with backend("reference"):
         assert output() == [4.0, 6.0, 9.0]
         with backend("sevens"):
@@ -81,7 +81,7 @@ def test_forced_for_a_while(fakes):
     assert output() == [7.0]
 
 
-def test_an_error_ends_the_while(fakes):
+def test_an_error_ends_the_context(fakes):
     with pytest.raises(KeyError), backend("reference"):
         raise KeyError
     assert select(CPU, FLOAT).name == "sevens"
@@ -94,12 +94,12 @@ def test_forced_by_the_environment(fakes, monkeypatch):
         assert output() == [7.0]
 
 
-def test_an_empty_variable_leaves_the_choice_free(fakes, monkeypatch):
+def test_an_empty_variable_forces_nothing(fakes, monkeypatch):
     monkeypatch.setenv("REDNET_BACKEND", "")
     assert output() == [7.0]
 
 
-def test_an_unknown_name_is_refused(monkeypatch):
+def test_an_unknown_name_is_rejected(monkeypatch):
     with pytest.raises(ValueError, match=r"unknown backend 'refrence': choose from .*reference"):
         backend("refrence")
     assert select(CPU, FLOAT).name in [each.name for each in registered_backends()]
@@ -117,7 +117,7 @@ def test_a_forced_backend_that_cannot_run_says_why(fakes, monkeypatch):
         output()
 
 
-def test_a_wrong_variable_does_not_hinder_the_import(monkeypatch):
+def test_a_wrong_variable_does_not_break_the_import(monkeypatch):
     monkeypatch.setenv("REDNET_BACKEND", "nonsense")
     code = "import rednet.ops, rednet.registry"
     subprocess.run([sys.executable, "-c", code], check=True)
@@ -142,7 +142,7 @@ import rednet, rednet.ops, rednet.registry
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
-def test_the_import_leaves_cupy_alone():
+def test_the_import_does_not_import_cupy():
     code = """
 import sys
 import torch, timm

@@ -25,7 +25,7 @@ def free_choice(monkeypatch):
 
 @pytest.fixture
 def threads():
-    """The number of threads may be changed during a test."""
+    """Let a test change the number of threads."""
     before = torch.get_num_threads()
     yield
     torch.set_num_threads(before)
@@ -44,7 +44,7 @@ def channels_of(count):
 
 
 def expected(x, channels, statistics, relu, shortcut):
-    """The formula in PyTorch, with the running statistics that it left."""
+    """Return the formula's result in PyTorch, and the running statistics after it."""
     recorded = [t.clone() for t in channels[2:]]
     y = F.batch_norm(
         x, *recorded, *channels[:2], statistics.of_batch, statistics.momentum, statistics.eps
@@ -99,7 +99,7 @@ def test_values_and_gradients(shape, of_batch, adds, relu, dtype):
 
 @pytest.mark.parametrize("of_batch", [False, True])
 @pytest.mark.parametrize("adds", [False, True])
-def test_results_too_big_for_the_cache(adds, of_batch):
+def test_results_larger_than_the_cache(adds, of_batch):
     shape = (3, 64, 112, 112)
     x, shortcut = images(shape).requires_grad_(), images(shape, seed=2) if adds else None
     channels, statistics = channels_of(64), Statistics(of_batch, False, 0.1, 1e-5)
@@ -113,7 +113,7 @@ def test_results_too_big_for_the_cache(adds, of_batch):
     close(x.grad, reference.grad, 1e-5)
 
 
-def test_arguments_stay_as_they_are():
+def test_arguments_are_not_modified():
     x, shortcut, channels = images((2, 16, 5, 5)), images((2, 16, 5, 5), seed=2), channels_of(16)
     tensors = (x, shortcut, *channels)
     before = leaves(tensors)
@@ -125,7 +125,7 @@ def test_arguments_stay_as_they_are():
 @pytest.mark.parametrize("wanted", ["x", "weight", "bias", "shortcut"])
 @pytest.mark.parametrize("of_batch", [False, True])
 @pytest.mark.parametrize("relu", [False, True])
-def test_one_gradient_alone(wanted, of_batch, relu):
+def test_a_single_gradient(wanted, of_batch, relu):
     shape, statistics = (4, 17, 6, 6), Statistics(of_batch, False, 0.1, 1e-5)
     channels = channels_of(17)
     inputs = {"x": images(shape), "weight": channels.weight, "bias": channels.bias}
@@ -165,7 +165,7 @@ def test_gradients_of_any_layout(layout):
 @pytest.mark.parametrize("dtype", TOLERANCES, ids=str)
 @pytest.mark.parametrize("adds", [False, True])
 @pytest.mark.parametrize("shape", [(4, 48, 33, 31), (3, 300, 7, 7)], ids=str)
-def test_the_same_bits_at_any_number_of_threads(shape, adds, dtype, threads):
+def test_the_same_bits_for_any_number_of_threads(shape, adds, dtype, threads):
     def run(count):
         torch.set_num_threads(count)
         channels = channels_of(shape[1])
@@ -183,7 +183,7 @@ def test_the_same_bits_at_any_number_of_threads(shape, adds, dtype, threads):
 
 
 @pytest.mark.parametrize("far", ["everywhere", "one image", "sampled rows"])
-def test_a_large_mean_leaves_the_variance_right(far):
+def test_a_large_mean_does_not_spoil_the_variance(far):
     x = torch.randn(8, 32, 28, 28, generator=torch.Generator().manual_seed(0))
     if far == "everywhere":
         x += 1e4
@@ -216,7 +216,7 @@ def test_bfloat16_is_rounded_to_nearest_even():
 
 
 @pytest.mark.parametrize("dtype", TOLERANCES, ids=str)
-def test_what_is_no_number_passes_the_relu(dtype):
+def test_nan_passes_the_relu(dtype):
     x = images((2, 19, 4, 4), dtype)
     x[1, :, 2, 3] = torch.nan
     channels = channels_of(19)
@@ -226,7 +226,7 @@ def test_what_is_no_number_passes_the_relu(dtype):
 
 
 @pytest.mark.parametrize("adds", [False, True])
-def test_nothing_is_kept_but_input_and_output(adds):
+def test_only_input_and_output_are_saved(adds):
     shape = (2, 16, 8, 8)
     x, shortcut = images(shape).requires_grad_(), images(shape, seed=2) if adds else None
     kept = []

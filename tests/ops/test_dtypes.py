@@ -11,7 +11,7 @@ WINDOW = (7, 1, 3, 1)
 
 
 def rounding(exact, dtype):
-    """Half a unit in the last place, and a little for float32's own sums."""
+    """Half a unit in the last place, and a little for the rounding of float32 sums."""
     finfo = torch.finfo(dtype)
     return (exact.abs() * finfo.eps / 2).clamp(min=finfo.smallest_normal * finfo.eps) + 1e-5
 
@@ -34,7 +34,7 @@ def summed_in(dtype, terms):
 
 
 @pytest.mark.parametrize("dtype", HALVES)
-def test_halves_are_rounded_once(dtype, make_case, expected):
+def test_half_results_are_rounded_once(dtype, make_case, expected):
     case = make_case((15, 9), 2, WINDOW, group_width=32, dtype=dtype)
     found = operators(*case)
     for (name, tensor), exact in zip(found.items(), expected(*case, *WINDOW), strict=True):
@@ -45,7 +45,7 @@ def test_halves_are_rounded_once(dtype, make_case, expected):
 
 @pytest.mark.parametrize("dtype", HALVES)
 def test_sums_in_half_would_not_pass(dtype, make_case, unfolded):
-    """The bound of the test above is one that rounding after every term breaks."""
+    """Rounding after every term exceeds the bound of the test above."""
     input, weight, _ = make_case((15, 9), 1, WINDOW, group_width=1, dtype=dtype)
     patches = torch.nn.functional.unfold(input.double(), 7, padding=3).unflatten(-1, (15, 9))
     careless = summed_in(dtype, (patches * weight.double()).movedim(1, 0))
@@ -54,7 +54,7 @@ def test_sums_in_half_would_not_pass(dtype, make_case, unfolded):
     assert (error > rounding(exact, dtype)).float().mean() > 0.3
 
 
-def test_sums_may_leave_the_range_of_half_on_the_way():
+def test_partial_sums_may_exceed_the_range_of_half():
     ones = torch.ones(1, 2, 7, 7, dtype=torch.float16)
     large = 3000 * ones
     signs = torch.ones(1, 49, 7, 7, dtype=torch.float16)

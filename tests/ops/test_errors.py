@@ -10,7 +10,7 @@ ONES = {"input": (2, 6, 5, 4), "weight": (2, 18, 5, 4), "grad": (2, 6, 5, 4)}
 
 
 def call(operator, **changes):
-    """Calls an operator on tensors of ones; `changes` are shapes, or arguments of the window."""
+    """Call an operator on tensors of ones; `changes` are shapes, or arguments of the window."""
     window = {"kernel_size": 3, "padding": 1}
     window.update({key: value for key, value in changes.items() if isinstance(value, int)})
     groups = window.pop("groups", 2)
@@ -58,7 +58,7 @@ CASES = [
 
 @pytest.mark.parametrize("fake", [False, True])
 @pytest.mark.parametrize(("operator", "changes", "message"), CASES)
-def test_what_does_not_fit_is_named(operator, changes, message, fake):
+def test_the_message_names_the_mismatch(operator, changes, message, fake):
     with FakeTensorMode() if fake else torch.no_grad():
         assert call(operator) is not None
         with pytest.raises(ValueError, match=message):
@@ -78,7 +78,7 @@ def test_dtypes_must_agree(convert):
             operator()
 
 
-def test_integers_are_refused():
+def test_integers_are_rejected():
     with pytest.raises(ValueError, match=r"input must be a floating-point tensor.*int64"):
         involution2d(torch.ones(1, 2, 3, 3).long(), torch.ones(1, 9, 3, 3).long(), 3, 1, 1)
     with pytest.raises(ValueError, match=r"floating-point tensor.*complex64"):

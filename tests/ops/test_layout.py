@@ -1,4 +1,4 @@
-"""Memory layouts: what is accepted, and which layout comes out."""
+"""Memory layouts: which are accepted, and which layout results have."""
 
 from itertools import product
 
@@ -27,7 +27,7 @@ def is_channels_last(tensor):
 
 
 def assert_fresh(tensor, *arguments, channels_last):
-    """A dense tensor of its own in the one layout or the other."""
+    """Return a dense copy in one layout or the other."""
     assert is_channels_last(tensor) if channels_last else tensor.is_contiguous()
     assert tensor._base is None
     assert tensor.untyped_storage().nbytes() == tensor.numel() * tensor.element_size()
@@ -51,7 +51,7 @@ def pairs_of_views():
 
 
 @pytest.mark.parametrize(("one", "other", "dtype"), list(pairs_of_views()))
-def test_any_view_gives_the_same_values_in_the_layout_of_the_rule(one, other, dtype, make_case):
+def test_any_view_gives_the_same_values_and_the_expected_layout(one, other, dtype, make_case):
     case = make_case((9, 6), GROUPS, WINDOW, dtype=dtype)
     for operator, first, second in operators(*case, (9, 6)):
         plain = operator(first, second)
@@ -80,7 +80,7 @@ def test_a_gradient_has_the_layout_of_its_tensor(of_input, of_weight, of_grad, m
 
 
 @pytest.mark.parametrize("view", ["contiguous", "channels_last"])
-def test_the_gradient_of_a_sum_is_expanded_and_accepted(view, make_case, expected):
+def test_the_expanded_gradient_of_a_sum(view, make_case, expected):
     input, weight, grad = make_case((9, 6), GROUPS, WINDOW)
     leaves = [VIEWS[view](tensor).requires_grad_() for tensor in (input, weight)]
     involution2d(*leaves, *WINDOW).sum().backward()
@@ -104,7 +104,7 @@ def test_expanded_arguments(dims, make_case, expected):
 
 
 @pytest.mark.parametrize("size", [(1, 1), (1, 5)])
-def test_sizes_that_have_both_layouts(size, make_case, expected):
+def test_sizes_with_both_layouts(size, make_case, expected):
     window = (3, 1, 1, 1)
     for view, group_width in product(("contiguous", "channels_last"), (1, 2)):
         case = make_case(size, 1, window, group_width=group_width)

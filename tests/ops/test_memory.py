@@ -1,4 +1,4 @@
-"""What the operators keep for the backward pass, and what the reference needs while it runs."""
+"""What the operators save for the backward pass, and what the reference allocates."""
 
 import pytest
 import torch
@@ -18,7 +18,7 @@ def size_of(*tensors):
 
 
 class PeakMemory(TorchDispatchMode):
-    """Follows the bytes of all storages that are created inside and still alive."""
+    """Track the bytes of all storages that are created inside and still alive."""
 
     def __init__(self, *known):
         super().__init__()
@@ -43,7 +43,7 @@ def case(make_case):
     return make_case((24, 20), GROUPS, window, group_width=16, dtype=torch.float32)
 
 
-def test_only_the_two_arguments_are_kept_for_the_backward_pass(case):
+def test_only_the_two_arguments_are_saved_for_the_backward_pass(case):
     input, weight, _ = (tensor.requires_grad_() for tensor in case)
     saved = []
     with torch.autograd.graph.saved_tensors_hooks(
@@ -54,7 +54,7 @@ def test_only_the_two_arguments_are_kept_for_the_backward_pass(case):
     assert size_of(*saved) < 49 * size_of(input) / 10
 
 
-def test_unfolding_is_what_this_spares(case, unfolded):
+def test_unfolding_saves_more(case, unfolded):
     input, weight, _ = case
     with PeakMemory(*case) as memory:
         unfolded(input, weight, 7, 1, 3)
@@ -62,7 +62,7 @@ def test_unfolding_is_what_this_spares(case, unfolded):
 
 
 @pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
-def test_the_reference_needs_a_few_images_and_its_result(case, layout):
+def test_the_reference_allocates_a_few_images_and_its_result(case, layout):
     input, weight, grad = (tensor.contiguous(memory_format=layout) for tensor in case)
     calls = [
         (lambda: reference.involution2d(input, weight, WINDOW), grad),

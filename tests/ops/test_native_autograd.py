@@ -24,7 +24,7 @@ WINDOWS = [(3, 1, 1, 1), (3, 2, 1, 1), (7, 2, 3, 1), (2, 3, 1, 2)]
 
 @pytest.fixture(autouse=True)
 def calls():
-    """Counts how often each operator ran; every one of them runs on the native backend."""
+    """Count how often each operator ran; every one of them runs on the native backend."""
     counted = Counter()
 
     def counting(name):
@@ -70,7 +70,7 @@ def test_every_order_runs_the_kernels(calls, make_case):
 @pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor that is not a leaf")
 @pytest.mark.parametrize("layouts", list(product(LAYOUTS, repeat=2)))
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float64])
-def test_torchs_own_check_of_an_operator(dtype, layouts, calls, make_case, view):
+def test_opcheck(dtype, layouts, calls, make_case, view):
     window = (3, 2, 1, 1)
     case = make_case((5, 4), 2, window, dtype=dtype)
     input, weight, grad = leaves_of(case, view, [*layouts, layouts[0]])

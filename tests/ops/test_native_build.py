@@ -40,7 +40,7 @@ def source(tmp_path):
 
 @pytest.fixture
 def folder(tmp_path, monkeypatch):
-    """The cache folder, not there yet."""
+    """The cache folder, which does not exist yet."""
     path = tmp_path / "cache"
     monkeypatch.setenv("REDNET_CACHE", str(path))
     return path
@@ -48,7 +48,7 @@ def folder(tmp_path, monkeypatch):
 
 @pytest.fixture
 def calls(tmp_path, monkeypatch):
-    """Returns a function that lists the compilations so far, one command line each."""
+    """Return a function that lists the compilations so far, one command line each."""
     log = tmp_path / "calls"
     real = compiler.find_compiler()[0]
     monkeypatch.setenv("CXX", str(script(tmp_path, f'echo "$@" >> {log}; exec {real} "$@"')))
@@ -68,7 +68,7 @@ def content(folder):
 
 
 def python(code, **variables):
-    """What a program of its own prints; a variable that is None is not set."""
+    """Return what a separate process prints; variables that are None are unset."""
     variables = {**os.environ, "REDNET_BACKEND": None, **variables}
     environment = {name: value for name, value in variables.items() if value is not None}
     command = [sys.executable, "-c", code]
@@ -92,7 +92,7 @@ def test_compiled_for_this_cpu_with_threads_and_the_flags_given(source, folder, 
 
 
 @needs_compiler
-def test_whatever_decides_on_the_code_is_in_the_name(source, folder, calls, monkeypatch):
+def test_everything_that_determines_the_code_is_in_the_name(source, folder, calls, monkeypatch):
     compiler.load(source)
     compiler.load(source, ["-DNDEBUG"])
     with monkeypatch.context() as patch:
@@ -108,7 +108,7 @@ def test_whatever_decides_on_the_code_is_in_the_name(source, folder, calls, monk
     assert len(calls()) == len(content(folder)) == 6
 
 
-def test_a_cpu_is_known_by_what_it_can_do():
+def test_a_cpu_is_identified_by_its_features():
     assert compiler.cpu_model() == compiler.cpu_model()
     assert not any("MHz" in line for line in compiler.cpu_model())
     if Path("/proc/cpuinfo").exists():
@@ -116,7 +116,7 @@ def test_a_cpu_is_known_by_what_it_can_do():
 
 
 @needs_compiler
-def test_a_compiler_that_knows_its_cpu_by_another_option(source, folder, tmp_path, monkeypatch):
+def test_a_compiler_with_another_option_for_the_cpu(source, folder, tmp_path, monkeypatch):
     text = f"""
 case "$1" in
     -march=native) echo "error: unsupported option '-march=native'" >&2; exit 1;;
@@ -153,7 +153,7 @@ def test_a_folder_that_cannot_be_locked(source, folder, monkeypatch):
     assert [path.suffix for path in content(folder)] == [".so"]
 
 
-def test_nobody_waits_for_ever(tmp_path, monkeypatch):
+def test_no_process_waits_forever(tmp_path, monkeypatch):
     monkeypatch.setattr(library_cache, "LOCK_TIMEOUT_S", 0)
     with library_cache.lock_cache(tmp_path), library_cache.lock_cache(tmp_path):
         pass
@@ -181,7 +181,7 @@ print(*{{path.name for path in compiler._mapped_files() if path.name.startswith(
 
 @needs_compiler
 @pytest.mark.parametrize("damage", ["emptied", "truncated", "changed", "not a library"])
-def test_a_damaged_library_is_built_anew(damage, source, folder, calls, tmp_path, monkeypatch):
+def test_a_damaged_library_is_rebuilt(damage, source, folder, calls, tmp_path, monkeypatch):
     compiler.load(source)
     library = content(folder)[0]
     other = tmp_path / "other"
@@ -210,7 +210,7 @@ def damages(content):
 
 @needs_compiler
 @pytest.mark.parametrize("place", ["file/below", "file", "open", "open/below", "tied"])
-def test_a_useless_cache_is_done_without(place, source, tmp_path, monkeypatch):
+def test_an_unusable_cache_is_not_used(place, source, tmp_path, monkeypatch):
     (tmp_path / "file").touch()
     (tmp_path / "open").mkdir()
     (tmp_path / "open").chmod(0o777)
@@ -233,7 +233,7 @@ def test_a_read_only_cache_with_the_library_is_used(source, folder, calls, monke
 
 
 @needs_compiler
-def test_a_full_cache_is_done_without(source, folder, monkeypatch):
+def test_a_full_cache_is_not_used(source, folder, monkeypatch):
     def full(source, target):
         raise OSError(28, "No space left on device")
 
@@ -258,14 +258,14 @@ def test_nothing_is_loaded_that_others_can_write(source, folder, tmp_path, monke
 
 
 @pytest.mark.parametrize("mode", [0o777, 0o1777, 0o770, 0o720, 0o702])
-def test_a_folder_that_others_can_write_is_no_cache(mode, folder):
+def test_a_folder_that_others_can_write_is_not_trusted(mode, folder):
     folder.mkdir(mode=0o700)
     assert library_cache.cache_folder() == folder
     folder.chmod(mode)
     assert library_cache.cache_folder() is None
 
 
-def test_a_folder_of_somebody_else_is_no_cache(folder, monkeypatch):
+def test_a_folder_of_another_user_is_not_trusted(folder, monkeypatch):
     folder.mkdir(mode=0o755)
     status = folder.stat()
     assert library_cache._is_ours(status)
@@ -320,7 +320,7 @@ def test_a_wrong_compiler_is_named(command, message, source, folder, monkeypatch
 
 
 @needs_compiler
-def test_a_compiler_that_does_not_end(source, folder, tmp_path, monkeypatch):
+def test_a_compiler_that_does_not_finish(source, folder, tmp_path, monkeypatch):
     fifo = tmp_path / "fifo"
     os.mkfifo(fifo)
     monkeypatch.setenv("CXX", str(script(tmp_path, f"exec cat {fifo}")))
@@ -388,7 +388,7 @@ print(str(caught[0].message).replace(chr(10), " "))
     assert "backend 'native' cannot run, the slower reference is used" in warning
 
 
-def test_forced_it_cannot_be_done_without(tmp_path):
+def test_a_forced_native_backend_needs_the_compiler(tmp_path):
     code = (
         ONES
         + """

@@ -1,4 +1,4 @@
-"""The sweep once more: watched by the compiler's sanitizers, and with narrower vectors."""
+"""The sweep under the compiler's sanitizers, and with narrower vectors."""
 
 import os
 import platform
@@ -13,8 +13,8 @@ import torch
 from rednet.ops import compiler, native
 
 SWEEP = Path(__file__).with_name("test_native_sweep.py")
-# Null pointers and objects that are too small are what the address sanitizer sees anyway. Calls
-# instead of inlined checks compile in a tenth of the time.
+# The address sanitizer also finds null pointers and objects that are too small. Calls instead of
+# inlined checks compile in a tenth of the time.
 SANITIZED = (
     *("-O1", "-fsanitize=address,undefined", "-fno-sanitize-recover=all"),
     "-fno-sanitize=null,object-size,vptr",
@@ -34,7 +34,7 @@ sys.exit(pytest.main([*arguments, "-qs", "-W", "ignore::pytest.PytestAssertRewri
 
 
 def runtime(name):
-    """The file of a library of the compiler; skips the test where there is none."""
+    """Return the file of a compiler's library; skip the test if there is none."""
     try:
         command = [*compiler.find_compiler(), f"-print-file-name={name}"]
     except compiler.BuildError as error:
@@ -46,7 +46,7 @@ def runtime(name):
 
 
 def sweep(flags, *arguments, **variables):
-    """Runs the sweep in a process of its own, on kernels compiled with more flags."""
+    """Run the sweep in a separate process, on kernels compiled with more flags."""
     command = [sys.executable, "-c", RUN, " ".join(flags), str(SWEEP), *arguments]
     return subprocess.run(
         command,

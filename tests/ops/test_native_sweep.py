@@ -1,4 +1,4 @@
-"""The native kernels on problems that hypothesis thinks of: values, bilinearity and adjointness."""
+"""The native kernels on generated problems: values, bilinearity and adjointness."""
 
 import shutil
 

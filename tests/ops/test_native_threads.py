@@ -1,4 +1,4 @@
-"""The native backend's calls: its place among the backends, odd tensors, threads and forks."""
+"""The native backend: its place among the backends, unusual tensors, threads and forks."""
 
 import os
 import re
@@ -42,7 +42,7 @@ def equal(results, others):
 
 
 def python(code, threads):
-    """What a program of its own prints that has so many threads."""
+    """Return what a separate process with so many threads prints."""
     variables = {**os.environ, "OMP_NUM_THREADS": str(threads)}
     command = [sys.executable, "-W", "error::RuntimeWarning", "-c", CASE + code]
     done = subprocess.run(command, env=variables, capture_output=True, text=True, timeout=300)
@@ -62,13 +62,13 @@ def test_native_comes_before_the_reference():
         ("cpu", torch.float16, "it computes in float32, bfloat16 and float64, not in .*float16"),
     ],
 )
-def test_what_it_is_not_for(device, dtype, reason):
+def test_unsupported_devices_and_dtypes(device, dtype, reason):
     assert re.fullmatch(reason, native.unavailable_reason(torch.device(device), dtype))
 
 
 @needs_compiler
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float64])
-def test_what_it_is_for(dtype):
+def test_supported_dtypes(dtype):
     assert native.unavailable_reason(CPU, dtype) is None
 
 
@@ -84,7 +84,7 @@ def test_a_negated_view_is_read_with_its_sign():
 
 @needs_compiler
 @pytest.mark.parametrize("shape", [(0, 2, 3, 3), (2, 0, 3, 3)])
-def test_without_numbers_the_sums_are_zero(shape):
+def test_empty_tensors_give_zeros(shape):
     window, grad, weight = Window(3, padding=1), torch.ones(shape), torch.ones(shape[0], 9, 3, 3)
     assert native.involution2d(grad, weight, window).shape == shape
     assert native.involution2d_grad_input(grad, weight, (3, 3), window).shape == shape

@@ -1,9 +1,9 @@
-"""Runs the CUDA kernels on the CPU: their own text, compiled by the host's C++ compiler.
+"""Runs the CUDA kernels on the CPU: their source, compiled by the host's C++ compiler.
 
-What CUDA adds to C++ is in `host/`: `cuda.h` has its words, `device.h` stands in for the inline
-assembly of `kernels/cuda/device.cuh`, and `runner.cpp` runs the threads of a launch in an order
-drawn at random. Shared memory begins as NaN, an asynchronous copy arrives as late as it may, and
-what a GPU refuses or leaves undefined is an `EmulationError`.
+What CUDA adds to C++ is in `host/`: `cuda.h` has its keywords, `device.h` replaces the inline
+assembly of `kernels/cuda/device.cuh`, and `runner.cpp` runs the threads of a launch in a random
+order. Shared memory starts as NaN, an asynchronous copy arrives as late as possible, and what a GPU
+rejects or leaves undefined raises an `EmulationError`.
 """
 
 import atexit
@@ -56,19 +56,19 @@ _lock = threading.Lock()
 
 
 class EmulationError(RuntimeError):
-    """A launch that a GPU would refuse, or whose outcome CUDA does not define."""
+    """A launch that a GPU would reject, or whose result CUDA leaves undefined."""
 
 
 def run(launch: "Launch", text: str | None = None, seed: int = 0) -> None:
-    """Runs a launch whose tensors are in the memory of the CPU.
+    """Run a launch whose tensors are in the CPU's memory.
 
     Args:
-        launch: What would be launched on a GPU.
-        text: The kernel's source, in place of the project's.
-        seed: Decides the order of blocks and threads.
+        launch: The launch.
+        text: Source of the kernel; None for the project's.
+        seed: Seeds the order of blocks and threads.
 
     Raises:
-        EmulationError: The launch fails; the message says in which thread of which block, and why.
+        EmulationError: The launch fails; the message has the block, the thread and the reason.
     """
     name = launch.kernel.operator
     kernel = _kernel(_text(launch.kernel, text), sanitized)
@@ -86,21 +86,21 @@ def run(launch: "Launch", text: str | None = None, seed: int = 0) -> None:
 
 
 def shared_bytes(kernel: "Kernel", text: str | None = None) -> int:
-    """Size of the shared arrays of a kernel, which the host's compiler aligns to up to 64 bytes."""
+    """Return the size of a kernel's shared arrays, aligned to up to 64 bytes on the host."""
     return _runner().host_shared_bytes(_kernel(_text(kernel, text), False))
 
 
 def build(kernels: Iterable["Kernel"], text: str | None = None, jobs: int | None = None) -> None:
-    """Compiles kernels side by side, so that `run` finds them."""
+    """Compile kernels in parallel, so that `run` finds them."""
     texts = dict.fromkeys(_text(kernel, text) for kernel in kernels)
     with ThreadPoolExecutor(jobs or os.cpu_count()) as pool:
         list(pool.map(lambda each: _kernel(each, sanitized), texts))
 
 
 def run_sanitized(code: str, *arguments: str, timeout: float = 900) -> subprocess.CompletedProcess:
-    """Runs Python code in a process where the sanitizers watch the kernels.
+    """Run Python code in a process in which the sanitizers check the kernels.
 
-    The module `emulator` is imported there. A process that they end has their report in `stderr`.
+    The process has imported the module `emulator`. If a sanitizer ends it, `stderr` has the report.
     """
     libraries = [_sanitizer("libasan.so"), _sanitizer("libstdc++.so")]
     return subprocess.run(
@@ -120,7 +120,7 @@ def run_sanitized(code: str, *arguments: str, timeout: float = 900) -> subproces
 
 
 def unavailable_reason() -> str | None:
-    """Says why kernels cannot be run on this machine; None where they can."""
+    """Return why kernels cannot be emulated on this machine, or None if they can."""
     if sys.platform != "linux":
         return "the emulator of CUDA needs the fibers and the linker of Linux"
     try:
@@ -131,7 +131,7 @@ def unavailable_reason() -> str | None:
 
 
 def sanitizers_unavailable_reason() -> str | None:
-    """Says why kernels cannot be watched by the sanitizers here; None where they can."""
+    """Return why the sanitizers cannot check kernels on this machine, or None if they can."""
     if reason := unavailable_reason():
         return reason
     for name in ("libasan.so", "libubsan.so", "libstdc++.so"):
@@ -144,7 +144,7 @@ def sanitizers_unavailable_reason() -> str | None:
 
 @cache
 def flags_if_known(*flags: str) -> tuple[str, ...]:
-    """The flags, or none where the compiler does not know them all."""
+    """Return the flags, or none if the compiler does not know all of them."""
     command = [
         *compiler.find_compiler(),
         *flags,
@@ -158,7 +158,7 @@ def flags_if_known(*flags: str) -> tuple[str, ...]:
 
 
 def _text(kernel: "Kernel", text: str | None) -> str:
-    """What the compiler gets: the words of CUDA, the kernel's text, and how to call it."""
+    """Return the source to compile: CUDA's keywords, the kernel, and its entry point."""
     if text is None:
         from rednet.ops.cuda.source import source
 
@@ -169,7 +169,7 @@ def _text(kernel: "Kernel", text: str | None) -> str:
         raise EmulationError(f"the source has no __launch_bounds__(...) {kernel.operator}(...)")
     defines = [f"#define {name} {value}" for name, value in kernel.defines]
     entry = f"HOST_KERNEL({kernel.operator}, {bounds[1]})"
-    # What is in no common namespace is not taken for what another library has of the same name.
+    # An anonymous namespace keeps the symbols of libraries that define the same names apart.
     words = ['#include "cuda.h"', *defines, "namespace {", '#line 1 "kernel"']
     return "\n".join([*words, text, "}", entry, ""])
 
@@ -207,7 +207,7 @@ def _only_runner() -> ctypes.CDLL:
 
 
 def _load(text: str, flags: tuple[str, ...], mode: int = ctypes.DEFAULT_MODE) -> ctypes.CDLL:
-    """The library of a text, compiled unless it was before."""
+    """Load the library of a source, compiled if necessary."""
     parts = [text, *_headers(), *flags, *compiler.find_compiler(), *compiler.cpu_model()]
     path = _folder() / f"{hashlib.sha256(repr(parts).encode()).hexdigest()[:32]}.so"
     if not path.exists():
@@ -226,7 +226,7 @@ def _headers() -> list[str]:
 
 @cache
 def _folder() -> Path:
-    """Where libraries are kept: with the other compiled kernels if the user said where to."""
+    """Return the folder of the libraries: below $REDNET_CACHE, or a temporary one."""
     if chosen := os.environ.get("REDNET_CACHE"):
         folder = Path(chosen).expanduser().resolve() / "emulator"
         folder.mkdir(parents=True, exist_ok=True)
@@ -238,6 +238,6 @@ def _folder() -> Path:
 
 @cache
 def _sanitizer(name: str) -> Path:
-    """The file of a library of the compiler; a bare name where there is none."""
+    """Return the file of a compiler's library; only its name if there is none."""
     command = [*compiler.find_compiler(), f"-print-file-name={name}"]
     return Path(subprocess.run(command, capture_output=True, text=True).stdout.strip())

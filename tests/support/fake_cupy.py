@@ -1,4 +1,4 @@
-"""Stand-ins for CuPy, and for torch's state on a machine with GPUs, that note what is asked."""
+"""Fakes of CuPy, and of torch's state on a machine with GPUs, that record calls."""
 
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -8,11 +8,11 @@ from rednet.ops.cuda.source import source
 
 
 class CompileException(Exception):
-    """As CuPy's: what it says is NVRTC's log."""
+    """CuPy's exception, whose message is NVRTC's log."""
 
 
 class CUDADriverError(RuntimeError):
-    """As CuPy's."""
+    """CuPy's exception."""
 
 
 @dataclass
@@ -26,7 +26,7 @@ class Launched:
 
 @dataclass
 class FakeKernel:
-    """A `cupy.RawKernel`, made on a device."""
+    """A `cupy.RawKernel`, compiled for a device."""
 
     cupy: "FakeCuPy"
     name: str
@@ -62,7 +62,7 @@ class FakeTorch:
 
 
 class FakeCuPy(ModuleType):
-    """What the backend uses of CuPy 14, and what was asked of it."""
+    """The part of CuPy 14 that the backend uses, and a record of its calls."""
 
     def __init__(self, state: FakeTorch) -> None:
         super().__init__("cupy")

@@ -1,10 +1,10 @@
-"""Tensors of a RedNet under the names of other programs."""
+"""A RedNet's tensors under the names that other programs use."""
 
 from typing import Any
 
 
 def openmmlab_names(weights: dict[str, Any]) -> dict[str, Any]:
-    """The prefixes of OpenMMLab's classifiers."""
+    """Add the prefixes of OpenMMLab's classifiers."""
     return {
         f"{'head.' if name.startswith('fc.') else 'backbone.'}{name}": tensor
         for name, tensor in weights.items()
@@ -12,7 +12,7 @@ def openmmlab_names(weights: dict[str, Any]) -> dict[str, Any]:
 
 
 def paddle_arrays(weights: dict[str, Any]) -> dict[str, Any]:
-    """Paddle's names, its transposed linear weights, its batch normalisations without counters."""
+    """Convert to Paddle's names, transposed linear weights, and no batch counters."""
     theirs = {"running_mean": "_mean", "running_var": "_variance"}
     arrays = {}
     for name, tensor in weights.items():

@@ -1,4 +1,4 @@
-"""The cuda backend on the CPU: what it would launch on a GPU runs where its tensors are."""
+"""The cuda backend on the CPU, with another way to run its launches."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -22,12 +22,12 @@ HOST = Backend(
 
 @contextmanager
 def on_host(run: Callable[[Launch], object]) -> Iterator[list[Launch]]:
-    """Has the cuda backend compute on CPU tensors, with NaN where its results will be.
+    """Force the cuda backend for CPU tensors, with results in memory that was NaN before.
 
-    Everything between the operators and CuPy's kernel is the backend's own.
+    Everything between the operators and CuPy's kernels is unchanged.
 
     Args:
-        run: Computes a launch, whose pointers are to CPU tensors.
+        run: Runs a launch, whose pointers are those of CPU tensors.
 
     Yields:
         The launches so far.

@@ -1,4 +1,4 @@
-"""Involutions that hypothesis thinks of, for the tests of every backend."""
+"""Involutions that hypothesis generates, for the tests of every backend."""
 
 import hypothesis.strategies as st
 from hypothesis import HealthCheck, settings
@@ -10,7 +10,7 @@ VIEWS = [
 
 
 def same_each_time(share):
-    """Returns settings with a multiple of the examples of hypothesis's profile, 100 by default."""
+    """Return settings with a multiple of the examples of hypothesis's profile, 100 by default."""
     return settings(
         max_examples=share * settings.default.max_examples,
         derandomize=True,
@@ -22,7 +22,7 @@ def same_each_time(share):
 
 @st.composite
 def windows(draw):
-    """Half of them are of the kernels' own kernel sizes, strides and dilation."""
+    """Generate windows; half of them have sizes that the kernels are specialised for."""
     if draw(st.booleans()):
         kernel_size, stride = draw(st.sampled_from([3, 7])), draw(st.sampled_from([1, 2]))
         dilation = 1
@@ -36,7 +36,7 @@ def windows(draw):
 
 @st.composite
 def problems(draw):
-    """Arguments of `make_case`; no side has more than 24 pixels beyond the smallest legal."""
+    """Generate arguments of `make_case`; sides are at most 24 pixels above the minimum."""
     window = draw(windows())
     kernel_size, _, padding, dilation = window
     least = max(1, dilation * (kernel_size - 1) + 1 - 2 * padding)

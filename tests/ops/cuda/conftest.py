@@ -15,7 +15,7 @@ from rednet.ops.cuda.plan import Launch
 
 @pytest.fixture(scope="session")
 def emulator() -> ModuleType:
-    """Returns the module that runs CUDA kernels on the CPU; skips where it cannot."""
+    """Return the module that runs CUDA kernels on the CPU; skips where it cannot."""
     module = importlib.import_module("emulator")
     if reason := module.unavailable_reason():
         pytest.skip(reason)

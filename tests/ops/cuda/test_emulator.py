@@ -1,4 +1,4 @@
-"""The emulator itself, on small kernels whose faults are known."""
+"""The emulator, on small kernels with known faults."""
 
 import re
 import struct
@@ -19,7 +19,7 @@ extern "C" __global__ void __launch_bounds__(64) test(const Problem problem) {
   const float* const from = problem.from + base;
   float* const to = problem.to + base;
 """
-# Turns each block's part around, as often as an odd number of times.
+# Reverses each block's part, an odd number of times.
 REVERSAL = """
   __shared__ float tile[64];
   float value = from[thread];
@@ -31,7 +31,7 @@ REVERSAL = """
   }
   to[thread] = value;
 """
-# Fetches four values a thread in each of two groups of copies, and turns the first around.
+# Fetches four values per thread in each of two groups of copies, and reverses the first.
 COPIES = """
   __shared__ __align__(16) float tile[2][64];
   const bool copies = thread < 16;
@@ -56,7 +56,7 @@ def make_launch(from_, to, blocks=4, threads=THREADS, operator="test", **defines
 
 @pytest.fixture
 def run(emulator):
-    """Returns a function that runs the lines of a kernel on 0, 1, ... and returns its result."""
+    """Return a function that runs the lines of a kernel on 0, 1, ... and returns its result."""
 
     def run(lines, seed=0, blocks=4, threads=THREADS, dtype=torch.float32, **defines):
         from_ = torch.arange(256, dtype=torch.float32)
@@ -73,22 +73,22 @@ def turned():
 
 
 @pytest.mark.parametrize("seed", SEEDS)
-def test_a_right_kernel_is_right_in_every_order(run, seed):
+def test_a_correct_kernel_is_correct_in_every_order(run, seed):
     assert torch.equal(run(REVERSAL, seed), turned())
 
 
 @pytest.mark.parametrize("barrier", ["written", "read"])
-def test_a_missing_barrier_is_noticed(run, barrier):
+def test_a_missing_barrier_is_detected(run, barrier):
     broken = REVERSAL.replace(f"__syncthreads();  // {barrier}", "")
     assert not any(torch.equal(run(broken, seed), turned()) for seed in SEEDS)
 
 
-def test_shared_memory_begins_as_nan_in_every_block(run):
+def test_shared_memory_starts_as_nan_in_every_block(run):
     result = run("__shared__ float tile[64]; to[thread] = tile[thread]; tile[thread] = 1;")
     assert result.isnan().all()
 
 
-def test_what_a_thread_was_not_given_is_no_likely_number(run, emulator):
+def test_uninitialised_variables_have_unlikely_values(run, emulator):
     if not emulator.flags_if_known(*emulator.UNINITIALIZED):
         pytest.skip("the compiler has no -ftrivial-auto-var-init")
     assert not (run("float value[4]; to[thread] = value[thread % 4];").abs() < 1e30).any()
@@ -101,12 +101,12 @@ def test_copies_arrive_when_they_are_waited_for(run, seed):
     assert torch.equal(run(COPIES.replace("but<1>", "but<0>"), seed, READ=1), turned())
 
 
-def test_a_group_that_was_not_committed_is_not_waited_for(run):
+def test_an_uncommitted_group_is_not_waited_for(run):
     lines = COPIES.replace("commit_copies();", "").replace("<1>", "<0>")
     assert run(lines, READ=0).isnan().all()
 
 
-def test_a_copy_destroys_at_once_what_was_there(run):
+def test_a_copy_overwrites_its_target_at_once(run):
     lines = """
       __shared__ __align__(16) float tile[64];
       tile[thread] = 1;
@@ -118,7 +118,7 @@ def test_a_copy_destroys_at_once_what_was_there(run):
     assert run(lines).isnan().any()
 
 
-def test_what_is_outside_is_copied_as_zeros(run):
+def test_outside_elements_are_copied_as_zeros(run):
     lines = """
       __shared__ __align__(16) float tile[64];
       const int vector = thread / 4 * 4;
@@ -144,7 +144,7 @@ FAILURES = {
 
 
 @pytest.mark.parametrize("lines", FAILURES)
-def test_what_a_gpu_refuses_or_leaves_undefined(run, emulator, lines):
+def test_what_a_gpu_rejects_or_leaves_undefined(run, emulator, lines):
     for seed in range(2):
         with pytest.raises(
             emulator.EmulationError, match=r"^test: block \(\d, 0, 0\), "
@@ -175,7 +175,7 @@ def test_shared_memory_is_counted_and_limited(run, emulator):
         ({"blocks": (1, 1, 2**32 + 1)}, "4294967297 blocks in direction z"),
     ],
 )
-def test_launches_that_are_refused(run, emulator, sizes, message):
+def test_rejected_launches(run, emulator, sizes, message):
     with pytest.raises(emulator.EmulationError, match=message):
         run(REVERSAL, **sizes)
 
@@ -185,7 +185,7 @@ def test_least_threads_of_several_launch_bounds(emulator):
     emulator.run(launch, START.replace("(64)", "(THREADS, 4)") + "}")
 
 
-def test_an_argument_of_another_size_is_refused(emulator):
+def test_an_argument_of_another_size_is_rejected(emulator):
     launch = make_launch(torch.ones(1), torch.ones(1))
     launch = replace(launch, problem=launch.problem + bytes(8))
     with pytest.raises(emulator.EmulationError, match="24 bytes, that of the kernel has 16"):
@@ -211,7 +211,7 @@ def test_indices(run):
     assert result[240:].isnan().all()
 
 
-# What a thread writes is how many turns there were before its own.
+# Each thread writes how many threads ran before it.
 ORDER = """
   static int turns = 0;
   if (turns == 4 * 128) turns = 0;
@@ -248,12 +248,12 @@ STORAGES = {torch.float16: "Half", torch.bfloat16: "BFloat16"}
 
 
 def numbers(dtype):
-    """Every number of 16 bits."""
+    """Return every 16-bit number."""
     return torch.arange(-(2**15), 2**15).to(torch.int16).view(dtype)
 
 
 def between(dtype):
-    """Float32 beside and halfway between those numbers, and all over."""
+    """Return float32 numbers next to those, halfway between them, and random ones."""
     values = numbers(dtype).float()
     values = values[values.isfinite()].sort().values
     middles = torch.cat([(values[1:] / 2 + values[:-1] / 2), torch.tensor([65520.0, -65520.0])])
@@ -275,14 +275,14 @@ def convert(emulator, values, dtype, function):
 
 
 @pytest.mark.parametrize("dtype", STORAGES)
-def test_every_number_of_16_bits_is_widened_as_torch_does(emulator, dtype):
+def test_every_16_bit_number_is_widened_as_by_torch(emulator, dtype):
     found, expected = convert(emulator, numbers(dtype), torch.float32, "to_real")
     torch.testing.assert_close(found, expected, rtol=0, atol=0, equal_nan=True)
     assert torch.equal(found.signbit(), expected.signbit())
 
 
 @pytest.mark.parametrize("dtype", STORAGES)
-def test_float32_is_rounded_as_torch_does(emulator, dtype):
+def test_float32_is_rounded_as_by_torch(emulator, dtype):
     values = between(dtype)
     values = torch.cat([values, values[: -values.numel() % 1024]])
     found, expected = convert(emulator, values, dtype, f"to_storage<{STORAGES[dtype]}>")
@@ -291,7 +291,7 @@ def test_float32_is_rounded_as_torch_does(emulator, dtype):
     assert torch.equal(found.view(torch.int16)[~nan], expected.view(torch.int16)[~nan])
 
 
-# A fault's name, its lines, and what the sanitizers say of it. The tensors have 62 elements.
+# A fault's name, its lines, and the sanitizers' report. The tensors have 62 elements.
 FAULTS = {
     "NONE": (REVERSAL.replace("from[", "from[thread > 61 ? 0 : ").replace("to[", "to[4 & "), None),
     "COPY_TO_THE_END": (
@@ -352,7 +352,7 @@ FAULTS = {
     ),
     "OVERFLOW": ("to[0] = thread + 2147483600;", "signed integer overflow"),
 }
-# Every fault in a process of its own, since the sanitizers end it.
+# Every fault runs in a separate process, because the sanitizers end it.
 EACH_FAULT = """
 import runpy
 import torch
@@ -382,7 +382,7 @@ def faulty_kernel():
 
 @pytest.fixture(scope="module")
 def findings(emulator, sanitizers):
-    """The exit status and the sanitizers' report of every fault."""
+    """Return the exit status and the sanitizers' report of every fault."""
     done = emulator.run_sanitized(EACH_FAULT, __file__)
     reports = re.split(r"^\[(\w+)\]$", done.stderr, flags=re.MULTILINE)[1:]
     assert done.returncode == 0, done.stderr

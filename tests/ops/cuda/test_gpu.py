@@ -25,7 +25,7 @@ WINDOWS = [(3, 1, 1, 1), (3, 2, 1, 1), (7, 2, 3, 1), (2, 3, 1, 2)]
 
 @pytest.fixture
 def on_gpu(gpu, make_case, view):
-    """Returns a function that makes input, weight and gradient of the output on the GPU."""
+    """Return a function that makes input, weight and gradient of the output on the GPU."""
 
     def make(size, groups, window, batch=2, views=("contiguous",) * 3, **options):
         case = make_case(size, groups, window, batch, **options)
@@ -63,8 +63,8 @@ def test_the_layers_of_rednet(on_gpu, assert_accurate, stride, size, dtype, layo
     "size, groups, batch",
     [((3, 3), 2, 70_000), ((3, 3), 70_000, 1), ((1, 100_000), 2, 1), ((100_000, 1), 2, 1)],
 )
-def test_many_of_everything(on_gpu, assert_accurate, size, groups, batch, layout):
-    """A grid has no more than 65,535 blocks along two of its dimensions."""
+def test_large_grids(on_gpu, assert_accurate, size, groups, batch, layout):
+    """A grid has at most 65,535 blocks in y and z."""
     window = (3, 1, 1, 1)
     views = (layout,) * 3
     case = on_gpu(size, groups, window, batch, views, group_width=1, dtype=torch.float32)
@@ -72,7 +72,7 @@ def test_many_of_everything(on_gpu, assert_accurate, size, groups, batch, layout
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-def test_infinities_and_nan_stay_where_they_belong(on_gpu, assert_accurate, dtype):
+def test_infinities_and_nan_do_not_spread(on_gpu, assert_accurate, dtype):
     window = (3, 1, 1, 1)
     case = on_gpu((9, 10), 2, window, views=("channels_last",) * 3, group_width=16, dtype=dtype)
     for tensor, value in zip(case, (torch.inf, torch.nan, -torch.inf), strict=True):
@@ -92,7 +92,7 @@ def test_first_and_second_derivatives(on_gpu, window, layouts):
 @pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor that is not a leaf")
 @pytest.mark.parametrize("layout", LAYOUTS)
 @pytest.mark.parametrize("dtype", DTYPES)
-def test_torchs_own_check_of_an_operator(on_gpu, dtype, layout):
+def test_opcheck(on_gpu, dtype, layout):
     window = (3, 2, 1, 1)
     case = on_gpu((5, 4), 2, window, views=(layout,) * 3, dtype=dtype)
     input, weight, grad = (tensor.requires_grad_() for tensor in case)
@@ -118,8 +118,8 @@ def test_the_same_bits_every_time(on_gpu, operators):
 
 @pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
 @pytest.mark.parametrize("batch, side", [(1, 5824), (2, 4160)])
-def test_more_than_two_thousand_million_elements(gpu, batch, side, layout):
-    """The last rows are compared with the same rows of an image that ends where this one ends."""
+def test_more_than_two_billion_elements(gpu, batch, side, layout):
+    """Compare the last rows with the same rows of an image that ends where this one ends."""
     channels, window = 64, Window(3, 1, 1)
     assert batch * channels * side * side > 2**31
     free, _ = torch.cuda.mem_get_info(gpu)
@@ -146,7 +146,7 @@ def test_more_than_two_thousand_million_elements(gpu, batch, side, layout):
 
 
 def gradients_of(name, precision, images, labels):
-    """Every gradient of one training step, in one vector; loss scaling is by a fixed factor."""
+    """Return all gradients of a training step as one vector; the loss scale is fixed."""
     torch.manual_seed(0)
     network = timm.create_model("rednet50", num_classes=10).to(images.device)
     network = network.to(memory_format=torch.channels_last).train()
@@ -160,7 +160,7 @@ def gradients_of(name, precision, images, labels):
 
 @pytest.mark.parametrize("precision", [torch.float16, torch.bfloat16])
 def test_a_training_step_of_rednet50(gpu, precision, monkeypatch):
-    """Half precision is as far from float32 as with the reference in its place."""
+    """Half precision is as close to float32 as with the reference backend."""
     monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", False)
     images = torch.randn(8, 3, 96, 96, generator=torch.Generator().manual_seed(1))
     images = images.to(gpu, memory_format=torch.channels_last)
@@ -176,7 +176,7 @@ def test_a_training_step_of_rednet50(gpu, precision, monkeypatch):
     assert ours < 1.5 * theirs
 
 
-def test_without_cupy_the_reference_serves(gpu):
+def test_without_cupy_the_reference_is_used(gpu):
     code = """
 import sys, warnings
 sys.modules["cupy"] = None

@@ -1,4 +1,4 @@
-"""The CUDA kernels on a GPU among torch's streams, devices, threads, graphs and memory."""
+"""The CUDA kernels on a GPU: torch's streams, devices, threads, graphs and memory."""
 
 import random
 import threading
@@ -16,7 +16,7 @@ GROUPS = 2
 
 @pytest.fixture
 def make(gpu, make_case):
-    """Returns a function that makes input, weight and gradient in channels_last on a GPU."""
+    """Return a function that makes input, weight and gradient in channels_last on a GPU."""
 
     def make(size=(28, 28), window=WINDOW, batch=4, device=gpu, dtype=torch.float32):
         case = make_case(size, GROUPS, window, batch, group_width=16, dtype=dtype)
@@ -27,7 +27,7 @@ def make(gpu, make_case):
 
 @pytest.fixture
 def compute(operators):
-    """Returns a function that calls the three operators."""
+    """Return a function that calls the three operators."""
     return lambda case, window=WINDOW: operators(*case, GROUPS, window)
 
 
@@ -37,12 +37,12 @@ def assert_same(found, expected):
 
 
 def keep_busy(gpu, seconds=0.2):
-    """Gives the current stream work for half as long or longer: GPUs have a clock up to 2 GHz."""
+    """Keep the current stream busy for at least half as long: clocks are up to 2 GHz."""
     torch.cuda._sleep(int(seconds * 1e9))
 
 
 def new_stream(gpu, compute, case):
-    """A stream that has the memory for the results of a case: a new allocation could wait."""
+    """Return a stream with memory for the results of a case: an allocation could wait."""
     torch.cuda.synchronize(gpu)
     stream = torch.cuda.Stream(gpu)
     with torch.cuda.stream(stream):
@@ -108,7 +108,7 @@ def test_a_second_gpu(make, compute):
 
 
 def test_threads(gpu, make, compute):
-    """Each in its own stream, new to CUDA; half of them find a kernel that is not loaded yet."""
+    """Each thread has a stream and is new to CUDA; half of them load a kernel."""
     windows = [WINDOW, (9, 1, 4, 1)]
     cases = [make(window=window) for window in windows]
     found, failures = {}, []
@@ -177,7 +177,7 @@ def test_a_kernel_is_not_loaded_while_a_graph_is_captured(gpu, make, monkeypatch
 
 @pytest.mark.filterwarnings("ignore")
 def test_compiled_into_graphs(gpu, make):
-    """torch.compile(mode="reduce-overhead") captures the operators, forwards and backwards."""
+    """torch.compile(mode="reduce-overhead") captures the operators, forward and backward."""
 
     def function(input, weight):
         return involution2d(input * 2, weight + 1, *WINDOW).square()
@@ -209,7 +209,7 @@ def test_an_operator_allocates_its_result_only(gpu, make, compute):
 
 
 def test_nothing_waits_for_the_gpu(gpu, make, compute):
-    """The launches of a long queue return while its first work is being done."""
+    """The launches of a long queue return before its first kernel has finished."""
     case = make()
     compute(case)
     torch.cuda.synchronize(gpu)
@@ -221,7 +221,7 @@ def test_nothing_waits_for_the_gpu(gpu, make, compute):
 
 
 def test_a_long_soak(gpu, make, assert_accurate):
-    """Shapes, dtypes and streams at random; no memory is lost, and CuPy's own is not touched."""
+    """Random shapes, dtypes and streams; no memory leaks, and CuPy's pool is not used."""
     import cupy
 
     draw = random.Random(0)

@@ -1,4 +1,4 @@
-"""The sweep of the CUDA kernels once more, watched by the compiler's sanitizers."""
+"""The sweep of the CUDA kernels under the compiler's sanitizers."""
 
 from pathlib import Path
 

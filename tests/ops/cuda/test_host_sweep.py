@@ -1,4 +1,4 @@
-"""The CUDA kernels, on the CPU, on involutions that hypothesis thinks of."""
+"""The CUDA kernels, emulated on the CPU, on generated involutions."""
 
 from itertools import product
 

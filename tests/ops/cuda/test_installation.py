@@ -1,4 +1,4 @@
-"""What the user is told where CuPy cannot serve torch's GPU; no GPU is needed."""
+"""What users are told if CuPy does not work with torch's GPU; no GPU is needed."""
 
 import contextlib
 import sys
@@ -32,7 +32,7 @@ def torch_with_a_gpu(monkeypatch):
 
 @pytest.fixture
 def cupy(monkeypatch):
-    """A CuPy that lacks nothing, and the kernels that it was asked for."""
+    """A working CuPy, and the kernels that it was asked for."""
     fake = ModuleType("cupy")
     fake.__version__ = "14.2.0"
     fake.cuda = SimpleNamespace(driver=SimpleNamespace(get_build_version=lambda: 13020))
@@ -44,7 +44,7 @@ def cupy(monkeypatch):
 
 @pytest.fixture
 def failing(cupy, monkeypatch):
-    """Returns a function that has CuPy fail to make kernels."""
+    """Return a function that makes CuPy fail to compile kernels."""
 
     def fail(error):
         def make(name, code, options):
@@ -65,7 +65,7 @@ def finding_cupy_raises(monkeypatch, error):
     monkeypatch.setattr(sys, "meta_path", [Finder(), *sys.meta_path])
 
 
-def test_where_it_can_run(cupy):
+def test_available(cupy):
     assert select(GPU, FLOAT).name == "cuda"
     for dtype in (torch.float16, torch.bfloat16, torch.float64):
         assert select(GPU, dtype).name == "cuda"
@@ -96,7 +96,7 @@ def test_missing_for_a_cuda_that_has_no_extra_yet(monkeypatch):
     assert unavailable_reason(GPU, FLOAT) == "CuPy is missing: install the CuPy for CUDA 14"
 
 
-def test_the_reference_serves_and_one_warning_says_so(monkeypatch):
+def test_the_reference_is_used_with_one_warning(monkeypatch):
     monkeypatch.setitem(sys.modules, "cupy", None)
     with pytest.warns(RuntimeWarning, match=r"'cuda' cannot run.*rednet\[cuda13\]") as caught:
         assert select(GPU, FLOAT).name == "reference"
@@ -107,7 +107,7 @@ def test_the_reference_serves_and_one_warning_says_so(monkeypatch):
 
 
 @pytest.mark.parametrize("gone", ["hip", "cuda", "device"])
-def test_nothing_is_wrong_where_there_is_no_nvidia_gpu(monkeypatch, gone):
+def test_without_an_nvidia_gpu_nothing_is_broken(monkeypatch, gone):
     monkeypatch.setitem(sys.modules, "cupy", None)
     if gone == "hip":
         monkeypatch.setattr(torch.version, "hip", "6.4")
@@ -120,7 +120,7 @@ def test_nothing_is_wrong_where_there_is_no_nvidia_gpu(monkeypatch, gone):
     assert select(GPU, FLOAT).name == "reference"
 
 
-def test_made_for_another_cuda(cupy):
+def test_built_for_another_cuda(cupy):
     cupy.cuda.driver.get_build_version = lambda: 12090
     assert unavailable_reason(GPU, FLOAT) == (
         "CuPy 14.2.0 is built for CUDA 12 and torch for CUDA 13: remove it "
@@ -162,7 +162,7 @@ def test_a_part_of_cupy_that_is_missing(monkeypatch):
     assert reason.startswith("CuPy cannot be imported (ModuleNotFoundError: No module named 'x')")
 
 
-def test_a_home_that_cannot_be_written(monkeypatch):
+def test_a_read_only_home(monkeypatch):
     finding_cupy_raises(monkeypatch, PermissionError(13, "Permission denied", "/nowhere/.cupy"))
     assert unavailable_reason(GPU, FLOAT) == (
         "CuPy cannot be imported (PermissionError: [Errno 13] Permission denied: "
@@ -179,7 +179,7 @@ def test_no_compiler_of_cuda(failing):
     )
 
 
-def test_a_cache_that_cannot_be_written(failing):
+def test_a_read_only_cache(failing):
     error = RuntimeError("as modules.make says")
     error.__cause__ = OSError(28, "No space left on device")
     failing(error)
@@ -187,13 +187,13 @@ def test_a_cache_that_cannot_be_written(failing):
     assert "No space left on device" in reason and "set CUPY_CACHE_DIR" in reason
 
 
-def test_it_is_found_out_once(cupy):
+def test_it_is_checked_once(cupy):
     for _ in range(3):
         unavailable_reason(GPU, FLOAT)
     assert len(cupy.made) == 1
 
 
-def test_it_is_not_found_out_during_a_capture(cupy, monkeypatch):
+def test_it_is_not_checked_during_a_capture(cupy, monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_current_stream_capturing", lambda: True)
     with pytest.raises(RuntimeError, match="run the network once before capturing"):
         select(GPU, FLOAT)
@@ -205,7 +205,7 @@ def test_it_is_not_found_out_during_a_capture(cupy, monkeypatch):
 
 
 def test_cupy_itself_is_understood(monkeypatch):
-    """Where it is installed, all is found that a GPU is not needed for."""
+    """If it is installed, everything that needs no GPU is found."""
     real = pytest.importorskip("cupy", reason="CuPy is not installed")
     made_for = real.cuda.driver.get_build_version() // 1000
     monkeypatch.setattr(torch.version, "cuda", f"{made_for}.0")

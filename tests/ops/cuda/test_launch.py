@@ -1,4 +1,4 @@
-"""What the cuda backend asks of CuPy, which a recording fake stands in for: no GPU is needed."""
+"""What the cuda backend asks of CuPy, recorded by a fake; no GPU is needed."""
 
 import sys
 import threading
@@ -82,7 +82,7 @@ def test_one_channels_last_argument_makes_the_result_so(cupy):
 
 
 class Recorder(TorchDispatchMode):
-    """Notes what torch is asked to do."""
+    """Record the operations that torch is asked for."""
 
     def __init__(self):
         super().__init__()
@@ -101,7 +101,7 @@ def test_nothing_but_the_result_is_allocated(cupy):
         assert recorder.calls == ["aten.empty"] * 3
 
 
-def test_nothing_to_sum(cupy):
+def test_empty_sums(cupy):
     no_images = tensors(batch=0)
     assert [result.numel() for result in call_all(*no_images)] == [0, 0, 0]
     no_channels = tensors(group_width=0)
@@ -143,7 +143,7 @@ def planned():
 
 
 def test_the_device_of_the_tensors(cupy, torch_state):
-    """A kernel is compiled once for a device, and torch's current device is as before."""
+    """A kernel is compiled once per device, and torch's current device is restored."""
     torch_state.device = 0
     for index in (0, 1, 1, 0, 2):
         backend._launch(planned(), torch.device("cuda", index))
@@ -155,7 +155,7 @@ def test_the_device_of_the_tensors(cupy, torch_state):
 
 @pytest.mark.parametrize("layout", [torch.contiguous_format, CHANNELS_LAST])
 @pytest.mark.parametrize("stride", [1, 2])
-def test_no_batch_compiles_anew(cupy, layout, stride):
+def test_another_batch_size_compiles_nothing(cupy, layout, stride):
     window = Window(7, stride, 3, 1)
     for batch in (1, 2, 3, 64, 257):
         call(window, batch=batch, memory_format=layout)
@@ -169,7 +169,7 @@ def test_no_batch_compiles_anew(cupy, layout, stride):
 
 @pytest.mark.parametrize("layout", [torch.contiguous_format, CHANNELS_LAST])
 def test_few_kernels_serve_all_sizes(cupy, layout):
-    """Their number is bounded by that of the ways to divide an image into tiles."""
+    """Their number is bounded by the number of tilings of an image."""
     for size in [(7, 7), (14, 14), (28, 28), (56, 56), (112, 112), (28, 31), (33, 57), (224, 8)]:
         call(batch=1, size=size, memory_format=layout)
         call(batch=2, groups=3, size=size, memory_format=layout)
@@ -190,7 +190,7 @@ def test_few_kernels_serve_all_sizes(cupy, layout):
     ],
     ids=str,
 )
-def test_what_compiles_anew(cupy, other):
+def test_what_needs_another_compilation(cupy, other):
     call()
     assert len(cupy.compiled) == 3
     call(**other)
@@ -198,7 +198,7 @@ def test_what_compiles_anew(cupy, other):
     assert len({kernel.options for kernel in cupy.compiled}) >= 2
 
 
-def test_one_compilation_for_threads_that_come_at_once(cupy, monkeypatch):
+def test_threads_at_once_compile_once(cupy, monkeypatch):
     slow = cupy.RawModule
 
     def RawModule(**arguments):
@@ -247,7 +247,7 @@ def test_a_source_that_does_not_compile(cupy):
     assert len(cupy.launches) == 3
 
 
-def test_a_cache_that_cannot_be_written(cupy):
+def test_a_read_only_cache(cupy):
     cupy.compile_error = PermissionError(13, "Permission denied", "/any/.cupy")
     with pytest.raises(RuntimeError, match=r"set CUPY_CACHE_DIR .*Permission denied: '/any/.cupy"):
         call()
@@ -264,14 +264,14 @@ def test_a_launch_that_fails(cupy):
 
 
 def without_a_driver():
-    """CuPy itself, where it is installed and has no GPU to launch on."""
+    """CuPy, if it is installed and has no GPU to launch on."""
     real = pytest.importorskip("cupy", reason="CuPy is not installed")
     if torch.cuda.is_available():
         pytest.skip("there is a GPU, and test_gpu.py launches on it")
     return real
 
 
-def test_cupy_lends_itself_our_streams():
+def test_cupy_accepts_our_streams():
     pytest.importorskip("cupy", reason="CuPy is not installed")
     modules.stream.cache_clear()
     for handle in (0, 1, 2, 1 << 40):
@@ -281,7 +281,7 @@ def test_cupy_lends_itself_our_streams():
 
 
 def test_cupy_takes_the_argument_by_value(torch_state, monkeypatch):
-    """It converts the arguments first, and only then finds that there is no driver."""
+    """It converts the arguments before it finds that there is no driver."""
     real = without_a_driver()
     function = real.cuda.function.Function.__new__(real.cuda.function.Function)
     monkeypatch.setattr(modules, "function", lambda kernel: function)
@@ -299,7 +299,7 @@ def test_cupy_takes_the_argument_by_value(torch_state, monkeypatch):
 def test_from_the_operator_to_the_kernel(
     on_host, make_case, view, assert_accurate, window, size, group_width, dtype, layout
 ):
-    """What Python launches is what the kernels, run on the CPU, need to give the right values."""
+    """The launches that Python plans give the right values when the kernels are emulated."""
     case = make_case(size, 2, window, group_width=group_width, dtype=dtype)
     assert_accurate(*(view(tensor, layout) for tensor in case), 2, window)
     assert [launch.kernel.operator for launch in on_host] == [

@@ -1,4 +1,4 @@
-"""Faults planted in the kernels: the emulator and the values have to show every one of them."""
+"""Faults planted in the kernels: the emulator or the values must show every one of them."""
 
 import re
 
@@ -19,7 +19,7 @@ BARRIERS = [
     for name in FILES
     for number in range((FOLDER / name).read_text(encoding="utf-8").count("__syncthreads();"))
 ]
-# What is changed in which file, and into what.
+# The changed file, the old text and the new text.
 FAULTS = {
     "a wait is missing": ("forward.cuh", "    wait_for_copies();\n", ""),
     "it waits for too few": ("grad_input.cuh", "wait_for_copies_but<1>()", "commit_copies()"),
@@ -53,14 +53,14 @@ OUT_OF_BOUNDS = {
 
 
 def mutated(text, name, old, new, number=0):
-    """The text of the kernels with one place of one file changed."""
+    """Return the text of the kernels with one place in one file changed."""
     start = text.index(f'#line 1 "{name}"')
     place = [match.start() for match in re.finditer(re.escape(old), text[start:])][number] + start
     return text[:place] + new + text[place + len(old) :]
 
 
 def make_launch(plan):
-    """A launch of a kernel, its result full of NaN, and what this should be."""
+    """Return a launch, its tensors, its result (all NaN) and the expected result."""
     window = Window(7, 1, 3)
     draw = torch.Generator().manual_seed(0)
     shapes = {"image": (1, 64, 9, 11), "kernel": (1, 2 * 49, 9, 11)}
@@ -80,7 +80,7 @@ def make_launch(plan):
 
 
 def is_right(emulator, name, text, seed=0):
-    """Whether the kernel of a file computes what it should, from the given text."""
+    """Return whether the kernel of a file gives the right values when compiled from the text."""
     launch, _, result, exact = make_launch(FILES[name])
     try:
         emulator.run(launch, text, seed)
@@ -100,7 +100,7 @@ print("nothing found")
 
 @pytest.mark.parametrize("name", FILES)
 @pytest.mark.parametrize("seed", range(4))
-def test_without_a_fault(emulator, name, seed):
+def test_without_faults(emulator, name, seed):
     assert is_right(emulator, name, source(emulator.DEVICE), seed)
 
 

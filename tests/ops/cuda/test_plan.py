@@ -1,4 +1,4 @@
-"""The arithmetic of a launch against the kernels' own, and the tiles that it chooses."""
+"""The arithmetic of launches against that of the kernels, and the tiles that are selected."""
 
 from itertools import product
 
@@ -17,7 +17,7 @@ WINDOWS = [(1, 1, 0, 1), (3, 1, 1, 1), (7, 1, 3, 1), (7, 2, 3, 1), (5, 2, 4, 2),
 
 @pytest.fixture
 def limit(monkeypatch):
-    """Returns a function that sets a limit of the choice, of which nothing is remembered then."""
+    """Return a function that sets a limit of the selection and clears its cache."""
 
     def set_limit(name, value):
         monkeypatch.setattr(launch_config, name, value)
@@ -48,7 +48,7 @@ def test_shared_memory_is_what_the_kernels_have(emulator, make_case, view, windo
 
 
 @pytest.mark.parametrize("operator", OPERATORS)
-def test_every_tile_suits_every_gpu(operator):
+def test_every_tile_fits_every_gpu(operator):
     sides = product([1, 2, 3, 5, 7, 11, 15, 31, 33], [1, 2, 3], [1, 2, 3])
     for kernel_size, stride, dilation in sides:
         window = Window(kernel_size, stride, 0, dilation)
@@ -99,7 +99,7 @@ def test_the_order_follows_the_strides(make_case, view, views, orders):
     assert found == list(orders)
 
 
-def test_too_large_a_grid_takes_the_direct_way(make_case, limit):
+def test_a_grid_that_is_too_large_uses_the_direct_kernel(make_case, limit):
     limit("MAX_GRID_Y", 2)
     window = (3, 1, 1, 1)
     for launch in plan_all(make_case((17, 4), 1, window), 1, window):
@@ -118,7 +118,7 @@ def test_offsets_of_64_bits(on_host, make_case, view, assert_accurate, limit, la
 @pytest.mark.parametrize("order", [(0, 1, 2, 3), (0, 2, 3, 1)])
 @pytest.mark.parametrize("height, row, is_wide", [(3, 2**30, 1), (2, 2**29 - 2**12, 0)])
 def test_rows_far_apart(on_host, make_case, assert_accurate, height, row, is_wide, order):
-    """Offsets beyond 32 bits, and just within, in memory that is not touched in between."""
+    """Offsets just beyond 32 bits and just within, in memory that is mostly untouched."""
     window = (3, 1, 1, 1)
     case = make_case((height, 4), 2, window, batch=2, group_width=16, dtype=torch.float32)
     assert_accurate(*(far_apart(tensor, row, order) for tensor in case), 2, window)
@@ -126,7 +126,7 @@ def test_rows_far_apart(on_host, make_case, assert_accurate, height, row, is_wid
 
 
 def far_apart(tensor, row, order):
-    """The tensor with rows so many bytes apart, and the other dimensions in the given order."""
+    """Return the tensor with rows so many bytes apart and the dimensions in the given order."""
     strides = [0, 0, row // tensor.element_size(), 0]
     step = 1
     for dimension in reversed(order):
@@ -138,13 +138,13 @@ def far_apart(tensor, row, order):
 
 
 @pytest.mark.parametrize("stride", [9, 40_000])
-def test_phases_without_a_pixel_take_no_blocks(on_host, make_case, assert_accurate, stride):
+def test_phases_without_pixels_have_no_blocks(on_host, make_case, assert_accurate, stride):
     window = (3, stride, 1, 1)
     assert_accurate(*make_case((6, 7), 1, window), 1, window)
     assert on_host[1].grid == (7, 6, 2)
 
 
-def test_more_images_than_a_grid_has_room_for(on_host, make_case, assert_accurate, monkeypatch):
+def test_more_images_than_a_grid_can_have(on_host, make_case, assert_accurate, monkeypatch):
     monkeypatch.setattr(backend, "MAX_GRID_Z", 2)
     window = (3, 1, 1, 1)
     assert_accurate(*make_case((4, 5), 1, window, batch=5), 1, window)

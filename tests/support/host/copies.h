@@ -1,4 +1,4 @@
-// A thread's asynchronous copies that have not arrived, in groups as PTX has them.
+// A thread's pending asynchronous copies, in groups as in PTX.
 
 #pragma once
 
@@ -21,10 +21,10 @@ class Copies {
     std::memcpy(waiting_.back().bytes, bytes, size);
   }
 
-  // What was added since the last call is a group.
+  // Ends a group of the copies that were added since the last call.
   void commit() { ++groups_; }
 
-  // All groups arrive but the latest `pending` ones, and nothing that is in no group yet.
+  // Completes all groups but the latest `pending` ones; copies without a group stay pending.
   void arrive_but(int pending) {
     for (; !empty() && waiting_.front().group < groups_ - pending; waiting_.pop_front())
       std::memcpy(waiting_.front().to, waiting_.front().bytes, waiting_.front().size);

@@ -1,12 +1,11 @@
-// The vocabulary of CUDA for the host compiler, in front of a kernel's own text. Threads are run by
-// runner.cpp.
+// CUDA's keywords for the host compiler, included before a kernel. runner.cpp runs the threads.
 
 #pragma once
 
 #include "runner.h"
 
-// Blocks run one after the other, so that one array serves them all. It is in a section of its own
-// for the runner to find and poison, and for the address sanitizer to keep a zone around it.
+// Blocks run one after the other, so they share one array. It is in a separate section, where the
+// runner finds and poisons it and the address sanitizer puts a zone around it.
 #define __shared__ static __attribute__((used, section("cuda_shared")))
 #define __align__(bytes) __attribute__((aligned(bytes)))
 #define __device__
@@ -52,7 +51,7 @@ inline unsigned __float_as_uint(float value) {
   return bits;
 }
 
-// Set by the linker, and left null where a kernel has no shared arrays.
+// Set by the linker; null if a kernel has no shared arrays.
 extern "C" {
 extern char __start_cuda_shared[] __attribute__((weak, visibility("hidden")));
 extern char __stop_cuda_shared[] __attribute__((weak, visibility("hidden")));
@@ -60,7 +59,7 @@ extern char __stop_cuda_shared[] __attribute__((weak, visibility("hidden")));
 
 namespace host {
 
-// Hands a kernel its argument by value, as a launch does.
+// Passes a kernel its argument by value, as a launch does.
 template <auto kernel, class Problem>
 void call(const void* problem) {
   kernel(*static_cast<const Problem*>(problem));
@@ -74,7 +73,7 @@ Kernel describe(void (*)(Problem), unsigned launch_bounds) {
 
 }  // namespace host
 
-// What emulator.py puts behind the text of a kernel.
+// The entry point that emulator.py appends to a kernel.
 #define HOST_KERNEL(name, launch_bounds)                                             \
   extern "C" const host::Kernel* host_kernel() {                                     \
     static const host::Kernel kernel = host::describe<&name>(&name, launch_bounds);  \

@@ -1,4 +1,4 @@
-// Stands in for kernels/cuda/device.cuh where kernels run on the CPU.
+// Replaces kernels/cuda/device.cuh when kernels are compiled for the CPU.
 
 struct Half {
   unsigned short bits;
@@ -60,15 +60,15 @@ inline BFloat16 to_storage<BFloat16>(float value) {
 using Shared = char*;
 inline Shared shared_address(void* data) { return static_cast<char*>(data); }
 
-// What is copied arrives when the thread waits for it, and not before; until then there is NaN.
-// Hence neither a read too early nor one of what was there before finds what it should.
+// Copied bytes arrive only when the thread waits for them; until then there is NaN. A read that is
+// too early finds neither the new nor the old values.
 inline void copy_async(Shared shared, const void* global, bool inside) {
   constexpr int kBytes = 16;
   host::check_copy(shared, global, kBytes);
   char bytes[kBytes] = {};
   for (int i = 0; inside && i < kBytes; ++i) {
     const char* const from = static_cast<const char*>(global) + i;
-    // A GPU's memory goes on to the end of a vector: what is there may be read, but not used.
+    // A GPU's memory extends to the end of a vector: the rest may be read, but not used.
     bytes[i] = i > 0 && host::is_behind_the_end(from) ? -1 : *from;
   }
   for (int i = 0; i < kBytes; ++i) shared[i] = -1;

@@ -1,4 +1,4 @@
-// Signals of the processor: what a thread does wrong ends the launch and not the process.
+// Signals of the processor, so that a fault ends the launch and not the process.
 
 #pragma once
 

@@ -1,4 +1,4 @@
-// Threads that run one at a time and hand over to one another where they choose.
+// Threads that run one at a time and switch to one another explicitly.
 
 #pragma once
 
@@ -7,7 +7,7 @@
 #include <ucontext.h>
 #include <unistd.h>
 
-// Of the address sanitizer, where the process was started with it.
+// Functions of the address sanitizer, if the process was started with it.
 extern "C" {
 __attribute__((weak)) void __sanitizer_start_switch_fiber(void** fake, const void* stack, size_t);
 __attribute__((weak)) void __sanitizer_finish_switch_fiber(void* fake, const void** from, size_t*);
@@ -39,11 +39,11 @@ class Fiber {
     body_ = body;
     fake_stack_ = nullptr;
     makecontext(&context_, enter, 0);
-    // Or the address sanitizer would forget all it knows of the stack at every switch.
+    // Otherwise the address sanitizer would discard its records of the stack at every switch.
     context_.uc_stack.ss_size = 0;
   }
 
-  // Runs another fiber until one switches back to this.
+  // Runs another fiber until one switches back to this one.
   void switch_to(Fiber& next) {
     left_ = this;
     entered_ = &next;
@@ -64,7 +64,7 @@ class Fiber {
       __sanitizer_finish_switch_fiber(fake_stack_, &left_->stack_, &left_->size_);
   }
 
-  // A page that cannot be accessed ends a stack.
+  // A page without access guards the end of the stack.
   void allocate() {
     constexpr int flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE;
     void* const memory = mmap(nullptr, kStack + page(), PROT_READ | PROT_WRITE, flags, -1, 0);

@@ -1,8 +1,8 @@
-// Runs a kernel on the CPU: one block after the other, its threads by turns.
+// Runs a kernel on the CPU: one block after the other, its threads in turn.
 //
-// A thread runs until it waits at a barrier or ends; then it is another's turn, in an order that is
-// drawn anew after every barrier, as is the order of the blocks once. Shared memory is full of NaN
-// when a block begins.
+// A thread runs until it waits at a barrier or ends; then another one runs. The order of the
+// threads is random and drawn again after every barrier; the order of the blocks is drawn once.
+// Shared memory is filled with NaN when a block starts.
 
 #include "runner.h"
 
@@ -33,7 +33,7 @@ constexpr unsigned kMostThreads = 1024;
 constexpr long long kMostBlocks[] = {0x7fffffff, 0xffff, 0xffff};
 constexpr size_t kMostSharedBytes = 48 << 10;
 
-// Where a thread has stopped: a barrier, or its end.
+// The place where a thread has stopped: a barrier, or its end.
 struct Stop {
   const char* file;
   int line;
@@ -106,7 +106,7 @@ Fiber& begin_round() {
   return begin_turn();
 }
 
-// Lets the others run until the running thread may go on.
+// Lets the other threads run until the current one may continue.
 void stop_at(const Stop& stop) {
   Fiber& fiber = running().fiber;
   running().stop = stop;
@@ -119,7 +119,7 @@ void stop_at(const Stop& stop) {
   if (&next != &fiber) fiber.switch_to(next);
 }
 
-// What a thread does, block after block.
+// The body of a thread: one block after the other.
 void run_thread() {
   for (;;) {
     launch.kernel->call(launch.problem.data());
@@ -128,7 +128,7 @@ void run_thread() {
   }
 }
 
-// Not by memset, whose writes the address sanitizer would find in the zones around arrays.
+// Not by memset: the address sanitizer would report its writes to the zones around arrays.
 void poison_shared() {
   volatile char* const end = launch.kernel->shared_end;
   for (volatile char* byte = launch.kernel->shared; byte != end; ++byte) *byte = -1;
@@ -219,12 +219,12 @@ void wait_for_copies_but(int pending_groups) { running().copies.arrive_but(pendi
 
 }  // namespace host
 
-// Of all shared arrays together.
+// Returns the size of all shared arrays.
 extern "C" size_t host_shared_bytes(const host::Kernel* kernel) {
   return kernel->shared_end - kernel->shared;
 }
 
-// Returns whether all went well; otherwise writes what did not.
+// Returns whether the launch succeeded; if not, writes a message.
 extern "C" bool host_run(const host::Kernel* kernel, const long long (&blocks)[3], long long size,
                          const void* problem, size_t problem_size, unsigned long long seed,
                          char* error, size_t error_size) try {
@@ -239,7 +239,7 @@ extern "C" bool host_run(const host::Kernel* kernel, const long long (&blocks)[3
   set_problem(problem, problem_size);
   start_threads();
   std::optional<Faults> faults;
-  // The address sanitizer, where it watches, has more to say.
+  // The address sanitizer, if active, reports more.
   if (!__asan_address_is_poisoned) faults.emplace(fail_here);
   run_grid();
   return true;

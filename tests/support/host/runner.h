@@ -1,4 +1,4 @@
-// What a compiled kernel and the program that runs it on the CPU know of each other.
+// The interface between a compiled kernel and the program that runs it on the CPU.
 
 #pragma once
 
@@ -10,25 +10,25 @@ struct Index3 {
   unsigned x, y, z;
 };
 
-// Of the thread that runs, and of the launch.
+// The indices of the running thread, and the sizes of the launch.
 extern Index3 thread_index, block_index, block_size, grid_size;
 
-// What a library of one kernel tells of it.
+// What the library of a kernel says about it.
 struct Kernel {
   void (*call)(const void* problem);
   size_t problem_size;
   unsigned launch_bounds;
-  char *shared, *shared_end;  // where all its shared arrays are
+  char *shared, *shared_end;  // the range of its shared arrays
 };
 
 // The running thread waits until all threads of its block wait at the same place.
 void wait_at_barrier(const char* file, int line);
 
-// Ends the launch unless the arguments of an asynchronous copy are what a GPU demands.
+// Ends the launch if the arguments of an asynchronous copy violate a GPU's requirements.
 void check_copy(const void* shared, const void* global, int size);
-// Whether the address sanitizer, where it watches, would report a read.
+// Returns whether the address sanitizer, if active, would report a read.
 bool is_behind_the_end(const void* global);
-// Keeps `size` bytes back until the running thread waits for them.
+// Delays `size` bytes until the running thread waits for them.
 void copy_later(char* shared, const char* bytes, int size);
 void commit_copies();
 void wait_for_copies();
