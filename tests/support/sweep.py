@@ -12,7 +12,7 @@ VIEWS = [
 def same_each_time(share):
     """Return settings with a multiple of the examples of hypothesis's profile, 100 by default."""
     return settings(
-        max_examples=share * settings.default.max_examples,
+        max_examples=int(share * settings.default.max_examples),
         derandomize=True,
         deadline=None,
         database=None,

@@ -7,17 +7,23 @@ import pytest
 RUN = """
 import pytest
 from hypothesis import settings
-settings.register_profile("short", max_examples=25)
+settings.register_profile("short", max_examples=50)
+settings.register_profile("long", max_examples=200)
 sys.exit(pytest.main([*sys.argv[1:], "-qs", "-W", "ignore::pytest.PytestAssertRewriteWarning"]))
 """
 
 
+PART = ["--hypothesis-profile=short", "-m", "not nightly"]
+EVERYTHING = ["--hypothesis-profile=long", "-m", "nightly or not nightly"]
+
+
 @pytest.mark.usefixtures("sanitizers")
-@pytest.mark.parametrize("part", ["test_values", "test_the_layers_of_rednet"])
-def test_the_sanitizers_find_nothing(emulator, part):
+@pytest.mark.parametrize(
+    "arguments", [PART, pytest.param(EVERYTHING, marks=pytest.mark.nightly)], ids=["part", "all"]
+)
+def test_the_sanitizers_find_nothing(emulator, arguments):
     sweep = Path(__file__).with_name("test_host_sweep.py")
-    arguments = ["--hypothesis-profile=short", "-m", "not nightly"]
-    done = emulator.run_sanitized(RUN, f"{sweep}::{part}", *arguments)
+    done = emulator.run_sanitized(RUN, str(sweep), *arguments)
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-6000:]
     assert " passed" in done.stdout
     assert "skipped" not in done.stdout
