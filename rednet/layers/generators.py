@@ -6,12 +6,14 @@ compute them again. At stride s the images are averaged over s x s pixels (fewer
 odd size), which gives one kernel per output.
 """
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from inspect import signature
 from typing import Any
 
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from rednet.layers.conv import LayerType, PointwiseConv2d, make_act, make_norm
 from rednet.layers.norm import norm_act
@@ -100,10 +102,16 @@ class QueryKey(nn.Module):
 class Attend(nn.Module):
     """The kernels of self-attention: scores of each query with the keys in its window.
 
+    With `softmax` the layer is local self-attention with W^V = I: the involution averages the image
+    itself, without a value projection. Taps outside the image are masked: they get no weight.
+    Without `softmax` no mask is needed, because those taps read zeros.
+
+    Inside a bottleneck of RedNet, query and key see relu(bn(conv1 x)), not the block's input x.
+
     Args:
         spec: Dimensions of the generator.
         head_width: Channels of a query in each group.
-        softmax: Normalise the scores over the window.
+        softmax: Normalize the scores over the taps inside the image.
         relative_position: Add the query's product with a learned vector for each tap.
     """
 
@@ -141,10 +149,24 @@ class Attend(nn.Module):
         )
         if self.position is not None:
             scores = scores + self.position(query)
-        return self._normalise(scores) if self.softmax else scores
+        return self._softmax(scores, key) if self.softmax else scores
 
-    def _normalise(self, scores: Tensor) -> Tensor:
-        return scores.unflatten(1, (self.groups, self.window.area)).softmax(2).flatten(1, 2)
+    def _softmax(self, scores: Tensor, key: Tensor) -> Tensor:
+        size = self.window.kernel_size
+        mask = self._mask(key.shape[2:], scores)
+        scores = scores.unflatten(1, (self.groups, size, size)) + mask
+        return scores.flatten(2, 3).softmax(2).flatten(1, 2)
+
+    def _mask(self, input_size: Sequence[int], scores: Tensor) -> Tensor:
+        """Return 0 for taps inside the image and -inf outside, (K, K, Ho, Wo), like `scores`.
+
+        The mask is a view of one padded image, so only H*W numbers are written.
+        """
+        window = self.window
+        image = F.pad(scores.new_zeros(input_size), [window.padding] * 4, value=-math.inf)
+        span = window.dilation * (window.kernel_size - 1) + 1
+        taps = image.unfold(0, span, window.stride).unfold(1, span, window.stride)
+        return taps[..., :: window.dilation, :: window.dilation].permute(2, 3, 0, 1)
 
 
 Generator = tuple[nn.Module, nn.Module]

@@ -37,7 +37,17 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 UNCOUNTED = "uncounted"
 MEMORY_FUNCTIONS = frozenset(
-    ("empty", "arange", "clone", "cat", "copy_", "constant_pad_nd", "_to_copy", "_unsafe_view")
+    (
+        "empty",
+        "new_zeros",
+        "arange",
+        "clone",
+        "cat",
+        "copy_",
+        "constant_pad_nd",
+        "_to_copy",
+        "_unsafe_view",
+    )
 )
 """Functions that only allocate or move memory; views are recognised by torch itself."""
 
