@@ -79,6 +79,7 @@ def published_rows() -> list[dict[str, Any]]:
             "flops_g": family.flops[index],
             "top1": family.top1[index],
             "source": "published",
+            "note": family.notes.get(size, ""),
         }
         for family in families()
         for index, size in enumerate(family.sizes)

@@ -29,6 +29,8 @@ def test_every_published_network_is_a_row():
     assert table["ResNet", "152"]["top1"] == 79.3
     assert table["SAN, patchwise", "19"]["parameters_m"] == 20.5
     assert {row["source"] for row in table.values()} == {"published"}
+    assert "2.85 G" in table["Stand-alone attention, conv stem", "38"]["note"]
+    assert sum(bool(row["note"]) for row in table.values()) == 2
 
 
 def test_every_network_is_a_point(figure, against):
