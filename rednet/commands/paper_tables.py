@@ -70,7 +70,7 @@ def _require_no_tables(folder: Path) -> None:
 
 
 def _write(accuracies: "Accuracies", folder: Path, runtime: "Runtime") -> str:
-    """Write the tables with the accuracies so far; return their Markdown."""
+    """Write the tables with the accuracies so far; return their Markdown for the screen."""
     from rednet.paper.document import build_tables, write_tables
 
     return write_tables(build_tables(accuracies), folder) if runtime.is_primary else ""

@@ -9,12 +9,8 @@ from rednet.paper.accuracy import Accuracy, evaluation_record
 from rednet.paper.comparison import UNPUBLISHED, Comparison, PublishedValues
 from rednet.paper.networks import DEFAULTS, INVOLUTION_STEMS, STEM_NAMES, Network, resnet
 from rednet.paper.published import MODEL_ZOO, PAPER, RESNET
-from rednet.paper.tables import Table, comparison_table
+from rednet.paper.tables import Section, Table, comparison_table
 
-PUBLISHED_ONLY = (
-    "Nothing was evaluated; these are the published accuracies. Give "
-    "`checkpoints=FOLDER data.root=FOLDER` to evaluate the checkpoints in a folder."
-)
 STEM_NOTE = (
     "The weights released for classification have the 3x3 stem and reach the model zoo's "
     "accuracies (78.33 % for RedNet-50 as converted by PaddleClas). The stem behind the paper's "
@@ -77,7 +73,7 @@ def has_row(network: Network) -> bool:
 
 
 def accuracy_tables(accuracies: Accuracies) -> Iterator[Table]:
-    """Yield the three tables of accuracies.
+    """Yield the three tables; one without an evaluated checkpoint is for the files only.
 
     Args:
         accuracies: Accuracies of evaluated checkpoints; each one gets a row.
@@ -100,7 +96,12 @@ def _rednet_rows() -> Iterator[AccuracyRow]:
 
 
 def _rednet_row(depth: int, stem: str, top1: PublishedValues, top5: PublishedValues) -> AccuracyRow:
-    return AccuracyRow(f"RedNet-{depth}, {STEM_NAMES[stem]}", Network(depth, stem), top1, top5)
+    return AccuracyRow(rednet_row_name(depth, stem), Network(depth, stem), top1, top5)
+
+
+def rednet_row_name(depth: int, stem: str = RELEASED_STEM) -> str:
+    """Return the name of a RedNet's row, which is that of the published accuracies by default."""
+    return f"RedNet-{depth}, {STEM_NAMES[stem]}"
 
 
 def _table(
@@ -114,9 +115,11 @@ def _table(
     ]
     comparisons = [_compare(row, accuracy) for row, accuracy in pairs]
     extra = [_evaluation_cells(accuracy) for _, accuracy in pairs]
-    notes = [] if any(accuracy for _, accuracy in pairs) else [PUBLISHED_ONLY]
-    notes += [STEM_NOTE] if key == "accuracy-rednet" else []
-    return comparison_table(key, title, heading, comparisons, digits=2, extra=extra, notes=notes)
+    notes = [STEM_NOTE] if key == "accuracy-rednet" else []
+    section: Section = "accuracy" if any(accuracy for _, accuracy in pairs) else "files"
+    return comparison_table(
+        key, title, heading, comparisons, digits=2, extra=extra, notes=notes, section=section
+    )
 
 
 def _evaluation_cells(accuracy: Accuracy | None) -> dict[str, str]:

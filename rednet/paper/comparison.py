@@ -69,8 +69,7 @@ class Comparison:
         """Whether ours is comparable and rounds to the published number."""
         if self.published is None or self.ours is None or not self.is_comparable:
             return False
-        published = Decimal(self.published)
-        return self.ours.quantize(published, ROUND_HALF_UP) == published
+        return round_as_printed(self.ours, self.published) == Decimal(self.published)
 
     @property
     def verdict(self) -> str:
@@ -94,6 +93,11 @@ def to_millions(count: int) -> Decimal:
 def to_billions(count: int) -> Decimal:
     """Return a number of operations in units of 10^9, exactly."""
     return Decimal(count).scaleb(-9)
+
+
+def round_as_printed(value: Decimal, published: str) -> Decimal:
+    """Round a number to as many digits as were published."""
+    return value.quantize(Decimal(published), ROUND_HALF_UP)
 
 
 def format_number(value: Decimal | None, digits: int = 4) -> str:

@@ -5,8 +5,9 @@ from dataclasses import replace
 from itertools import chain, combinations
 
 from rednet.models.variants import STAGES, STEMS
-from rednet.paper.comparison import UNPUBLISHED, format_number
+from rednet.paper.comparison import UNPUBLISHED, Comparison, format_number
 from rednet.paper.networks import (
+    DEFAULTS,
     INVOLUTION_STEMS,
     PUBLISHED_REDNET50,
     STEM_NAMES,
@@ -42,19 +43,24 @@ def rednet_table(stem: str) -> Table:
     """Compare RedNet-26 to -152 with one of `INVOLUTION_STEMS`."""
     label, origin = STEMS[stem].label, STEMS[stem].origin
     assert label is not None
-    reason = "" if stem == PUBLISHED_REDNET50.stem else OTHER_STEM
-    rows = []
-    for depth in PAPER:
-        published = {"paper": PAPER[depth], "model zoo": MODEL_ZOO[depth]}
-        row = compare_complexity(
-            f"RedNet-{depth}",
-            Network(depth, stem),
-            {source: result.parameters for source, result in published.items()},
-            {source: result.flops for source, result in published.items()},
-        )
-        rows.append(add_reasons(row, REASONS, reason))
     title = f"Table 1, RedNet with the {label}" + (f", {origin}" if origin else "")
-    return comparison_table(f"rednet-{label.replace(' ', '-')}", title, "Network", rows)
+    key = f"rednet-{label.replace(' ', '-')}"
+    rows = [compare_rednet(depth, stem) for depth in PAPER]
+    is_released = stem == DEFAULTS["stem"]
+    top5 = [{"Top-5 (%): model zoo": result.top5 or "-"} for result in MODEL_ZOO.values()]
+    return comparison_table(key, title, "Network", rows, extra=top5 if is_released else ())
+
+
+def compare_rednet(depth: int, stem: str) -> list[Comparison]:
+    """Compare the complexity of a RedNet with the published numbers."""
+    published = {"paper": PAPER[depth], "model zoo": MODEL_ZOO[depth]}
+    row = compare_complexity(
+        f"RedNet-{depth}",
+        Network(depth, stem),
+        {source: result.parameters for source, result in published.items()},
+        {source: result.flops for source, result in published.items()},
+    )
+    return add_reasons(row, REASONS, "" if stem == PUBLISHED_REDNET50.stem else OTHER_STEM)
 
 
 def resnet_table() -> Table:
@@ -73,7 +79,9 @@ def resnet_table() -> Table:
         "ResNet-26 and -38 have as many blocks per stage as RedNet-26 and -38, (1, 2, 4, 1) and "
         "(2, 3, 5, 2); timm's resnet26 is a different network."
     )
-    return comparison_table("resnet", "Table 1, ResNet", "Network", rows, notes=[note])
+    top1 = [{"Top-1 (%): plot": result.top1 or "-"} for result in RESNET.values()]
+    title = "Table 1, ResNet"
+    return comparison_table("resnet", title, "Network", rows, extra=top1, notes=[note])
 
 
 def hybrid_table() -> Table:

@@ -3,6 +3,8 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import groupby
+from textwrap import fill
+from typing import Literal
 
 from tabulate import tabulate
 
@@ -12,6 +14,11 @@ from rednet.paper.comparison import (
     format_difference,
     format_number,
 )
+
+Section = Literal["summary", "accuracy", "appendix", "files"]
+"""A part of the document, or "files" for a table that only the CSV and JSON files contain."""
+
+NOTE_WIDTH = 100
 
 
 @dataclass(frozen=True)
@@ -23,8 +30,10 @@ class Table:
         title: Heading above the table.
         columns: Column headings.
         rows: The text of each cell, row by row.
-        comparisons: The numbers in the table, one by one.
+        comparisons: The numbers to list in the files, one by one; empty if another table lists
+            them.
         notes: Paragraphs below the table.
+        section: The part of the document that shows the table.
     """
 
     key: str
@@ -33,22 +42,29 @@ class Table:
     rows: Sequence[Sequence[str]]
     comparisons: Sequence[Comparison]
     notes: Sequence[str] = ()
+    section: Section = "appendix"
 
-    def to_markdown(self) -> str:
-        """Return the table as a Markdown section, readable as plain text too."""
-        body = tabulate(
-            self.rows,
-            self.columns,
+    def to_markdown(self, level: int = 2) -> str:
+        """Return the table as a Markdown section, readable as plain text too.
+
+        Args:
+            level: Level of the heading.
+        """
+        # tabulate pads headings by two spaces, but not a first row.
+        rule, heading, *body = tabulate(
+            [self.columns, *self.rows],
             tablefmt="pipe",
             colalign=[_alignment(cells) for cells in zip(*self.rows, strict=True)],
             disable_numparse=True,  # keeps trailing zeros: a printed 34.0 stays 34.0
-        )
-        return "\n\n".join((f"## {self.title}", body, *self.notes)) + "\n"
+        ).splitlines()
+        lines = "\n".join((heading, rule, *body))
+        notes = (fill(note, NOTE_WIDTH, break_on_hyphens=False) for note in self.notes)
+        return "\n\n".join((f"{'#' * level} {self.title}", lines, *notes)) + "\n"
 
 
 def _alignment(cells: Sequence[str]) -> str:
     """Return "right" for a column of numbers and "-" for missing ones, else "left"."""
-    numeric = [cell.lstrip("+-")[:1].isdigit() for cell in cells if cell != "-"]
+    numeric = [cell.lstrip("+-*")[:1].isdigit() for cell in cells if cell != "-"]
     return "right" if numeric and all(numeric) else "left"
 
 
@@ -100,6 +116,7 @@ def comparison_table(
     digits: int = 4,
     extra: Sequence[Mapping[str, str]] = (),
     notes: Sequence[str] = (),
+    section: Section = "appendix",
 ) -> Table:
     """Build a table with the published numbers, ours and the difference for each quantity.
 
@@ -111,6 +128,7 @@ def comparison_table(
         digits: Decimal places of ours and of the difference.
         extra: Additional cells of each row, by heading.
         notes: Paragraphs to put before the footnotes.
+        section: The part of the document that shows the table.
     """
     footnotes = Footnotes()
     extra = extra or [{} for _ in rows]
@@ -120,11 +138,11 @@ def comparison_table(
     ]
     columns = [heading, *_headings(rows[0]), *extra[0]]
     comparisons = [item for row in rows for item in row]
-    notes = [*_count_reproduced(comparisons), *notes, *footnotes.notes()]
-    return Table(key, title, columns, cells, comparisons, notes)
+    notes = [*count_reproduced(comparisons), *notes, *footnotes.notes()]
+    return Table(key, title, columns, cells, comparisons, notes, section)
 
 
-def _count_reproduced(comparisons: Sequence[Comparison]) -> list[str]:
+def count_reproduced(comparisons: Sequence[Comparison]) -> list[str]:
     """Return a note with the reproduced numbers by source, or nothing if none are comparable.
 
     A published number counts once, even if several rows are compared with it.

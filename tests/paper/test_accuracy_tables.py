@@ -10,6 +10,7 @@ from rednet.paper.accuracy import Accuracy
 from rednet.paper.accuracy_tables import accuracy_tables, has_row
 from rednet.paper.document import write_tables
 from rednet.paper.networks import Network, resnet
+from rednet.paper.summary import summary_tables
 from rednet.weights import imagenet_preprocessing
 
 
@@ -33,7 +34,7 @@ def rows_of(table, label):
 def test_without_checkpoints_only_published_accuracies_are_shown():
     for table in accuracy_tables({}):
         assert set(column(table, "here")) == {"-"}
-        assert "these are the published accuracies" in table.notes[0]
+        assert table.section == "files"
         assert {item.verdict for item in table.comparisons} <= {"not measured", "not published"}
 
 
@@ -44,6 +45,11 @@ def test_an_accuracy_appears_only_in_the_row_of_its_network():
     assert conditions == ["50000", "bilinear", "fp32", "a.pth"]
     assert column(rednets, "here").count("78.35") == 1
     assert {*column(resnets, "here"), *column(ablations, "here")} == {"-"}
+    assert [table.section for table in (rednets, resnets, ablations)] == [
+        "accuracy",
+        "files",
+        "files",
+    ]
     verdicts = {
         (item.quantity, item.source): item.verdict
         for item in rednets.comparisons
@@ -111,6 +117,27 @@ def test_a_published_accuracy_counts_once_and_any_complete_evaluation_reproduces
         rednets.notes[0] == "Reproduced to the last printed digit: paper 1 of 1, model zoo 1 of 2."
     )
     assert ablations.notes[0] == "Reproduced to the last printed digit: paper 1 of 1."
+
+
+def test_the_first_screen_has_reproduced_accuracies_in_bold():
+    shown = {
+        ("**78.4**", "**78.35**"): [accuracy()],
+        ("**78.4**", "78.35"): [accuracy(top1=70), accuracy(top1=78.4)],
+        ("78.4", "78.35"): [accuracy(top1=77), accuracy(images=100)],
+    }
+    for expected, evaluated in shown.items():
+        rednets, ablations = summary_tables(list(accuracy_tables({Network(50): evaluated})))
+        cells = {row[0]: tuple(row[-2:]) for row in rednets.rows}
+        assert cells.pop("RedNet-50") == expected
+        assert "*" not in str([*cells.values(), *column(ablations, "Top-1: paper")])
+        assert not any("No checkpoint was evaluated" in note for note in rednets.notes)
+
+
+def test_only_tables_with_an_accuracy_are_shown(tmp_path):
+    tables = list(accuracy_tables({resnet(50): [accuracy(top1=76.8)]}))
+    shown = write_tables(tables, tmp_path)
+    assert "accuracy of ResNet" in shown and '"not comparable"' in shown
+    assert "accuracy of RedNet" not in shown and "Ablations, accuracy" not in shown
 
 
 def test_the_7x7_stem_has_no_published_accuracy():
