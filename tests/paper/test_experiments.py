@@ -7,8 +7,13 @@ import timm
 import torch
 
 from rednet.config import CONFIGS, compose
-from rednet.paper.ablations import ablations
-from rednet.paper.networks import network_from_options
+from rednet.paper.ablations import (
+    ablations,
+    compare_with_stem,
+    convolution_macs,
+    table1_flops,
+)
+from rednet.paper.networks import Network, network_from_options
 
 ROWS = {row.experiment: row for row in ablations()}
 
@@ -44,6 +49,19 @@ def test_the_header_states_the_command_and_the_published_results(name):
         f"top-1 {published.top1} %, {published.parameters} M parameters, {published.flops} G FLOPs"
     )
     assert f"# Published: {results}." in lines
+
+
+def test_the_baseline_names_both_explanations_of_its_stem():
+    header = " ".join((CONFIGS / "experiment/ablation/baseline.yaml").read_text().split("\n# "))
+    ours, other = (
+        sum(item.is_reproduced for item in compare_with_stem(stem, count))
+        for stem, count in (("conv7", table1_flops), ("involution3", convolution_macs))
+    )
+    assert (ours, other) == (18, 19)
+    assert f"ResNet's stem, conv7, {ours} of them are reproduced" in header
+    assert f"The other explanation scores {other}: the released 3x3 stem" in header
+    choice = compose("train", ["experiment=ablation/baseline", "model.options.stem=involution3"])
+    assert network_from_options(choice.model.name, choice.model.options) == Network(50)
 
 
 def test_the_command_line_overrides_an_experiment():
