@@ -10,6 +10,8 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils.checkpoint import checkpoint
 
+from rednet.ops.autocast import has_autocast
+
 
 def apply_with_recomputed_kernel(
     function: Callable[[Tensor, Tensor], Tensor],
@@ -80,7 +82,7 @@ class _Remake:
 
 def _current_autocast(device: str) -> Callable[[], Any]:
     """Return a function that creates contexts with the current autocast settings."""
-    if not torch.amp.is_autocast_available(device):
+    if not has_autocast(device):
         return nullcontext
     dtype, enabled = torch.get_autocast_dtype(device), torch.is_autocast_enabled(device)
     return partial(torch.autocast, device, dtype, enabled)

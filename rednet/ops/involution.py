@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from rednet.ops.autocast import cast_as_convolution
 from rednet.ops.backends import select
 from rednet.ops.checks import check_grad_input, check_grad_weight, check_involution2d
 from rednet.ops.results import (
@@ -52,7 +53,7 @@ def involution2d(
     Raises:
         ValueError: Shapes, dtypes or devices do not fit.
     """
-    input, weight = _autocast(input, weight)
+    input, weight = cast_as_convolution(input, weight)
     return _involution2d(input, weight, kernel_size, stride, padding, dilation)
 
 
@@ -82,7 +83,7 @@ def involution2d_grad_input(
     Raises:
         ValueError: Shapes, dtypes or devices do not fit.
     """
-    grad, weight = _autocast(grad, weight)
+    grad, weight = cast_as_convolution(grad, weight)
     height, width = input_size
     return _grad_input(grad, weight, height, width, kernel_size, stride, padding, dilation)
 
@@ -115,7 +116,7 @@ def involution2d_grad_weight(
     Raises:
         ValueError: Shapes, dtypes or devices do not fit.
     """
-    grad, input = _autocast(grad, input)
+    grad, input = cast_as_convolution(grad, input)
     return _grad_weight(grad, input, groups, kernel_size, stride, padding, dilation)
 
 
@@ -227,15 +228,3 @@ torch.library.register_autograd(
 torch.library.register_autograd(
     "rednet::involution2d_grad_weight", _backward_grad_weight, setup_context=_save_pair
 )
-
-
-def _autocast(*tensors: Tensor) -> tuple[Tensor, ...]:
-    """Cast the tensors as autocast casts those of a convolution; float64 is not cast."""
-    device = tensors[0].device.type
-    if not torch.amp.is_autocast_available(device) or not torch.is_autocast_enabled(device):
-        return tensors
-    dtype = torch.get_autocast_dtype(device)
-    return tuple(
-        tensor.to(dtype) if tensor.is_floating_point() and tensor.dtype != torch.float64 else tensor
-        for tensor in tensors
-    )
