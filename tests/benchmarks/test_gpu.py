@@ -72,8 +72,8 @@ def test_a_gpu_whose_datasheet_is_not_known(case, monkeypatch):
 
 
 def test_the_datasheets_figures_fit_together():
-    """Operations are 2 a lane and cycle; an A100 has 64 lanes for float32, an H100 128."""
-    for one, lanes in zip(GPUS, (64, 64, 128), strict=True):
+    """Operations are 2 a lane and cycle; an A100 has 64 lanes for float32, Hopper 128."""
+    for one, lanes in zip(GPUS, (64, 64, 128, 128), strict=True):
         assert one.flops == pytest.approx(2 * lanes * one.multiprocessors * one.clock, rel=0.01)
         assert one.flops64 == pytest.approx(one.flops / 2, rel=0.01)
 
