@@ -12,6 +12,8 @@ from benchmarks.kernels.toolchain import Cubin, resource_usage
 RESERVED_SHARED = 1024
 """Bytes of shared memory per block that the system reserves and cubins from sm_90 on include."""
 
+_LABEL = re.compile(r"(\.L_\w+):")
+_JUMP = re.compile(r"BRA(?:\.U)?[^`]*`\((\.L_\w+)\)")
 _OPCODE = re.compile(r"/\*[0-9a-f]{4,}\*/\s+(?:@!?U?P[0-9T]+\s+)?([A-Z]\w*)")
 
 
@@ -51,3 +53,31 @@ def count_opcodes(disassembly: str) -> Counter[str]:
     opcodes = Counter(_OPCODE.findall(disassembly))
     del opcodes["NOP"]
     return opcodes
+
+
+def count_issued(disassembly: str, rounds: float) -> tuple[Counter[str], int]:
+    """Count the instructions by opcode, as often as a thread issues them.
+
+    This is an upper bound: what a forward jump may skip is counted.
+
+    Args:
+        disassembly: The machine code; no loop may lie in another.
+        rounds: Rounds of every loop.
+
+    Returns:
+        The counts and the number of loops.
+    """
+    labels: dict[str, int] = {}
+    lines, loops = [], 0
+    for line in disassembly.splitlines():
+        if label := _LABEL.match(line):
+            labels[label[1]] = len(lines)
+        lines.append(count_opcodes(line))
+        jump = _JUMP.search(line)
+        # The endless loop that follows the last EXIT consists of a jump alone.
+        if jump and len(lines) - labels.get(jump[1], len(lines)) > 2:
+            loops += 1
+            for counts in lines[labels[jump[1]] :]:
+                for opcode in counts:
+                    counts[opcode] *= rounds
+    return sum(lines, Counter()), loops

@@ -1,7 +1,6 @@
 """Every CUDA kernel as machine code: what it must not do, and how little it must need."""
 
 import re
-from collections import Counter
 from functools import cache
 from itertools import cycle, product
 
@@ -9,7 +8,7 @@ import pytest
 
 from benchmarks.kernels import toolchain
 from benchmarks.kernels.cases import LAYERS, ODD, OPERATORS, KernelCase, all_cases
-from benchmarks.kernels.machine_code import count_opcodes, read_resources
+from benchmarks.kernels.machine_code import count_issued, count_opcodes, read_resources
 from benchmarks.kernels.occupancy import occupancy
 from benchmarks.kernels.toolchain import ARCHITECTURES, Cubin
 
@@ -70,27 +69,6 @@ MOST_INSTRUCTIONS["involution2d"] = 2.0
 # The loop's last round fetches nothing, but `count_issued` counts its fetch too.
 MOST_INSTRUCTIONS["involution2d_grad_input"] += 0.07
 MOST_LOADS = dict.fromkeys(OPERATORS, ORIGINAL_LOADS / 3) | {"involution2d": 0.25}
-
-
-def count_issued(disassembly, rounds):
-    """Count opcodes as often as a thread issues them; every loop has `rounds` rounds.
-
-    What a forward jump may skip is counted.
-    """
-    labels, parts, loops = {}, [], 0
-    for line in disassembly.splitlines():
-        label = re.match(r"(\.L_\w+):", line)
-        jump = re.search(r"BRA(?:\.U)?[^`]*`\((\.L_\w+)\)", line)
-        if label:
-            labels[label[1]] = len(parts)
-        parts.append(count_opcodes(line))
-        # The endless loop that follows the last EXIT consists of a jump alone.
-        if jump and len(parts) - labels.get(jump[1], len(parts)) > 2:
-            loops += 1
-            for part in parts[labels[jump[1]] :]:
-                for opcode in part:
-                    part[opcode] *= rounds
-    return sum(parts, Counter()), loops
 
 
 @pytest.mark.parametrize("arch", [80, 90])

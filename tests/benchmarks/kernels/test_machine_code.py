@@ -3,7 +3,7 @@
 import pytest
 
 from benchmarks.kernels import toolchain
-from benchmarks.kernels.machine_code import count_opcodes, read_resources
+from benchmarks.kernels.machine_code import count_issued, count_opcodes, read_resources
 
 LISTING = """
 \t.section\t.text.kernel,"ax",@progbits
@@ -25,6 +25,29 @@ kernel:
 def test_opcodes_of_a_listing():
     expected = {"MOV": 1, "LDG": 2, "UMOV": 1, "EXIT": 1, "BRA": 1}
     assert count_opcodes(LISTING) == expected
+
+
+LOOP = """
+.L_x_1:
+        /*0000*/                   MOV R1, c[0x0][0x28] ;
+.L_x_2:
+        /*0010*/                   FFMA R1, R1, R1, R1 ;
+        /*0020*/               @P1 BRA `(.L_x_3) ;
+        /*0030*/                   FFMA R2, R1, R1, R1 ;
+.L_x_3:
+        /*0040*/               @P0 BRA `(.L_x_2) ;
+        /*0050*/                   EXIT ;
+.L_x_4:
+        /*0060*/                   BRA `(.L_x_4);
+        /*0070*/                   NOP;
+"""
+
+
+def test_a_loop_counts_as_often_as_it_runs():
+    counts, loops = count_issued(LOOP, 3.5)
+    assert loops == 1
+    assert counts == {"MOV": 1, "FFMA": 7, "BRA": 8, "EXIT": 1}
+    assert count_issued(LISTING, 5) == (count_opcodes(LISTING), 0)
 
 
 KERNEL = """
