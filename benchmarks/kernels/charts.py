@@ -1,4 +1,4 @@
-"""Registers, occupancy and opcodes of the kernels as bar charts."""
+"""Registers, occupancy and opcodes of the kernels as bar charts, what binds them as a table."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -6,8 +6,11 @@ from pathlib import Path
 from typing import Any
 
 from matplotlib.axes import Axes
+from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
+from matplotlib.patches import Patch
 
+from benchmarks.kernels.bounds import RESOURCES
 from benchmarks.kernels.cases import DTYPES
 
 Row = Mapping[str, Any]
@@ -19,6 +22,55 @@ SHORT = {
     "involution2d_grad_input": "input gradient",
     "involution2d_grad_weight": "weight gradient",
 }
+
+COLOURS = dict(zip(RESOURCES, ("#9ecae1", "#fdae6b", "#bcbddc", "#a1d99b"), strict=True))
+"""Of the resources that bind."""
+BOUND_DTYPES = ("float32", "bfloat16")
+"""Those in the table of what binds; float16 is as bfloat16."""
+
+
+def draw_binds(rows: Sequence[Row], path: Path) -> None:
+    """Draw a table of what binds: an operator of a layer per line, a dtype and GPU per column."""
+    rows = [row for row in rows if row["dtype"] in BOUND_DTYPES] or rows
+    lines = dict.fromkeys((row["operator"], row["layer"]) for row in rows)
+    columns = dict.fromkeys((row["dtype"], row["gpu"]) for row in rows)
+    operators, dtypes = list(SHORT), list(DTYPES)
+    places = (
+        sorted(lines, key=lambda line: operators.index(line[0])),
+        sorted(columns, key=lambda column: dtypes.index(column[0])),
+    )
+    size = 2 + 1.05 * len(columns), 1.6 + 0.3 * len(lines)
+    figure = Figure(figsize=size, layout="constrained")
+    axes = figure.subplots()
+    axes.set_title("what binds, and its time over that of device memory", fontsize=10)
+    _draw_cells(axes, rows, *places)
+    axes.xaxis.tick_top()
+    heads = [f"{dtype}\n{gpu}" for dtype, gpu in places[1]]
+    axes.set_xticks(range(len(columns)), heads, fontsize=7)
+    names = [f"{SHORT[operator]}, {layer}" for operator, layer in places[0]]
+    axes.set_yticks(range(len(lines)), names, fontsize=8)
+    handles = [Patch(color=colour, label=name) for name, colour in COLOURS.items()]
+    figure.legend(handles=handles, loc="outside lower center", ncols=len(handles), fontsize=8)
+    figure.savefig(path, dpi=110)
+
+
+def _draw_cells(
+    axes: Axes, rows: Sequence[Row], lines: Sequence[Any], columns: Sequence[Any]
+) -> None:
+    cells = [[0] * len(columns) for _ in lines]
+    for row in rows:
+        y = lines.index((row["operator"], row["layer"]))
+        x = columns.index((row["dtype"], row["gpu"]))
+        binds = row["binds"]
+        cells[y][x] = RESOURCES.index(binds)
+        ratio = row[f"{binds}_us"] / row["memory_us"]
+        text = binds if binds == "memory" else f"{binds} {ratio:.2f}"
+        axes.text(x, y, text, ha="center", va="center", fontsize=8)
+    colours = ListedColormap(list(COLOURS.values()))
+    axes.imshow(cells, colours, vmin=0, vmax=len(COLOURS) - 1, aspect="auto")
+    for y in range(1, len(lines)):
+        if lines[y][0] != lines[y - 1][0]:
+            axes.axhline(y - 0.5, color="black", linewidth=0.8)
 
 
 def draw_kernels(rows: Sequence[Row], layer: str, path: Path) -> None:

@@ -11,7 +11,7 @@ from benchmarks.kernels.toolchain import ARCHITECTURES
 PROGRAM = "python scripts/kernel_report.py"
 DESCRIPTION = (
     "Compile the CUDA kernels, without a GPU, and report what their machine code needs: "
-    "registers, spills, shared memory, occupancy, and a histogram of opcodes."
+    "registers, spills, shared memory, occupancy, a histogram of opcodes, and what binds them."
 )
 DTYPES = ("float32", "float16", "bfloat16", "float64")
 

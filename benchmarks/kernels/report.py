@@ -1,4 +1,4 @@
-"""The kernel report: a table and a figure in a folder, a summary on the screen."""
+"""The kernel report: two tables with a figure each in a folder, a summary on the screen."""
 
 import multiprocessing
 import sys
@@ -6,6 +6,7 @@ from argparse import Namespace
 from collections import Counter
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
 from datetime import datetime
 from itertools import product
 from pathlib import Path
@@ -14,15 +15,35 @@ from tqdm import tqdm
 
 from benchmarks.commandline import make_output_folder
 from benchmarks.kernels import toolchain
+from benchmarks.kernels.bounds import RESOURCES, bound_records, loop_rounds
 from benchmarks.kernels.cases import KernelCase, all_cases
-from benchmarks.kernels.charts import draw_kernels
-from benchmarks.kernels.machine_code import Resources, count_opcodes, read_resources
+from benchmarks.kernels.charts import draw_binds, draw_kernels
+from benchmarks.kernels.machine_code import (
+    Resources,
+    count_issued,
+    count_opcodes,
+    read_resources,
+)
 from benchmarks.kernels.occupancy import occupancy
 from benchmarks.report import Record, to_table, write_csv
 from rednet.errors import InputError
 from rednet.ops.cuda.plan import Kernel
 
-Found = tuple[Resources, Counter[str]]
+
+@dataclass(frozen=True)
+class Found:
+    """What the machine code of a kernel says.
+
+    Attributes:
+        resources: Registers and memory.
+        opcodes: Instructions by opcode, each once.
+        issued: Instructions by opcode, as often as a thread issues them.
+    """
+
+    resources: Resources
+    opcodes: Counter[str]
+    issued: Counter[str]
+
 
 DRAWN_LAYER = "stage2"
 COLUMNS = {
@@ -51,16 +72,15 @@ def run(options: Namespace) -> None:
     if reason is not None:
         raise InputError(reason)
     make_output_folder(options.output)
+    cases = [case for case in all_cases() if case.dtype in options.dtype]
     users: dict[Kernel, list[KernelCase]] = {}
-    for case in all_cases():
-        if case.dtype in options.dtype:
-            users.setdefault(case.launch.kernel, []).append(case)
+    for case in cases:
+        users.setdefault(case.launch.kernel, []).append(case)
     jobs = list(product(users, options.arch))
-    records = [
-        _record(users[kernel], kernel, arch, found)
-        for (kernel, arch), found in zip(jobs, _examine_all(jobs, options.processes), strict=True)
-    ]
-    _write(records, options.output)
+    examined = dict(zip(jobs, _examine_all(jobs, options.processes), strict=True))
+    _write_kernels([_record(users[job[0]], *job, examined[job]) for job in jobs], options.output)
+    issued = {job: found.issued for job, found in examined.items()}
+    _write_binds(bound_records(cases, issued), options.output)
 
 
 def _examine_all(jobs: Sequence[tuple[Kernel, int]], processes: int) -> list[Found]:
@@ -73,13 +93,15 @@ def _examine_all(jobs: Sequence[tuple[Kernel, int]], processes: int) -> list[Fou
 
 
 def examine(kernel: Kernel, arch: int) -> Found:
-    """Compile a kernel and return its resources and a histogram of its opcodes."""
+    """Compile a kernel and read its machine code."""
     cubin = toolchain.compile(kernel, arch)
-    return read_resources(cubin), count_opcodes(toolchain.disassemble(cubin))
+    disassembly = toolchain.disassemble(cubin)
+    issued, _ = count_issued(disassembly, loop_rounds(kernel))
+    return Found(read_resources(cubin), count_opcodes(disassembly), issued)
 
 
 def _record(cases: Sequence[KernelCase], kernel: Kernel, arch: int, found: Found) -> Record:
-    needs, opcodes = found
+    needs, opcodes = found.resources, found.opcodes
     fits = occupancy(arch, kernel.threads, needs.registers, needs.shared_bytes)
     return {
         "layers": " ".join(case.layer for case in cases),
@@ -99,7 +121,7 @@ def _record(cases: Sequence[KernelCase], kernel: Kernel, arch: int, found: Found
     }
 
 
-def _write(records: Sequence[Record], folder: Path) -> None:
+def _write_kernels(records: Sequence[Record], folder: Path) -> None:
     origin = {"date": f"{datetime.now():%Y-%m-%d}", "nvrtc": toolchain.compiler_version()}
     write_csv([{**record, **origin} for record in records], folder / "kernels.csv")
     draw_kernels(records, DRAWN_LAYER, folder / "kernels.png")
@@ -110,6 +132,19 @@ def _write(records: Sequence[Record], folder: Path) -> None:
     print(to_table(rows, COLUMNS))
     print(_spills(records))
     print(f"kernels.csv and kernels.png are in {folder}", flush=True)
+
+
+def _write_binds(records: Sequence[Record], folder: Path) -> None:
+    """Write what binds on the GPUs of the table, if one has a selected architecture."""
+    if not records:
+        return
+    write_csv(records, folder / "binds.csv")
+    draw_binds(records, folder / "binds.png")
+    kinds = Counter((row["gpu"], row["dtype"], row["binds"]) for row in records)
+    for gpu, dtype in dict.fromkeys((row["gpu"], row["dtype"]) for row in records):
+        shares = {name: kinds[gpu, dtype, name] for name in RESOURCES}
+        print(f"{gpu}, {dtype}: bound by " + ", ".join(f"{n} {c}" for n, c in shares.items() if c))
+    print(f"binds.csv and binds.png are in {folder}", flush=True)
 
 
 def _spills(records: Sequence[Record]) -> str:

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks.kernels import cli, report, toolchain
+from benchmarks.kernels.bounds import RESOURCES
 from benchmarks.kernels.cases import OPERATORS, KernelCase
 from benchmarks.kernels.toolchain import ARCHITECTURES
 
@@ -34,6 +35,14 @@ def test_the_report(processes, tmp_path, capsys, monkeypatch):
     assert "none of 3 kernels spills registers or uses local memory" in printed
     kernels = read(tmp_path / "kernels.csv")
     assert (tmp_path / "kernels.png").read_bytes().startswith(b"\x89PNG")
+    assert (tmp_path / "binds.png").read_bytes().startswith(b"\x89PNG")
+    binds = read(tmp_path / "binds.csv")
+    assert len(binds) == len(cases) * 2
+    assert {row["gpu"] for row in binds} == {"A100 SXM 40 GB", "A100 SXM 80 GB"}
+    for row in binds:
+        times = {name: float(row[f"{name}_us"]) for name in RESOURCES}
+        assert max(times, key=times.get) == row["binds"] and min(times.values()) > 0
+    assert "A100 SXM 80 GB, float32: bound by " in printed
     assert {row["layers"] for row in kernels} == {"stage2 stage3"}
     assert [row["operator"] for row in kernels] == list(OPERATORS)
     assert {row["arch"] for row in kernels} == {"80"}

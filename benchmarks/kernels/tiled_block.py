@@ -1,0 +1,252 @@
+"""The shared-memory accesses of a block of a tiled kernel, address by address.
+
+This repeats the arithmetic of `kernels/cuda`: which thread does what (`tiles.cuh` and the three
+operators), and where a tile keeps pixels and taps (`pixels.cuh`, `taps.cuh`). It holds for
+channels_last tensors without dilation, on sm_80 and later, and for a block whose pixels all lie
+inside the image. Addresses count from the start of a tile, a multiple of 16 bytes: a common offset
+changes no bank conflict.
+
+Indices of instructions are columns (instructions, 1), those of threads are rows (threads,).
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import product
+
+import numpy as np
+
+from benchmarks.kernels.shared_memory import INACTIVE, Access, Array
+from benchmarks.layers import Layer
+from rednet.ops.cuda.launch_config import Kernel
+from rednet.ops.cuda.tiles import VECTOR_BYTES
+
+
+def wavefronts_per_block(kernel: Kernel, layer: Layer, itemsize: int) -> float:
+    """Return the shared-memory wavefronts of a block, the mean over groups and phases."""
+    # Taps begin at other bytes of a vector in every group, periodically.
+    groups = range(min(layer.channels // layer.group_channels, VECTOR_BYTES // itemsize))
+    phases = range(layer.stride if kernel.operator == "involution2d_grad_input" else 1)
+    blocks = [
+        TiledBlock(kernel, layer, itemsize, *place) for place in product(groups, phases, phases)
+    ]
+    return sum(access.wavefronts for block in blocks for access in block.accesses()) / len(blocks)
+
+
+class TiledBlock:
+    """A block; the attributes have the names of the constants of `tiles.cuh`, in lower case.
+
+    Args:
+        kernel: The kernel.
+        layer: The layer that it computes.
+        itemsize: Bytes of an element.
+        group: The block's group.
+        phase_row: Phase of the block, of which only the input's gradient has several.
+        phase_column: The same in the other direction.
+    """
+
+    def __init__(
+        self,
+        kernel: Kernel,
+        layer: Layer,
+        itemsize: int,
+        group: int = 0,
+        phase_row: int = 0,
+        phase_column: int = 0,
+    ) -> None:
+        macros = {name: int(value) for name, value in kernel.defines if name != "STORAGE"}
+        if macros["GROUP_WIDTH"] != macros["TILE_CHANNELS"] or macros["DILATION"] != 1:
+            raise ValueError(f"{layer.name}: wider groups than tiles and dilation are not modelled")
+        self.operator, self.layer, self.itemsize = kernel.operator, layer, itemsize
+        self.group = group
+        self.phase_row, self.phase_column = phase_row, phase_column
+        self.k, self.s = macros["KERNEL_SIZE"], macros["STRIDE"]
+        self.rows, self.columns = macros["TILE_ROWS"], macros["TILE_COLUMNS"]
+        self.strip, self.thread_channels = macros["STRIP_COLUMNS"], macros["THREAD_CHANNELS"]
+        self.lanes = macros["TILE_CHANNELS"] // self.thread_channels
+        self.pixel_bytes = macros["TILE_CHANNELS"] * itemsize
+        self.thread = np.arange(kernel.threads)
+        self.seen_rows = (self.rows - 1) * self.s + self.k
+        self.seen_columns = (self.columns - 1) * self.s + self.k
+        self.seen_by_strip = (self.strip - 1) * self.s + self.k
+
+    def accesses(self) -> Iterator[Access]:
+        """Yield all accesses to shared memory."""
+        if self.operator == "involution2d":
+            return self._forward()
+        return self._grad_input() if self.operator.endswith("input") else self._grad_weight()
+
+    def _forward(self) -> Iterator[Access]:
+        taps = TapTile(self, self.columns, self.k**2)
+        row, column, channel = self._place()
+        yield taps.fetch()
+        yield self._fetch_pixels(self.seen_rows, self.seen_columns)
+        y, x = _loops(self.k, self.seen_by_strip)
+        yield self._load(self.seen_columns, row * self.s + y, column * self.s + x, channel)
+        i, tap = _loops(self.strip, self.k**2)
+        yield taps.access("LDS", row, column + i, tap, taps.shift(0, row, column + i))
+
+    def _grad_input(self) -> Iterator[Access]:
+        reach = -(-self.k // self.s) - 1
+        width = self.columns + reach
+        taps = TapTile(self, width, self.k)
+        row, column, channel = self._place()
+        first_row, top = self._start(self.phase_row)
+        first_tap, left = self._start(self.phase_column)
+        yield self._fetch_pixels(self.rows + reach, width)
+        (x,) = _loops(self.strip + reach)
+        i, meeting = _loops(self.strip, reach + 1)
+        tap = first_tap + meeting * self.s
+        i, meeting, tap = (index[tap < self.k].reshape(-1, 1) for index in (i, meeting, tap))
+        tap_column = column + reach + i - meeting
+        for turn, tap_row in enumerate(range(first_row, self.k, self.s)):
+            yield taps.fetch()
+            yield self._load(width, row + reach - turn, column + x, channel)
+            shift = taps.shift(tap_row * self.k, top - turn + row, left - reach + tap_column)
+            yield taps.access("LDS", row, tap_column, tap, shift)
+
+    def _grad_weight(self) -> Iterator[Access]:
+        taps = TapTile(self, self.columns, self.k**2)
+        strips = self.columns // self.strip
+        window_row, position = np.divmod(self.thread, self.rows * strips)
+        row, column = position // strips, position % strips * self.strip
+        yield self._fetch_pixels(self.rows, self.columns)
+        yield self._fetch_pixels(self.seen_rows, self.seen_columns)
+        lane, i = _loops(self.lanes, self.strip)
+        channel = (lane + position) % self.lanes * self.thread_channels
+        yield self._load(self.columns, row, column + i, channel)
+        lane, x = _loops(self.lanes, self.seen_by_strip)
+        channel = (lane + position) % self.lanes * self.thread_channels
+        y = row * self.s + window_row
+        yield self._load(self.seen_columns, y, column * self.s + x, channel)
+        i, tap = _loops(self.strip, self.k)
+        shift = taps.shift(0, row, column + i)
+        yield taps.access("STS", row, column + i, window_row * self.k + tap, shift)
+        yield from taps.send()
+
+    def _place(self) -> tuple[Array, Array, Array]:
+        """Return each thread's row, first column and first channel, as in `forward.cuh`."""
+        position, lane = np.divmod(self.thread, self.lanes)
+        row, column = position % self.rows, position // self.rows * self.strip
+        return row, column, lane * self.thread_channels
+
+    def _start(self, phase: int) -> tuple[int, int]:
+        """Return the first tap that meets a phase, and the output that it belongs to."""
+        padding = self.layer.window.padding
+        tap = next(tap for tap in range(self.s) if (phase + padding - tap) % self.s == 0)
+        return tap, (phase + padding - tap) // self.s
+
+    def _load(self, width: int, y: Array, x: Array, channel: Array) -> Access:
+        """Load a thread's channels of pixels of a tile of `width` columns."""
+        address = (y * (width | 1) + x) * self.pixel_bytes + channel * self.itemsize
+        count = self.thread_channels * self.itemsize
+        size = min(VECTOR_BYTES, count)
+        parts = [address + part for part in range(0, count, size)]
+        return Access("LDS", size, np.concatenate(parts))
+
+    def _fetch_pixels(self, height: int, width: int) -> Access:
+        vectors = width * self.pixel_bytes // VECTOR_BYTES
+        return self.fetch(height, vectors, (width | 1) * self.pixel_bytes)
+
+    def fetch(self, height: int, vectors: int, pitch: int) -> Access:
+        """Copy rows of vectors that lie `pitch` bytes apart: `Lines` of `tiles.cuh`."""
+        threads = len(self.thread)
+        team = _team_size(threads, height, vectors)
+        line, start = _loops(-(-height // (threads // team)), -(-vectors // team))
+        row = line * (threads // team) + self.thread // team
+        vector = start * team + self.thread % team
+        is_inside = (row < height) & (vector < vectors)
+        address = row * pitch + vector * VECTOR_BYTES
+        return Access("LDGSTS", VECTOR_BYTES, np.where(is_inside, address, INACTIVE))
+
+
+@dataclass(frozen=True)
+class TapTile:
+    """`TapTile` of `taps.cuh`, with as many rows as the block.
+
+    Attributes:
+        block: The block.
+        width: Pixels of a row.
+        count: Taps of a pixel.
+    """
+
+    block: TiledBlock
+    width: int
+    count: int
+
+    @property
+    def vectors(self) -> int:
+        """Vectors of a pixel's slot."""
+        return ((self.count - 1) * self.block.itemsize + 2 * VECTOR_BYTES - 1) // VECTOR_BYTES
+
+    @property
+    def pitch(self) -> int:
+        """Bytes from a row to the next."""
+        return -(-(self.width * self.vectors * VECTOR_BYTES - 16) // 128) * 128 + 16
+
+    def shift(self, tap: int, y: Array, x: Array) -> Array:
+        """Return the bytes from the start of a slot to its first tap, for pixels of the image."""
+        layer, area = self.block.layer, self.block.k**2
+        pixel = (y * layer.out_size + x) * layer.weight_shape[0]
+        return (pixel + self.block.group * area + tap) * self.block.itemsize % VECTOR_BYTES
+
+    def access(self, opcode: str, row: Array, column: Array, tap: Array, shift: Array) -> Access:
+        """Return the access to single taps."""
+        slot = row * self.pitch + column * self.vectors * VECTOR_BYTES
+        return Access(opcode, self.block.itemsize, slot + shift + tap * self.block.itemsize)
+
+    def fetch(self) -> Access:
+        """Copy the tile from global memory."""
+        return self.block.fetch(self.block.rows, self.width * self.vectors, self.pitch)
+
+    def send(self) -> Iterator[Access]:
+        """Load what is written to global memory."""
+        if self.count * self.block.itemsize >= 64:
+            yield self._send_vectors()
+            yield self._send_ends()
+        else:
+            row, column, tap = self._items(self.count)
+            yield self._only(tap < self.count, row, column, tap, self.shift(0, row, column))
+
+    def _send_vectors(self) -> Access:
+        row, column, vector = self._items(self.vectors)
+        first = vector * VECTOR_BYTES - self.shift(0, row, column)
+        is_whole = (first >= 0) & (first + VECTOR_BYTES <= self.count * self.block.itemsize)
+        address = row * self.pitch + (column * self.vectors + vector) * VECTOR_BYTES
+        is_used = is_whole & (row < self.block.rows)
+        return Access("LDS", VECTOR_BYTES, np.where(is_used, address, INACTIVE))
+
+    def _send_ends(self) -> Access:
+        pack = VECTOR_BYTES // self.block.itemsize
+        row, column, end = self._items(2 * (pack - 1))
+        shift = self.shift(0, row, column)
+        before = -shift % VECTOR_BYTES // self.block.itemsize
+        behind = (self.count - before) // pack * pack + before
+        is_front = end < pack - 1
+        tap = np.where(is_front, end, behind + end - (pack - 1))
+        return self._only(tap < np.where(is_front, before, self.count), row, column, tap, shift)
+
+    def _items(self, per_pixel: int) -> tuple[Array, Array, Array]:
+        """Deal a number of items per pixel to the threads: return row, column and item."""
+        threads = len(self.block.thread)
+        (turn,) = _loops(-(-self.block.rows * self.width * per_pixel // threads))
+        pixel, item = np.divmod(turn * threads + self.block.thread, per_pixel)
+        return pixel // self.width, pixel % self.width, item
+
+    def _only(self, is_used: Array, row: Array, column: Array, tap: Array, shift: Array) -> Access:
+        access = self.access("LDS", row, column, tap, shift)
+        addresses = np.where(is_used & (row < self.block.rows), access.addresses, INACTIVE)
+        return Access("LDS", access.size, addresses)
+
+
+def _loops(*counts: int) -> Array:
+    """Return the indices of nested loops, each a column of all iterations."""
+    return np.indices(counts).reshape(len(counts), -1, 1)
+
+
+def _team_size(threads: int, rows: int, vectors: int) -> int:
+    """Return the threads that fetch a row together: `team_size` of `tiles.cuh`."""
+
+    def cost(size: int) -> int:
+        return -(-vectors // size) * (-(-rows * size // threads) + 1)
+
+    return min((size for size in (32, 16, 8, 4, 2, 1) if threads % size == 0), key=cost)
