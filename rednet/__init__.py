@@ -40,9 +40,9 @@ __all__ = [
 def __getattr__(name: str) -> Any:
     """Import a public name when it is first used, so that `import rednet` stays fast."""
     if name == "__version__":
-        from importlib.metadata import version
+        from rednet.versions import rednet_version
 
-        return version("rednet")
+        return rednet_version()
     if name in _HOMES:
         return getattr(import_module(_HOMES[name]), name)
     if name in __all__:

@@ -2,8 +2,18 @@
 
 import subprocess
 import sys
+import tomllib
+from importlib import metadata
+from pathlib import Path
 
 import pytest
+
+import rednet
+from rednet import versions
+from rednet.paper.document import provenance
+from rednet.training import checkpoints
+
+ROOT = Path(__file__).resolve().parents[1]
 
 CREATE = """
 assert timm.list_models("rednet*") == [f"rednet{depth}" for depth in (26, 38, 50, 101, 152)]
@@ -49,3 +59,42 @@ def test_an_unknown_name_is_an_attribute_error():
 
 def test_the_version_is_a_string():
     assert python("import rednet; print(rednet.__version__)").strip()[0].isdigit()
+
+
+@pytest.fixture
+def not_installed(monkeypatch):
+    """Hide the package's metadata, as where its folder is on the path but not installed."""
+
+    def version(name):
+        raise metadata.PackageNotFoundError(name)
+
+    monkeypatch.setattr(metadata, "version", version)
+
+
+def test_the_version_of_a_checkout_that_is_not_installed(not_installed):
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    assert rednet.__version__ == project["version"]
+
+
+@pytest.mark.parametrize(
+    "content", [None, "[project", "[tool]\n", '[project]\nname = "other"\nversion = "3"\n']
+)
+def test_an_unknown_version(content, not_installed, monkeypatch, tmp_path):
+    path = tmp_path / "pyproject.toml"
+    if content is not None:
+        path.write_text(content)
+    monkeypatch.setattr(versions, "PYPROJECT", path)
+    assert rednet.__version__ == "0+unknown"
+
+
+def test_files_name_the_version_where_the_package_is_not_installed(monkeypatch):
+    installed = metadata.version
+
+    def version(name):
+        if name == "rednet":
+            raise metadata.PackageNotFoundError(name)
+        return installed(name)
+
+    monkeypatch.setattr(metadata, "version", version)
+    assert checkpoints.versions()["rednet"] == rednet.__version__
+    assert provenance()["rednet"] == rednet.__version__

@@ -4,7 +4,6 @@ import re
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from decimal import Decimal
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +21,7 @@ from rednet.paper.cost_breakdown import operator_table, parts_table
 from rednet.paper.networks import INVOLUTION_STEMS
 from rednet.paper.summary import summary_tables
 from rednet.paper.tables import Section, Table
+from rednet.versions import rednet_version
 
 FORMAT = 1
 HEAD = """# The tables of the involution paper: published and reproduced
@@ -94,7 +94,7 @@ def provenance() -> dict[str, str]:
     """Return today's date and the versions of the packages that the numbers depend on."""
     return {
         "date": f"{datetime.now():%Y-%m-%d}",
-        "rednet": version("rednet"),
+        "rednet": rednet_version(),
         "torch": str(torch.__version__),
         "timm": timm.__version__,
     }

@@ -11,9 +11,10 @@ import torch
 
 from rednet.errors import InputError
 from rednet.files import link_atomically, write_atomically
+from rednet.versions import rednet_version
 
 FORMAT = "rednet-2"
-RECORDED_VERSIONS = ("rednet", "torch", "torchvision", "timm", "numpy")
+RECORDED_VERSIONS = ("torch", "torchvision", "timm", "numpy")
 RENAMED_COUNTERS = {"update": "global_step", "updated": "optimizer_steps"}
 """Counters of rednet-1 checkpoints, and what they are called now."""
 
@@ -21,7 +22,7 @@ RENAMED_COUNTERS = {"update": "global_step", "updated": "optimizer_steps"}
 def versions() -> dict[str, str]:
     """Return the versions of Python and of the libraries that a result depends on."""
     found = {name: str(metadata.version(name)) for name in RECORDED_VERSIONS}
-    return {"python": platform.python_version(), **found}
+    return {"python": platform.python_version(), "rednet": rednet_version(), **found}
 
 
 def upgrade_train_state(checkpoint: Mapping[str, Any]) -> dict[str, Any]:

@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Mapping
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +11,7 @@ from safetensors import safe_open
 
 from rednet.errors import InputError
 from rednet.files import write_atomically
+from rednet.versions import rednet_version
 from rednet.weights.checkpoint import OURS, Checkpoint
 
 LENGTH_BYTES = 8
@@ -104,7 +104,7 @@ def _metadata(checkpoint: Checkpoint) -> dict[str, str]:
         description |= {name: checkpoint.content.get(name) for name in CARRIED}
     return {
         "format": "pt",
-        "rednet": version("rednet"),
+        "rednet": rednet_version(),
         "source": checkpoint.kind,
         **_as_json(description),
     }
