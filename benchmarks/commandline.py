@@ -7,8 +7,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from rednet.errors import InputError
-
-DONE, WRONG_INPUT, INTERRUPTED = 0, 2, 130
+from rednet.program import DONE, WRONG_INPUT, run_program
 
 
 class Parser(argparse.ArgumentParser):
@@ -23,19 +22,15 @@ def run_command(command: Callable[[list[str]], None], argv: Sequence[str] | None
     """Run a command on its arguments; None means the arguments of the process.
 
     Returns:
-        The exit code: 0, 2 for wrong input, 130 after an interrupt.
+        The exit code, as `run_program` returns it.
     """
-    try:
-        command(list(sys.argv[1:] if argv is None else argv))
-    except InputError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return WRONG_INPUT
-    except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
-        return INTERRUPTED
-    except SystemExit as end:
-        return int(end.code or 0)
-    return DONE
+    arguments = list(sys.argv[1:] if argv is None else argv)
+
+    def main() -> int:
+        command(arguments)
+        return DONE
+
+    return run_program(main)
 
 
 def make_output_folder(folder: Path) -> None:

@@ -3,10 +3,15 @@
 import sys
 
 from rednet.commands import COMMANDS
+from rednet.program import DONE, WRONG_INPUT, run_program
 
 
 def main() -> int:
     """Run the command that the first argument names; return the exit code."""
+    return run_program(_main)
+
+
+def _main() -> int:
     name, *arguments = sys.argv[1:] or ["--help"]
     name = name.replace("_", "-")  # the scripts are named with underscores
     if name in COMMANDS:
@@ -14,9 +19,9 @@ def main() -> int:
     usage = f"usage: python -m rednet {{{','.join(COMMANDS)}}} [arguments]"
     if name in ("-h", "--help"):
         print(usage)
-        return 0
+        return DONE
     print(f"error: unknown command {name!r}; {usage}", file=sys.stderr)
-    return 2
+    return WRONG_INPUT
 
 
 if __name__ == "__main__":

@@ -1,5 +1,6 @@
 """The command line: Hydra's syntax and options, and one line for each mistake of the user."""
 
+import logging
 import sys
 from argparse import Namespace
 from collections.abc import Callable, Collection, Sequence
@@ -21,12 +22,9 @@ from omegaconf.errors import OmegaConfBaseException
 from rednet.config import CONFIGS, SCHEMAS, compose_jobs, validate
 from rednet.config.overrides import one_line
 from rednet.errors import InputError
+from rednet.program import DONE, WRONG_INPUT, report, run_program
 
 Command = Callable[[Any, frozenset[str]], None]
-
-DONE = 0
-WRONG_INPUT = 2
-INTERRUPTED = 130
 
 
 def run(
@@ -50,20 +48,10 @@ def run(
         unused: Dotted keys that have no effect on this command; setting one is a mistake.
 
     Returns:
-        The exit code: 0, 2 after a mistake of the user, 130 after an interrupt. Other exceptions
-        are not caught.
+        The exit code, as `run_program` returns it.
     """
-    try:
-        return _run(name, command, list(sys.argv[1:] if argv is None else argv), unused)
-    except InputError as error:
-        return _report(error)
-    except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
-        return INTERRUPTED
-    except SystemExit as stop:  # argparse and Hydra end this way after --help and the like
-        if isinstance(stop.code, str):
-            raise
-        return stop.code or DONE
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    return run_program(lambda: _run(name, command, arguments, unused))
 
 
 def _run(name: str, command: Command, argv: list[str], unused: Collection[str]) -> int:
@@ -114,13 +102,14 @@ def _run_hydra(
             failures.append(error)
             if not isinstance(error, InputError):
                 raise
-            _report(error)  # the next job still runs
+            report(error)  # the next job still runs
 
     main = hydra.main(version_base="1.3", config_path=str(CONFIGS), config_name=name)
-    argv = sys.argv
+    argv, raise_exceptions = sys.argv, logging.raiseExceptions
     # With HYDRA_FULL_ERROR, Hydra raises exceptions instead of printing them and exiting with 1.
     with TemporaryDirectory() as folder, env_override({"HYDRA_FULL_ERROR": "1"}):
         # Hydra always writes a multirun.yaml; an override given by the user comes later and wins.
+        logging.raiseExceptions = False  # --info logs; each record would report a closed pipe
         sys.argv = [argv[0], *options, f"hydra.sweep.dir='{folder}'", *overrides]
         try:
             main(run_job)()
@@ -129,7 +118,7 @@ def _run_hydra(
                 raise
             raise InputError(one_line(error)) from None
         finally:
-            sys.argv = argv
+            sys.argv, logging.raiseExceptions = argv, raise_exceptions
     return WRONG_INPUT if failures else DONE
 
 
@@ -138,9 +127,3 @@ def _announce_job() -> None:
     if settings.mode == RunMode.MULTIRUN:
         overrides = " ".join(text.lstrip("+") for text in settings.overrides.task)
         print(f"job {settings.job.num}: {overrides}", flush=True)
-
-
-def _report(error: InputError) -> int:
-    for line in str(error).splitlines():
-        print(f"error: {line}", file=sys.stderr)
-    return WRONG_INPUT

@@ -1,23 +1,24 @@
 """Make the balanced subset of Fashion-MNIST that is embedded in the package."""
 
 import argparse
+import sys
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from rednet.data.fashion_mnist import CLASS_NAMES, EMBEDDED_FILE, read_idx_folder
-from rednet.errors import InputError
+from rednet.program import DONE, run_program
 
 
-def main() -> None:
+def main() -> int:
     """Write the first images of each class of the full data set to one file."""
-    parser = build_parser()
-    args = parser.parse_args()
-    try:
-        arrays = read_idx_folder(args.folder)
-    except InputError as error:
-        parser.error(str(error))
+    return run_program(_main)
+
+
+def _main() -> int:
+    args = build_parser().parse_args()
+    arrays = read_idx_folder(args.folder)
     subset: dict[str, Any] = {}
     for split, count in {"train": args.train_per_class, "test": args.test_per_class}.items():
         images, labels = arrays[split]
@@ -26,6 +27,7 @@ def main() -> None:
         print(f"{split}: {len(selected)} of {len(labels)} images, the first {count} of each class")
     np.savez_compressed(args.output, **subset)
     print(f"wrote {args.output}: {args.output.stat().st_size:,} bytes")
+    return DONE
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -54,4 +56,4 @@ def first_of_each_class(labels: np.ndarray, count: int) -> np.ndarray:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

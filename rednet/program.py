@@ -1,0 +1,72 @@
+"""How every program of the project ends: its exit code, one-line errors, closed pipes."""
+
+import os
+import select
+import sys
+from collections.abc import Callable
+from typing import TextIO
+
+from rednet.errors import InputError
+
+DONE = 0
+WRONG_INPUT = 2
+INTERRUPTED = 130
+CLOSED_PIPE = 141  # what a shell reports after SIGPIPE
+
+
+def run_program(main: Callable[[], int]) -> int:
+    """Run `main`; report a mistake of the user on stderr.
+
+    Returns:
+        The exit code: that of `main`, 2 after a mistake of the user, 130 after an interrupt, 141 if
+        the reader of the output has gone, as in ``train.py --help | head -2``. Other exceptions
+        are not caught.
+    """
+    try:
+        code = _run(main)
+        # Python would flush at exit too, but answer a closed pipe with a traceback.
+        for stream in (sys.stdout, sys.stderr):
+            stream.flush()
+        return code
+    except BrokenPipeError:
+        closed = [stream for stream in (sys.stdout, sys.stderr) if _has_no_reader(stream)]
+        if not closed:
+            raise
+        for stream in closed:
+            _discard(stream)
+        return CLOSED_PIPE
+
+
+def report(error: InputError) -> int:
+    """Print each line of a mistake to stderr; return the exit code."""
+    for line in str(error).splitlines():
+        print(f"error: {line}", file=sys.stderr)
+    return WRONG_INPUT
+
+
+def _run(main: Callable[[], int]) -> int:
+    try:
+        return main()
+    except InputError as error:
+        return report(error)
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return INTERRUPTED
+    except SystemExit as stop:  # argparse and Hydra end this way after --help and the like
+        if isinstance(stop.code, str):
+            raise
+        return stop.code or DONE
+
+
+def _has_no_reader(stream: TextIO) -> bool:
+    """Return whether a stream is a pipe that nobody reads; poll then reports an error."""
+    poll = select.poll()
+    poll.register(stream, 0)
+    return bool(poll.poll(0))
+
+
+def _discard(stream: TextIO) -> None:
+    """Discard what the stream still buffers, which Python flushes at exit."""
+    null = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(null, stream.fileno())
+    os.close(null)

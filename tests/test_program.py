@@ -1,0 +1,113 @@
+"""How programs end: exit codes, one-line errors, and a reader that goes away."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from rednet.errors import InputError
+from rednet.program import report, run_program
+
+ROOT = Path(__file__).resolve().parents[1]
+TRAIN = str(ROOT / "train.py")
+
+
+def stop(code):
+    def main():
+        raise code if isinstance(code, BaseException) else SystemExit(code)
+
+    return main
+
+
+@pytest.mark.parametrize(
+    ("main", "code", "err"),
+    [
+        (lambda: 0, 0, ""),
+        (lambda: 3, 3, ""),
+        (stop(None), 0, ""),
+        (stop(2), 2, ""),
+        (stop(InputError("one\ntwo")), 2, "error: one\nerror: two\n"),
+        (stop(KeyboardInterrupt()), 130, "interrupted\n"),
+    ],
+)
+def test_exit_codes(main, code, err, capsys):
+    assert run_program(main) == code
+    assert capsys.readouterr() == ("", err)
+
+
+@pytest.mark.parametrize("error", [ValueError("a bug"), SystemExit("a text")])
+def test_bugs_pass(error):
+    with pytest.raises(type(error)):
+        run_program(stop(error))
+
+
+def test_a_broken_pipe_that_is_not_the_output_is_a_bug(tmp_path, monkeypatch):
+    for name in ("stdout", "stderr"):
+        monkeypatch.setattr(sys, name, (tmp_path / name).open("w"))
+    with pytest.raises(BrokenPipeError):
+        run_program(stop(BrokenPipeError()))
+
+
+def test_every_line_of_a_mistake_is_reported(capsys):
+    assert report(InputError("one\ntwo")) == 2
+    assert capsys.readouterr().err == "error: one\nerror: two\n"
+
+
+def run_without_a_reader(argv, folder, **streams):
+    """Run a program whose stdout is a pipe that nobody reads; return its exit code and stderr."""
+    reader, writer = os.pipe()
+    os.close(reader)
+    try:
+        done = subprocess.run(
+            [sys.executable, *argv],
+            stdout=writer,
+            **{"stderr": subprocess.PIPE, **streams},
+            text=True,
+            cwd=folder,
+        )
+    finally:
+        os.close(writer)
+    return done.returncode, done.stderr
+
+
+PROGRAMS = [
+    [TRAIN, "--help"],
+    ["-u", TRAIN, "--help"],
+    [TRAIN, "--hydra-help"],
+    [TRAIN, "--cfg", "job"],
+    [TRAIN, "--info", "defaults"],
+    ["-m", "rednet"],
+    ["-m", "rednet", "evaluate", "--help"],
+    [str(ROOT / "scripts" / "visualize.py"), "--help"],
+    [str(ROOT / "scripts" / "benchmark.py"), "--help"],
+    [str(ROOT / "scripts" / "kernel_report.py"), "--help"],
+]
+
+
+@pytest.mark.parametrize("argv", PROGRAMS, ids=lambda argv: " ".join(argv[-2:])[-40:])
+def test_output_without_a_reader_is_no_error(argv, tmp_path):
+    assert run_without_a_reader(argv, tmp_path) == (141, "")
+
+
+def test_errors_without_a_reader(tmp_path):
+    code, _ = run_without_a_reader([TRAIN, "modle=x"], tmp_path, stderr=subprocess.STDOUT)
+    assert code == 141
+
+
+PRINT = """
+import sys
+from rednet.cli import run
+
+def command(config, explicit_keys):
+    print("started", flush=True)
+    raise SystemExit("not reached")
+
+sys.exit(run("train", command))
+"""
+
+
+@pytest.mark.parametrize("argv", [["seed=1"], ["-m", "seed=1,2"]])
+def test_a_run_stops_when_its_reader_has_gone(argv, tmp_path):
+    assert run_without_a_reader(["-c", PRINT, *argv], tmp_path) == (141, "")
