@@ -4,6 +4,7 @@ import sys
 
 from rednet.commands import COMMANDS
 from rednet.program import DONE, WRONG_INPUT, run_program
+from rednet.versions import version_line
 
 
 def main() -> int:
@@ -16,7 +17,10 @@ def _main() -> int:
     name = name.replace("_", "-")  # the scripts are named with underscores
     if name in COMMANDS:
         return COMMANDS[name](arguments)
-    usage = f"usage: python -m rednet {{{','.join(COMMANDS)}}} [arguments]"
+    usage = f"usage: python -m rednet [--version] {{{','.join(COMMANDS)}}} [arguments]"
+    if name == "--version":
+        print(version_line())
+        return DONE
     if name in ("-h", "--help"):
         print(usage)
         return DONE

@@ -2,11 +2,11 @@
 
 import logging
 import sys
-from argparse import Namespace
+from argparse import ArgumentParser, Namespace
 from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, cast
+from typing import Any, NoReturn, cast
 
 import hydra
 
@@ -23,6 +23,7 @@ from rednet.config import CONFIGS, SCHEMAS, compose_jobs, validate
 from rednet.config.overrides import one_line
 from rednet.errors import InputError
 from rednet.program import DONE, WRONG_INPUT, report, run_program
+from rednet.versions import version_line
 
 Command = Callable[[Any, frozenset[str]], None]
 
@@ -55,7 +56,7 @@ def run(
 
 
 def _run(name: str, command: Command, argv: list[str], unused: Collection[str]) -> int:
-    arguments = get_args_parser().parse_intermixed_args(argv)
+    arguments = _parser().parse_intermixed_args(argv)
     options = [text for text in argv if text not in arguments.overrides]
     if arguments.shell_completion:  # its arguments look like overrides but are none
         return _run_hydra(name, command, frozenset(), options, arguments.overrides)
@@ -76,6 +77,21 @@ def _run(name: str, command: Command, argv: list[str], unused: Collection[str]) 
         return DONE
     options.append(f"--config-path={Path(folders[0]).absolute()}")  # the last one counts
     return _run_hydra(name, command, keys, options, overrides)
+
+
+class _Parser(ArgumentParser):
+    """A parser that reports a mistake in one line, without the usage."""
+
+    def error(self, message: str) -> NoReturn:
+        raise InputError(message)
+
+
+def _parser() -> ArgumentParser:
+    """Return Hydra's parser, whose ``--version`` prints our versions instead of Hydra's."""
+    hydras = get_args_parser()
+    parser = _Parser(parents=[hydras], add_help=False, conflict_handler="resolve")
+    parser.add_argument("--version", action="version", version=version_line())
+    return parser
 
 
 def _config_folders(arguments: Namespace, name: str) -> list[str | Path]:

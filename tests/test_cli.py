@@ -3,6 +3,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Sequence
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
@@ -127,6 +128,8 @@ def test_windows_paths(command: Recorder) -> None:
 
 
 MISTAKES = [
+    (["--nonsense"], ["unrecognized arguments: --nonsense"]),
+    (["--cfg", "jobs"], ["argument --cfg/-c: invalid choice: 'jobs' (choose from"]),
     (["model=rednet5O"], ["unknown choice 'model=rednet5O': did you mean 'rednet50'? the choices"]),
     (
         ["experiment=zzz"],
@@ -379,10 +382,11 @@ def test_mistakes_in_the_users_files(
     [
         (["experiment=smoke"], 0, "rednet26 0.05\n", ""),
         (["modle=x"], 2, "", "error: unknown key 'modle': did you mean 'model'?\n"),
+        (["--version"], 0, f"rednet {version('rednet')}, torch {version('torch')}\n", ""),
         (["--nonsense"], 2, "", "error: unrecognized arguments: --nonsense\n"),
         (["seed=1"], 1, "rednet50 0.8\n", "RuntimeError: a bug\n"),
     ],
-    ids=["right", "typo", "option", "bug"],
+    ids=["right", "typo", "version", "option", "bug"],
 )
 def test_exit_codes_of_the_process_without_heavy_imports(
     tmp_path: Path, argv: list[str], code: int, out: str, err: str

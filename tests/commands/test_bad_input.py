@@ -4,6 +4,7 @@ import errno
 import pickle
 import subprocess
 import sys
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
@@ -275,8 +276,10 @@ def test_programs_end_with_code_2_and_no_traceback(program, argv, line, work_fol
 
 
 USAGE = (
-    "usage: python -m rednet {train,evaluate,convert-weights,paper-tables,visualize} [arguments]"
+    "usage: python -m rednet [--version] "
+    "{train,evaluate,convert-weights,paper-tables,visualize} [arguments]"
 )
+VERSIONS = f"rednet {version('rednet')}, torch {version('torch')}"
 
 
 @pytest.mark.parametrize(
@@ -285,6 +288,9 @@ USAGE = (
         (["tarin"], 2, f"error: unknown command 'tarin'; {USAGE}\n"),
         (["--help"], 0, f"{USAGE}\n"),
         ([], 0, f"{USAGE}\n"),
+        (["--version"], 0, f"{VERSIONS}\n"),
+        (["train", "--version"], 0, f"{VERSIONS}\n"),
+        (["paper_tables", "seed=3", "--version"], 0, f"{VERSIONS}\n"),
     ],
 )
 def test_the_name_of_a_command(argv, code, text, monkeypatch, capsys):
