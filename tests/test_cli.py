@@ -256,6 +256,29 @@ def test_settings_that_a_command_does_not_use(
     ]
 
 
+OF_OTHER_COMMANDS = [
+    ("train", "lr=0.1", "; did you mean 'optimizer.lr'?"),
+    ("train", "layers=[1,1,1,1]", "; did you mean 'model.options.layers'?"),
+    ("train", "output=x", "; did you mean 'output_dir'?"),
+    ("train", "overwrite=true", ""),
+    ("evaluate", "lr=0.1", ""),
+    ("evaluate", "optimizer.name=sgd", ""),
+    ("evaluate", "images=x", ""),
+    ("paper_tables", "checkpoint=x", "; did you mean 'checkpoints'?"),
+    ("convert_weights", "output_dir=x", "; did you mean 'output'?"),
+    ("visualize", "checkpoints=x", "; did you mean 'checkpoint'?"),
+]
+
+
+@pytest.mark.parametrize(("name", "text", "guess"), OF_OTHER_COMMANDS)
+def test_a_key_of_another_command(
+    command: Recorder, capsys: pytest.CaptureFixture[str], name: str, text: str, guess: str
+) -> None:
+    assert run(name, command, [text]) == 2
+    key = text.partition("=")[0]
+    assert errors(capsys) == [f"error: {key}: this command does not use it{guess}"]
+
+
 def test_multirun_runs_each_job_in_turn(
     command: Recorder, capsys: pytest.CaptureFixture[str]
 ) -> None:

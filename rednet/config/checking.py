@@ -15,9 +15,9 @@ from rednet.config.problems import (
     ConfigError,
     missing_keys,
     missing_value,
-    nearest,
     schema_problems,
     unknown_key,
+    unused_key,
     without_missing,
 )
 from rednet.config.schema import SCHEMAS, Config
@@ -80,9 +80,7 @@ def misplaced_keys(keys: Iterable[str], schema: type, unused: Collection[str]) -
         if key in RENAMED_KEYS:
             lines.append(unknown_key(key, legal))
         elif key in unused or key in elsewhere:
-            near = nearest(key, legal, cutoff=0.8) if key in elsewhere else None
-            guess = f"; did you mean '{near}'?" if near else ""
-            lines.append(f"{key}: this command does not use it{guess}")
+            lines.append(unused_key(key, legal, suggest=key in elsewhere))
     return lines
 
 

@@ -56,6 +56,19 @@ def nearest(word: str, legal: Iterable[str], cutoff: float = 0.6) -> str | None:
     return matches[0] if matches else None
 
 
+def nearest_key(key: str, legal: set[str]) -> str | None:
+    """Return a similar name in the same group, else a similar key, else one in another group."""
+    group, _, name = key.rpartition(".")
+    siblings = _members(group, legal)
+    if near := nearest(name, siblings):
+        return f"{group}.{near}".removeprefix(".")
+    if not siblings and (near := nearest(key, legal, cutoff=0.8)):
+        return near
+    similar = nearest(name, {other.rpartition(".")[2] for other in legal}, cutoff=0.8)
+    elsewhere = [other for other in legal if other.rpartition(".")[2] == similar]
+    return nearest(key, elsewhere, cutoff=0)
+
+
 def leaves(key: str, value: Any) -> list[str]:
     """Return the dotted keys of all values in `value`, whose own key is `key`."""
     if not isinstance(value, Mapping) or not value:
@@ -67,7 +80,7 @@ def unknown_key(key: str, legal: Collection[str]) -> str:
     """Return the line about a dotted key that does not exist."""
     if key in RENAMED_KEYS:
         return f"unknown key '{key}': it was renamed to '{RENAMED_KEYS[key]}'"
-    near = _nearest_key(key, set(legal))
+    near = nearest_key(key, set(legal))
     if near:
         return f"unknown key '{key}': did you mean '{near}'?"
     group = key.rpartition(".")[0]
@@ -77,6 +90,22 @@ def unknown_key(key: str, legal: Collection[str]) -> str:
         siblings = _members(group, legal)
     where = f"the keys of {group} are" if group else "the keys are"
     return f"unknown key '{key}': {where} {', '.join(sorted(siblings))}"
+
+
+def unused_key(key: str, legal: Collection[str], *, suggest: bool) -> str:
+    """Return the line about a dotted key that has no effect on a command.
+
+    Args:
+        key: The key.
+        legal: Keys of the command.
+        suggest: Whether to name a similar key; the name of a key in a group is not compared with
+            other groups, since ``optimizer.name`` has nothing to do with ``model.name``.
+    """
+    near = None
+    if suggest:
+        near = nearest(key, legal, cutoff=0.8) if "." in key else nearest_key(key, set(legal))
+    guess = f"; did you mean '{near}'?" if near else ""
+    return f"{key}: this command does not use it{guess}"
 
 
 def unknown_choice(group: str, name: str, choices: Sequence[str]) -> str:
@@ -197,16 +226,3 @@ def _dotted(location: Sequence[str | int]) -> str:
 
 def _members(group: str, legal: Iterable[str]) -> list[str]:
     return [key.rpartition(".")[2] for key in legal if key.rpartition(".")[0] == group]
-
-
-def _nearest_key(key: str, legal: set[str]) -> str | None:
-    """Return a similar name in the same group, else a similar key, else one in another group."""
-    group, _, name = key.rpartition(".")
-    siblings = _members(group, legal)
-    if near := nearest(name, siblings):
-        return f"{group}.{near}".removeprefix(".")
-    if not siblings and (near := nearest(key, legal, cutoff=0.8)):
-        return near
-    similar = nearest(name, {other.rpartition(".")[2] for other in legal}, cutoff=0.8)
-    elsewhere = [other for other in legal if other.rpartition(".")[2] == similar]
-    return nearest(key, elsewhere, cutoff=0)
