@@ -373,6 +373,21 @@ def test_experiments_of_the_user(
     assert (command.config.model.name, command.config.optimizer.lr) == ("rednet26", 3)
 
 
+def test_a_schedule_in_a_file_of_the_user(
+    command: Recorder, capsys: pytest.CaptureFixture[str], own_configs: Path
+) -> None:
+    short = own_configs / "experiment" / "short.yaml"
+    short.write_text("# @package _global_\nschedule:\n  epochs: 3\n")
+    argv = [f"--config-dir={own_configs}", "experiment=short"]
+    assert run("train", command, argv) == 0
+    assert command.config.schedule.warmup_epochs == 1.5
+    short.write_text(short.read_text() + "  warmup_epochs: 5\n")
+    assert run("train", command, argv) == 2
+    assert errors(capsys) == [
+        "error: schedule.warmup_epochs: must be at most schedule.epochs (3), got 5"
+    ]
+
+
 def test_a_primary_configuration_of_the_user(command: Recorder, own_configs: Path) -> None:
     assert run("train", command, ["--config-name=mytrain", f"--config-dir={own_configs}"]) == 0
     assert (command.config.seed, command.config.model.name) == (5, "rednet50")

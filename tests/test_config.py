@@ -145,6 +145,53 @@ def test_a_group_chosen_by_the_user_replaces_the_papers() -> None:
     assert (config.schedule.name, config.schedule.epochs) == ("step", 90)
 
 
+@pytest.mark.parametrize("schedule", ["cosine", "paper"])
+@pytest.mark.parametrize(
+    ("epochs", "warmup"), [(1, 0.5), (4, 2), (9, 4.5), (10, 5), (11, 5), (130, 5)]
+)
+def test_the_default_warmup_follows_short_runs(schedule: str, epochs: int, warmup: float) -> None:
+    config = compose("train", [f"schedule={schedule}", f"schedule.epochs={epochs}"])
+    assert config.schedule.warmup_epochs == warmup
+    assert yaml.safe_load(to_yaml(config))["schedule"]["warmup_epochs"] == warmup
+
+
+@pytest.mark.parametrize(
+    ("epochs", "milestones"),
+    [(1, [1 / 3, 2 / 3, 8 / 9]), (45, [15, 30, 40]), (90, [30, 60, 80]), (100, [30, 60, 80])],
+)
+def test_the_default_milestones_follow_short_runs(epochs: int, milestones: list[float]) -> None:
+    config = compose("train", ["schedule=step", f"schedule.epochs={epochs}"])
+    assert config.schedule.milestones == pytest.approx(milestones)
+
+
+@pytest.mark.parametrize("experiment", EXPERIMENTS)
+def test_every_experiment_can_be_cut_to_one_epoch(experiment: str) -> None:
+    config = compose("train", [f"experiment={experiment}", "schedule.epochs=1"])
+    assert config.schedule.warmup_epochs <= 1
+
+
+@pytest.mark.parametrize(
+    ("overrides", "line"),
+    [
+        (["schedule.epochs=3", "schedule.warmup_epochs=5"], "schedule.warmup_epochs: must be at m"),
+        (
+            ["schedule=step", "schedule.epochs=3", "schedule.milestones=[2,5]"],
+            "schedule.milestones: must be increasing epochs below schedule.epochs (3), got [2, 5]",
+        ),
+        (["schedule.epochs=fast"], 'schedule.epochs: must be a whole number, got "fast"'),
+        (["schedule.epochs=2.5"], "schedule.epochs: must be a whole number, got 2.5"),
+        (["schedule.epochs=0"], "schedule.epochs: must be at least 1, got 0"),
+        (["schedule.epochs=null"], "schedule.epochs: must be a whole number, got null"),
+        (["schedule.epochs=[1,2]"], "schedule.epochs: must be a whole number, got [1, 2]"),
+    ],
+)
+def test_what_the_user_gives_is_not_shortened(overrides: list[str], line: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        compose("train", overrides)
+    (problem,) = caught.value.problems
+    assert problem.startswith(line)
+
+
 def test_ablations_are_the_papers_recipe_and_combine() -> None:
     one, other = "ablation/kernel5", "ablation/group4"
     both = compose("train", [f"experiment=[{one},{other}]"])

@@ -29,9 +29,12 @@ from rednet.config.checking import (
 )
 from rednet.config.overrides import expand_jobs, named_keys, one_line, parse, values
 from rednet.config.problems import ConfigError, unknown_choice
+from rednet.config.resolvers import register_resolvers
 from rednet.config.schema import SCHEMAS
 
 CONFIGS = Path(__file__).parents[1] / "configs"
+
+register_resolvers()
 
 _COMPOSITION_ERRORS = (HydraException, OmegaConfBaseException, YAMLError, ValueError, UserWarning)
 
