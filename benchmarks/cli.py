@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
 
-from benchmarks.commandline import Parser, run_command
+from benchmarks.commandline import Parser, output_path, run_command
 
 PROGRAM = "python scripts/benchmark.py"
 PARTS = {
@@ -82,7 +82,7 @@ PRECISIONS = {
 
 
 def _add_common(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--output", type=Path, help="folder of the results (runs/benchmark-TIME)")
+    parser.add_argument("--output", type=output_path, help="folder (runs/benchmark-TIME)")
     parser.add_argument("--turns", type=_at_least(1), default=9, help="turns of each contender (9)")
     parser.add_argument("--threads", type=_at_least(1), help="threads of torch (torch's default)")
     parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")

@@ -1,6 +1,7 @@
 """What the command lines share: exit codes, one-line errors, the folder of the results."""
 
 import argparse
+import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -31,6 +32,11 @@ def run_command(command: Callable[[list[str]], None], argv: Sequence[str] | None
         return DONE
 
     return run_program(main)
+
+
+def output_path(text: str) -> Path:
+    """Return the path that the user gives; shells leave ``~`` alone in ``--output=~/folder``."""
+    return Path(os.path.expanduser(text))
 
 
 def make_output_folder(folder: Path) -> None:

@@ -1,6 +1,7 @@
 """The command line: Hydra's syntax and options, and one line for each mistake of the user."""
 
 import logging
+import os
 import sys
 from argparse import ArgumentParser, Namespace
 from collections.abc import Callable, Collection, Sequence
@@ -56,6 +57,7 @@ def run(
 
 
 def _run(name: str, command: Command, argv: list[str], unused: Collection[str]) -> int:
+    argv = [_expand_home(text) for text in argv]
     arguments = _parser().parse_intermixed_args(argv)
     options = [text for text in argv if text not in arguments.overrides]
     if arguments.shell_completion:  # its arguments look like overrides but are none
@@ -77,6 +79,13 @@ def _run(name: str, command: Command, argv: list[str], unused: Collection[str]) 
         return DONE
     options.append(f"--config-path={Path(folders[0]).absolute()}")  # the last one counts
     return _run_hydra(name, command, keys, options, overrides)
+
+
+def _expand_home(text: str) -> str:
+    """Expand ``~`` in ``--config-dir=~/folder``, as a shell does in ``--config-dir ~/folder``."""
+    option, equals, path = text.partition("=")
+    is_path = option in ("--config-dir", "-cd", "--config-path", "-cp")
+    return f"{option}{equals}{os.path.expanduser(path)}" if is_path else text
 
 
 class _Parser(ArgumentParser):

@@ -1,4 +1,5 @@
 import logging
+import operator
 import os
 import subprocess
 import sys
@@ -127,7 +128,60 @@ def test_windows_paths(command: Recorder) -> None:
     assert command.config.data.root == r"C:\data\new folder"
 
 
+@pytest.mark.parametrize(
+    ("name", "text", "key", "expected"),
+    [
+        ("train", "data.root=~/pics", "data.root", "/home/me/pics"),
+        ("train", "data.root=~", "data.root", "/home/me"),
+        ("train", "data.root='~/my pics'", "data.root", "/home/me/my pics"),
+        ("train", "data.root=~/my pics", "data.root", "/home/me/my pics"),
+        ("train", "+output_dir=~/a=b", "output_dir", "/home/me/a=b"),
+        ("train", "resume=~/run", "resume", "/home/me/run"),
+        ("train", "resume=auto", "resume", "auto"),
+        ("train", "checkpoint=~/a.pt", "checkpoint", "/home/me/a.pt"),
+        ("train", "checkpoint=./~/a~b.pt", "checkpoint", "./~/a~b.pt"),
+        ("train", r"data.root=C:\PROGRA~1\x", "data.root", r"C:\PROGRA~1\x"),
+        ("train", "data={root: ~/pics}", "data.root", "/home/me/pics"),
+        ("train", "data={root: '~/pics'}", "data.root", "/home/me/pics"),
+        ("evaluate", "checkpoint=~/a.pt", "checkpoint", "/home/me/a.pt"),
+        ("evaluate", "output_dir=~/out", "output_dir", "/home/me/out"),
+        ("paper_tables", "checkpoints=~/all", "checkpoints", "/home/me/all"),
+        ("convert_weights", "output=~/a.safetensors", "output", "/home/me/a.safetensors"),
+        ("visualize", "images=~/pics", "images", ["/home/me/pics"]),
+        ("visualize", "images=[~/a b, c,'~/d']", "images", ["/home/me/a b", "c", "/home/me/d"]),
+    ],
+)
+def test_the_home_folder(
+    command: Recorder,
+    monkeypatch: pytest.MonkeyPatch,
+    name: str,
+    text: str,
+    key: str,
+    expected: str | list[str],
+) -> None:
+    monkeypatch.setenv("HOME", "/home/me")
+    assert run(name, command, [text]) == 0
+    assert operator.attrgetter(key)(command.config) == expected
+    assert command.explicit_keys == {key}
+
+
+def test_the_home_folder_in_a_file_a_variable_and_a_sweep(
+    command: Recorder, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "experiment").mkdir()
+    (tmp_path / "experiment" / "mine.yaml").write_text("# @package _global_\noutput_dir: ~/runs\n")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("IMAGENET_ROOT", "~/imagenet")
+    argv = ["--config-dir=~", "experiment=mine", "-m", "resume=~/a,~/b"]
+    assert run("train", command, argv) == 0
+    for name, (config, _) in zip("ab", command.calls, strict=True):
+        paths = (config.output_dir, config.data.root, config.resume)
+        assert paths == tuple(str(tmp_path / name) for name in ("runs", "imagenet", name))
+
+
 MISTAKES = [
+    (["output_dir=~nobody1/x"], ["output_dir: there is no such user (./~nobody1/x is a path in t"]),
+    (["seed=~"], ['seed: must be a whole number, got "~"']),
     (["--nonsense"], ["unrecognized arguments: --nonsense"]),
     (["--cfg", "jobs"], ["argument --cfg/-c: invalid choice: 'jobs' (choose from"]),
     (["model=rednet5O"], ["unknown choice 'model=rednet5O': did you mean 'rednet50'? the choices"]),

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
 
-from benchmarks.commandline import Parser, run_command
+from benchmarks.commandline import Parser, output_path, run_command
 from benchmarks.kernels.toolchain import ARCHITECTURES
 
 PROGRAM = "python scripts/kernel_report.py"
@@ -32,7 +32,7 @@ def _run(argv: Sequence[str]) -> None:
 def parse(argv: Sequence[str]) -> argparse.Namespace:
     """Parse the options."""
     parser = Parser(prog=PROGRAM, description=DESCRIPTION, allow_abbrev=False)
-    parser.add_argument("--output", type=Path, help="folder of the results (runs/kernels-TIME)")
+    parser.add_argument("--output", type=output_path, help="folder (runs/kernels-TIME)")
     parser.add_argument(
         "--arch",
         type=int,

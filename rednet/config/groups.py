@@ -24,6 +24,7 @@ from rednet.config.types import (
     NonNegative,
     NonNegativeInt,
     OddCount,
+    PathText,
     Positive,
     PositiveRange,
     Probability,
@@ -71,7 +72,7 @@ class Data:
     """The images and how they become tensors."""
 
     name: Literal["fashion_mnist", "imagenet", "image_folder"]
-    root: Text | None
+    root: PathText | None
     image_size: Count
     crop_pct: Fraction
     interpolation: Literal["bilinear", "bicubic", "nearest", "lanczos", "opencv"]

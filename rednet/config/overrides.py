@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from hydra.core.config_loader import ConfigLoader
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import Override
+from hydra.core.override_parser.types import Override, Quote, QuotedString
 from hydra.errors import HydraException
 
 from rednet.config.problems import ConfigError, leaves
@@ -19,7 +19,7 @@ def parse(text: str, loader: ConfigLoader, *, multirun: bool) -> Override:
         ConfigError: It cannot be parsed, or has several values without `multirun`.
     """
     try:
-        override = OverridesParser.create(loader).parse_overrides([text])[0]
+        (override,) = _parse_tildes(text, OverridesParser.create(loader))
     except HydraException as error:
         raise ConfigError([_unreadable(text, error)]) from None
     if override.is_sweep_override() and not multirun:
@@ -28,6 +28,29 @@ def parse(text: str, loader: ConfigLoader, *, multirun: bool) -> Override:
     if not override.key_or_group:
         raise ConfigError([_unreadable(text)])
     return override
+
+
+def _parse_tildes(text: str, parser: OverridesParser) -> list[Override]:
+    """Parse an override; in its value ``~``, which Hydra's grammar lacks, may stand unquoted."""
+    try:
+        return parser.parse_overrides([text])
+    except HydraException:
+        quoted = _quote_tildes(text)
+        if quoted == text:
+            raise
+    return parser.parse_overrides([quoted])
+
+
+def _quote_tildes(text: str) -> str:
+    """Quote the value of an override, or the elements of its list, that contain ``~``."""
+
+    def quote(found: re.Match[str]) -> str:
+        return found[1] + QuotedString(found[2].rstrip(), Quote.single).with_quotes()
+
+    key, equals, value = text.partition("=")
+    plain = r"[^\[\](){},'\"]*"
+    with_tilde = rf"(^|[\[(,] *|: +)({plain}~{plain})"
+    return key + equals + re.sub(with_tilde, quote, value)
 
 
 def values(override: Override) -> list[str]:

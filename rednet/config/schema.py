@@ -4,7 +4,16 @@ from pydantic import StrictBool
 from pydantic.dataclasses import dataclass
 
 from rednet.config.groups import RULES, Augment, Data, Model, Optimizer, Schedule, Trainer
-from rednet.config.types import Count, FigureNames, Positive, Probability, Seed, Text, Texts
+from rednet.config.types import (
+    Count,
+    FigureNames,
+    PathText,
+    PathTexts,
+    Positive,
+    Probability,
+    Seed,
+    Texts,
+)
 
 
 @dataclass(config=RULES, frozen=True, kw_only=True)
@@ -18,9 +27,9 @@ class Config:
     schedule: Schedule
     trainer: Trainer
     seed: Seed
-    output_dir: Text | None
-    resume: Text
-    checkpoint: Text | None
+    output_dir: PathText | None
+    resume: PathText
+    checkpoint: PathText | None
 
 
 @dataclass(config=RULES, frozen=True, kw_only=True)
@@ -31,8 +40,8 @@ class EvaluationConfig:
     data: Data
     trainer: Trainer
     seed: Seed
-    output_dir: Text | None
-    checkpoint: Text | None
+    output_dir: PathText | None
+    checkpoint: PathText | None
 
 
 @dataclass(config=RULES, frozen=True, kw_only=True)
@@ -44,8 +53,8 @@ class VisualizationConfig:
     data: Data
     schedule: Schedule
     trainer: Trainer
-    checkpoint: Text | None
-    images: Texts | None
+    checkpoint: PathText | None
+    images: PathTexts | None
     max_images: Count
     layers: Texts | None
     groups: Count | None
@@ -54,7 +63,7 @@ class VisualizationConfig:
     max_rows: Count
     lr: Positive
     steps_per_epoch: Count
-    output_dir: Text | None
+    output_dir: PathText | None
 
 
 @dataclass(config=RULES, frozen=True, kw_only=True)
@@ -63,8 +72,8 @@ class PaperTablesConfig:
 
     data: Data
     trainer: Trainer
-    output_dir: Text | None
-    checkpoints: Text | None
+    output_dir: PathText | None
+    checkpoints: PathText | None
 
 
 @dataclass(config=RULES, frozen=True, kw_only=True)
@@ -72,8 +81,8 @@ class ConvertWeightsConfig:
     """A conversion of weights; if `model` is None, the checkpoint says which network it holds."""
 
     model: Model | None
-    checkpoint: Text | None
-    output: Text | None
+    checkpoint: PathText | None
+    output: PathText | None
     overwrite: StrictBool
 
 

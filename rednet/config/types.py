@@ -1,5 +1,6 @@
 """Types of the values in the configuration: a Python type, a range and an error message."""
 
+import os
 import re
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -38,6 +39,14 @@ def _as_list(value: Any) -> Any:
     return [value] if isinstance(value, str) else value
 
 
+def _expand_home(value: str) -> str:
+    """Expand a leading ``~``, which shells leave alone in ``key=~/folder``."""
+    path = os.path.expanduser(value)
+    if path.startswith("~"):
+        raise ValueError(f"there is no such user (./{value} is a path in this folder)")
+    return path
+
+
 def _device(value: str) -> str:
     if not re.fullmatch(r"auto|(cpu|cuda|mps|xpu)(:\d+)?", value):
         raise ValueError("must be auto, cpu, cuda, cuda:1, mps or xpu")
@@ -69,5 +78,7 @@ if TYPE_CHECKING:
     StemName = str
 else:  # type checkers admit no computed literals
     StemName = Literal[tuple(STEMS)]
+PathText = Annotated[Text, AfterValidator(_expand_home)]
+PathTexts = Annotated[list[PathText], Field(min_length=1), BeforeValidator(_as_list)]
 Texts = Annotated[list[Text], Field(min_length=1), BeforeValidator(_as_list)]
 Device = Annotated[StrictStr, AfterValidator(_device)]

@@ -61,6 +61,7 @@ def test_without_arguments_all_parts_run_at_their_defaults():
 
 
 def test_the_folder_is_not_part_of_the_command():
+    assert cli.parse(["--output=~/here"]).output == Path.home() / "here"
     for form in (["--output", "here"], ["--output=here"]):
         assert cli.parse(["operator", *form, "--turns", "3"]).command == (
             "python scripts/benchmark.py operator --turns 3"
