@@ -258,7 +258,7 @@ WRONG = [
     ("trainer.ema_decay", 1, "trainer.ema_decay: must be less than 1 or null, got 1"),
     ("model.options.kernel_size", 4, "model.options.kernel_size: must be odd, got 4"),
     ("model.options.kernel_size", 0, "model.options.kernel_size: must be at least 1 or null"),
-    ("model.options.group_channels", 0, "must be a whole number of at least 1, or layer, got 0"),
+    ("model.options.group_channels", 0, "must be layer or a whole number of at least 1 or null"),
     ("model.options.layers", [1, 1], "model.options.layers: must have 4 or more entries"),
     ("model.options.involution_stages", [5], "model.options.involution_stages[0]: must be at most"),
     ("model.options.output_stride", 4, "model.options.output_stride: must be 8, 16 or 32 or null"),
@@ -296,6 +296,67 @@ def test_wrong_values_and_keys(default: dict[str, Any], key: str, value: Any, li
     assert line in problems[0]
     with pytest.raises(InputError):
         validate(changed(default, key, value))
+
+
+DECODE = ", which is text; ${oc.decode:${oc.env:NAME}} reads a value from a variable"
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "expected"),
+    [
+        ("optimizer.lr", "0.07", "must be a number"),
+        ("optimizer.lr", "1e-3", "must be a number"),
+        ("optimizer.lr", "1", "must be a number"),
+        ("seed", "3", "must be a whole number"),
+        ("trainer.tf32", "true", "must be true or false"),
+        ("data.mean", "[0.5]", "must be a list, e.g. [1,2]"),
+        ("data.mean", ["0.5"], "must be a number"),
+        ("model.options.output_stride", "16", "must be 8, 16 or 32 or null"),
+        (
+            "model.options.group_channels",
+            "4",
+            "must be layer or a whole number of at least 1 or null",
+        ),
+    ],
+)
+def test_text_that_reads_like_the_right_value(
+    default: dict[str, Any], key: str, value: Any, expected: str
+) -> None:
+    (line,) = find_problems(changed(default, key, value))
+    assert line.startswith(key)
+    assert f": {expected}, got " in line
+    assert line.endswith(DECODE)
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("optimizer.lr", "fast"),
+        ("optimizer.lr", "true"),
+        ("optimizer.lr", "[1"),
+        ("seed", "0.5"),
+        ("trainer.tf32", "yes"),
+        ("trainer.precision", "16"),
+        ("trainer.device", "1"),
+        ("data.mean", "0.5"),
+        ("model.options.output_stride", "0.5"),
+        ("model.options.group_channels", "stage"),
+    ],
+)
+def test_text_that_decoding_would_not_mend(default: dict[str, Any], key: str, value: str) -> None:
+    (line,) = find_problems(changed(default, key, value))
+    assert "oc.decode" not in line
+
+
+def test_decoding_a_variable(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LR", "0.07")
+    plain, decoded = "${oc.env:LR,0.03}", "${oc.decode:${oc.env:LR,0.03}}"
+    assert compose("train", [f"optimizer.lr={decoded}"]).optimizer.lr == 0.07
+    with pytest.raises(ConfigError) as caught:
+        compose("train", [f"optimizer.lr={plain}"])
+    assert caught.value.problems == [f'optimizer.lr: must be a number, got "0.07"{DECODE}']
+    monkeypatch.delenv("LR")
+    assert compose("train", [f"optimizer.lr={decoded}"]).optimizer.lr == 0.03
 
 
 RIGHT = [

@@ -8,6 +8,7 @@ from typing import Any
 from omegaconf import MISSING
 from pydantic import TypeAdapter, ValidationError
 
+from rednet.config.text_values import text_hint
 from rednet.errors import InputError
 
 _EXPECTED = {
@@ -214,7 +215,7 @@ def _hint(key: str, error: Mapping[str, Any]) -> str:
         return f", which was renamed to {new}"
     if error["type"] == "string_type" and isinstance(error["input"], int | float):
         return """ (on the command line: key='"text"')"""
-    return ""
+    return text_hint(error)
 
 
 def _dotted(location: Sequence[str | int]) -> str:
