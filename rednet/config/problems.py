@@ -26,7 +26,6 @@ _EXPECTED = {
     "less_than": "must be less than {lt:g}",
     "less_than_equal": "must be at most {le:g}",
     "too_short": "must have {min_length} or more entries",
-    "too_long": "must have at most {max_length} entries",
 }
 
 RENAMED_KEYS = {

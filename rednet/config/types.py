@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from pydantic import AfterValidator, BeforeValidator, Field, StrictFloat, StrictInt, StrictStr
 from pydantic_core import PydanticCustomError
 
-from rednet.models.variants import STEMS
+from rednet.models.variants import STAGES, STEMS
 
 
 def _odd(value: int) -> int:
@@ -22,6 +22,12 @@ def _group_channels(value: Any) -> Any:
         message = "must be layer or a whole number of at least 1"
         raise PydanticCustomError("group_channels", message)
     return value
+
+
+def _per_stage(values: list[int]) -> list[int]:
+    if len(values) != len(STAGES):
+        raise ValueError(f"must have exactly {len(STAGES)} entries, one per stage")
+    return values
 
 
 def _per_channel(values: list[float]) -> list[float]:
@@ -68,7 +74,7 @@ Fraction = Annotated[StrictFloat, Field(gt=0, le=1)]
 OddCount = Annotated[Count, AfterValidator(_odd)]
 GroupChannels = Annotated[Any, AfterValidator(_group_channels)]
 Stage = Annotated[StrictInt, Field(ge=1, le=4)]
-BlocksPerStage = Annotated[list[Count], Field(min_length=4, max_length=4)]
+BlocksPerStage = Annotated[list[Count], AfterValidator(_per_stage)]
 MeanPerChannel = Annotated[list[StrictFloat], AfterValidator(_per_channel)]
 StdPerChannel = Annotated[list[Positive], AfterValidator(_per_channel)]
 FractionRange = Annotated[list[Fraction], AfterValidator(_rising_pair)]
