@@ -6,6 +6,7 @@ from datetime import datetime
 from pathlib import Path
 
 from benchmarks.commandline import Parser, output_path, run_command
+from rednet.program import announce_torch
 
 PROGRAM = "python scripts/benchmark.py"
 PARTS = {
@@ -27,6 +28,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _run(argv: Sequence[str]) -> None:
     options = parse(argv)
+    announce_torch()
     # Imported here because torch takes seconds to import, and a mistake is answered without it.
     from benchmarks.parts import run
 

@@ -1,4 +1,4 @@
-"""How every program of the project ends: its exit code, one-line errors, closed pipes."""
+"""What every program of the project shares: exit codes, one-line errors, closed pipes, notices."""
 
 import os
 import select
@@ -42,6 +42,21 @@ def report(error: InputError) -> int:
     for line in str(error).splitlines():
         print(f"error: {line}", file=sys.stderr)
     return WRONG_INPUT
+
+
+def announce(what: str) -> None:
+    """Say what the next seconds are for, on a terminal only: logs do not need it.
+
+    Of several processes the first one says it.
+    """
+    if sys.stderr.isatty() and os.environ.get("RANK", "0") == "0":
+        print(f"{what} ...", file=sys.stderr, flush=True)
+
+
+def announce_torch() -> None:
+    """Say that torch is loaded, unless it has been; the caller imports it right after this."""
+    if "torch" not in sys.modules:
+        announce("loading PyTorch")
 
 
 def _run(main: Callable[[], int]) -> int:

@@ -1,6 +1,7 @@
 """How programs end: exit codes, one-line errors, and a reader that goes away."""
 
 import os
+import pty
 import subprocess
 import sys
 from pathlib import Path
@@ -8,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from rednet.errors import InputError
-from rednet.program import report, run_program
+from rednet.program import announce, report, run_program
 
 ROOT = Path(__file__).resolve().parents[1]
 TRAIN = str(ROOT / "train.py")
@@ -111,3 +112,40 @@ sys.exit(run("train", command))
 @pytest.mark.parametrize("argv", [["seed=1"], ["-m", "seed=1,2"]])
 def test_a_run_stops_when_its_reader_has_gone(argv, tmp_path):
     assert run_without_a_reader(["-c", PRINT, *argv], tmp_path) == (141, "")
+
+
+SLOW_IMPORTS = [
+    [TRAIN, "experiment=smoke"],
+    ["-m", "rednet", "evaluate", "checkpoint=x"],
+    ["-m", "rednet", "convert-weights", "checkpoint=x", "output=y.safetensors"],
+    ["-m", "rednet", "paper-tables"],
+    [str(ROOT / "scripts" / "visualize.py"), "figures=schedule"],
+    [str(ROOT / "scripts" / "benchmark.py"), "ceilings"],
+    [str(ROOT / "scripts" / "kernel_report.py")],
+]
+
+
+@pytest.mark.parametrize("argv", SLOW_IMPORTS, ids=lambda argv: " ".join(argv)[-40:])
+def test_a_terminal_is_told_that_torch_is_loaded(argv, tmp_path, monkeypatch):
+    (tmp_path / "torch.py").write_text("raise SystemExit('torch is imported')\n")
+    path = os.pathsep.join([str(tmp_path), *filter(None, [os.environ.get("PYTHONPATH")])])
+    monkeypatch.setenv("PYTHONPATH", path)
+    terminal, stderr = pty.openpty()
+    done = subprocess.run(
+        [sys.executable, *argv], stdout=subprocess.PIPE, stderr=stderr, cwd=tmp_path
+    )
+    os.close(stderr)
+    said = os.read(terminal, 10_000).decode().splitlines()
+    os.close(terminal)
+    assert (said, done.stdout) == (["loading PyTorch ...", "torch is imported"], b"")
+
+
+def test_only_terminals_of_the_first_process_are_told(capsys, monkeypatch):
+    announce("thinking")
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    monkeypatch.setenv("RANK", "1")
+    announce("thinking")
+    assert capsys.readouterr() == ("", "")
+    monkeypatch.setenv("RANK", "0")
+    announce("thinking")
+    assert capsys.readouterr() == ("", "thinking ...\n")

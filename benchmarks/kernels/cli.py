@@ -7,6 +7,7 @@ from pathlib import Path
 
 from benchmarks.commandline import Parser, output_path, run_command
 from benchmarks.kernels.toolchain import ARCHITECTURES
+from rednet.program import announce_torch
 
 PROGRAM = "python scripts/kernel_report.py"
 DESCRIPTION = (
@@ -23,6 +24,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _run(argv: Sequence[str]) -> None:
     options = parse(argv)
+    announce_torch()
     # Imported here because torch takes seconds to import, and a mistake is answered without it.
     from benchmarks.kernels.report import run
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from rednet import cli
 from rednet.config import ConvertWeightsConfig
 from rednet.errors import InputError
+from rednet.program import announce_torch
 
 if TYPE_CHECKING:
     from rednet.weights import Checkpoint
@@ -28,6 +29,7 @@ def _convert_weights(config: ConvertWeightsConfig, explicit_keys: frozenset[str]
         raise InputError("output=FILE.safetensors is needed: the file to write")
     if not config.output.endswith(SUFFIX):
         raise InputError(f"output={config.output}: must end in {SUFFIX}")
+    announce_torch()
     from rednet.weights import override_network, read_checkpoint, restore_model, write_safetensors
 
     checkpoint = read_checkpoint(config.checkpoint)

@@ -6,6 +6,7 @@ from dataclasses import replace
 from rednet import cli
 from rednet.config import EvaluationConfig, to_yaml
 from rednet.errors import InputError
+from rednet.program import announce_torch
 
 TRAINING_ONLY = (
     "data.train_samples",
@@ -33,6 +34,7 @@ def evaluate(argv: Sequence[str] | None = None) -> int:
 def _evaluate(config: EvaluationConfig, explicit_keys: frozenset[str]) -> None:
     if config.checkpoint is None:
         raise InputError("checkpoint=FILE is needed: the weights to evaluate")
+    announce_torch()
     from rednet.build.evaluation import build_evaluation, run_evaluation
     from rednet.build.folders import run_folder
     from rednet.build.runtime import build_runtime

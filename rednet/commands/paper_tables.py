@@ -10,6 +10,7 @@ from rednet import cli
 from rednet.commands.evaluate import TRAINING_ONLY
 from rednet.config import Model, PaperTablesConfig, Trainer
 from rednet.errors import InputError
+from rednet.program import announce_torch
 
 if TYPE_CHECKING:
     from rednet.evaluation import Evaluation
@@ -32,6 +33,7 @@ def paper_tables(argv: Sequence[str] | None = None) -> int:
 
 def _paper_tables(config: PaperTablesConfig, explicit_keys: frozenset[str]) -> None:
     paths = _find_checkpoints(config, explicit_keys)
+    announce_torch()
     from rednet.build.data import build_splits
     from rednet.build.folders import run_folder
     from rednet.build.runtime import build_runtime

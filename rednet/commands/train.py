@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 from rednet import cli
 from rednet.config import Config, to_yaml
+from rednet.program import announce_torch
 
 if TYPE_CHECKING:
     from rednet.evaluation import Evaluation
@@ -17,6 +18,7 @@ def train(argv: Sequence[str] | None = None) -> int:
 
 
 def _train(config: Config, explicit_keys: frozenset[str]) -> None:
+    announce_torch()
     from rednet.build.folders import run_folder
     from rednet.build.resuming import find_checkpoint, resume
     from rednet.build.runtime import build_runtime

@@ -6,6 +6,7 @@ from typing import get_args
 from rednet import cli
 from rednet.commands.evaluate import TRAINING_ONLY
 from rednet.config import ConfigError, FigureName, VisualizationConfig, to_yaml
+from rednet.program import announce_torch
 
 UNUSED = (
     *TRAINING_ONLY,
@@ -40,6 +41,7 @@ def visualize(argv: Sequence[str] | None = None) -> int:
 
 def _visualize(config: VisualizationConfig, explicit_keys: frozenset[str]) -> None:
     figures = choose_figures(config, explicit_keys)
+    announce_torch()
     from rednet.build.folders import run_folder
     from rednet.build.runtime import build_runtime
     from rednet.build.visualization import build_inputs, network_writers, plain_writers

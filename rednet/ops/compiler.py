@@ -20,6 +20,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from rednet.ops.library_cache import cache_folder, load_cached, lock_cache, publish
+from rednet.program import announce
 
 COMPILERS = ("c++", "g++", "clang++")
 FLAGS = ("-std=c++17", "-O3", "-fopenmp", "-fPIC", "-shared")
@@ -71,6 +72,7 @@ def _build(
     source: Path, compiler: list[str], flags: Sequence[str], target: Path | None
 ) -> ctypes.CDLL:
     """Compile in a private folder, publish the library at `target` if possible, and load it."""
+    announce(f"compiling {source.name} for this CPU")
     try:
         with tempfile.TemporaryDirectory(prefix="rednet-", ignore_cleanup_errors=True) as private:
             built = Path(private, "library.so")
