@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from rednet.data import Batch
 from rednet.errors import InputError
 from rednet.runtime import Runtime
+from rednet.wording import count
 
 MAX_NAMED = 10
 
@@ -43,14 +44,14 @@ class Evaluation:
         mistakes = self.confusion.clone().fill_diagonal_(0)
         rows = []
         for index, name in enumerate(class_names):
-            count = int(counts[index])
+            samples = int(counts[index])
             worst = int(mistakes[index].argmax())
             rows.append(
                 {
                     "class": name,
-                    "samples": count,
-                    "top1": 100 * int(self.confusion[index, index]) / count if count else None,
-                    "top5": 100 * int(self.top5_correct[index]) / count if count else None,
+                    "samples": samples,
+                    "top1": 100 * int(self.confusion[index, index]) / samples if samples else None,
+                    "top5": 100 * int(self.top5_correct[index]) / samples if samples else None,
                     "most_mistaken_for": class_names[worst] if mistakes[index, worst] else None,
                 }
             )
@@ -74,7 +75,7 @@ def describe_unreadable(unreadable: list[tuple[str, str]]) -> str:
     named = "; ".join(f"{name} ({reason})" for name, reason in unreadable[:MAX_NAMED])
     more = len(unreadable) - MAX_NAMED
     rest = f"; and {more} more" if more > 0 else ""
-    return f"{len(unreadable)} image(s) cannot be read: {named}{rest}"
+    return f"{count(len(unreadable), 'image')} cannot be read: {named}{rest}"
 
 
 class _RunningCounts:

@@ -8,6 +8,7 @@ from pathlib import Path
 from rednet.evaluation import Evaluation
 from rednet.files import to_csv, write_text_atomically
 from rednet.plots import draw_confusion
+from rednet.wording import count
 
 
 def write_evaluation(
@@ -36,11 +37,11 @@ def write_evaluation(
     rows = result.per_class(class_names)
     write_text_atomically(folder / "per_class.csv", to_csv(rows, line_end="\r\n"))
     summary = f"top-1 {result.top1:.2f} %, top-5 {result.top5:.2f} %, loss {result.loss:.4f}"
-    title = f"{model}: {summary}, {result.samples} images"
+    title = f"{model}: {summary}, {count(result.samples, 'image')}"
     draw_confusion(result.confusion, class_names, folder / "confusion.png", title)
-    lines = [f"{model}  {summary}  ({result.samples} images)"]
+    lines = [f"{model}  {summary}  ({count(result.samples, 'image')})"]
     if result.unreadable:
         lines.append(
-            f"{len(result.unreadable)} image(s) could not be read; evaluation.json lists them"
+            f"{count(len(result.unreadable), 'image')} could not be read; listed in evaluation.json"
         )
     return [*lines, f"per-class table and confusion matrix are in {folder}"]

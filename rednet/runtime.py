@@ -12,6 +12,7 @@ import torch.distributed as dist
 from torch import Tensor, nn
 
 from rednet.errors import InputError
+from rednet.wording import count
 
 # Parameters of mallopt, from glibc's malloc.h.
 M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4
@@ -163,10 +164,10 @@ def find_device(name: str, local_rank: int = 0) -> torch.device:
         return _find_accelerator(device)
     if device.index is None:
         device = torch.device("cuda", local_rank)
-    count = torch.cuda.device_count()
-    if not torch.cuda.is_available() or device.index >= count:
+    devices = torch.cuda.device_count()
+    if not torch.cuda.is_available() or device.index >= devices:
         raise InputError(
-            f"trainer.device={name}: this machine has {count} CUDA devices; "
+            f"trainer.device={name}: this machine has {count(devices, 'CUDA device')}; "
             "trainer.device=cpu works everywhere"
         )
     torch.cuda.set_device(device)
@@ -176,8 +177,8 @@ def find_device(name: str, local_rank: int = 0) -> torch.device:
 def _find_accelerator(device: torch.device) -> torch.device:
     """Return an accelerator other than a CUDA device, if it is available."""
     available = torch.accelerator.current_accelerator()
-    count = torch.accelerator.device_count()
-    if available is None or available.type != device.type or (device.index or 0) >= count:
+    devices = torch.accelerator.device_count()
+    if available is None or available.type != device.type or (device.index or 0) >= devices:
         raise InputError(
             f"trainer.device={device}: not available on this machine or in this build of torch; "
             "trainer.device=cpu works everywhere"

@@ -165,7 +165,7 @@ def test_per_class_has_a_row_for_each_class():
 
 def test_many_unreadable_images_are_counted_and_some_named():
     line = describe_unreadable([(f"{index}.png", "broken") for index in range(13)])
-    assert line.startswith("13 image(s) cannot be read: 0.png (broken); ")
+    assert line.startswith("13 images cannot be read: 0.png (broken); ")
     assert line.endswith("9.png (broken); and 3 more")
     assert "10.png" not in line
     assert "\n" not in line

@@ -20,7 +20,7 @@ def test_files_and_summary(result, tmp_path):
     lines = write_evaluation(result, ["cat, big", 'a "dog"'], tmp_path, "rednet26")
     assert lines == [
         "rednet26  top-1 75.00 %, top-5 100.00 %, loss 0.2500  (4 images)",
-        "1 image(s) could not be read; evaluation.json lists them",
+        "1 image could not be read; listed in evaluation.json",
         f"per-class table and confusion matrix are in {tmp_path}",
     ]
     assert json.loads((tmp_path / "evaluation.json").read_text()) == {

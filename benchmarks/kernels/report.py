@@ -28,6 +28,7 @@ from benchmarks.kernels.occupancy import occupancy
 from benchmarks.report import Record, to_table, write_csv
 from rednet.errors import InputError
 from rednet.ops.cuda.plan import Kernel
+from rednet.wording import count
 
 
 @dataclass(frozen=True)
@@ -117,7 +118,7 @@ def _record(cases: Sequence[KernelCase], kernel: Kernel, arch: int, found: Found
         "blocks": fits.blocks,
         "limit": fits.limit,
         "instructions": opcodes.total(),
-        "opcodes": " ".join(f"{name}:{count}" for name, count in opcodes.most_common()),
+        "opcodes": " ".join(f"{name}:{number}" for name, number in opcodes.most_common()),
     }
 
 
@@ -152,7 +153,7 @@ def _spills(records: Sequence[Record]) -> str:
     columns = ("stack_bytes", "local_bytes", "spill_loads", "spill_stores")
     spilling = [row for row in records if any(row[name] for name in columns)]
     if not spilling:
-        return f"none of {len(records)} kernels spills registers or uses local memory"
+        return f"none of {count(len(records), 'kernel')} spills registers or uses local memory"
     case = ("layers", "operator", "dtype", "layout", "arch")
     names = "; ".join(" ".join(str(row[name]) for name in case) for row in spilling)
-    return f"{len(spilling)} of {len(records)} kernels use local memory: {names}"
+    return f"{len(spilling)} of {count(len(records), 'kernel')} in need of local memory: {names}"

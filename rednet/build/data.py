@@ -26,6 +26,7 @@ from rednet.data import (
 )
 from rednet.errors import InputError
 from rednet.runtime import Runtime
+from rednet.wording import count
 
 PREPROCESSING_KEYS = tuple(field.name for field in dataclasses.fields(Preprocessing))
 
@@ -70,7 +71,7 @@ def _subset(source: ImageSource | None, samples: int | None, key: str) -> ImageS
     if source is None or samples is None:
         return source
     if samples > len(source):
-        raise InputError(f"{key}={samples}: there are only {len(source)} images")
+        raise InputError(f"{key}={samples}: the data has only {count(len(source), 'image')}")
     return balanced_subset(source, samples)
 
 

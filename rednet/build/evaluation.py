@@ -15,6 +15,7 @@ from rednet.evaluation import Evaluation, evaluate
 from rednet.runtime import Runtime
 from rednet.training.progress import Progress
 from rednet.weights import OURS, Checkpoint, load_weights, override_network, require_network
+from rednet.wording import count
 
 
 @dataclass(frozen=True)
@@ -40,7 +41,8 @@ class EvaluationSetup:
         options = "".join(f" {name}={value}" for name, value in self.network.options.items())
         preprocessing = self.preprocessing
         return (
-            f"{self.network.name}{options}; {len(self.source)} images of {self.data.name}, "
+            f"{self.network.name}{options}; {count(len(self.source), 'image')} of "
+            f"{self.data.name}, "
             f"{preprocessing.image_size} px, crop {preprocessing.crop_pct:g}, "
             f"{preprocessing.interpolation}"
         )
@@ -136,7 +138,8 @@ def _require_classes(checkpoint: Checkpoint, class_names: Sequence[str]) -> None
     hint = "evaluate it on data with the same classes"
     if len(known) != len(class_names):
         raise InputError(
-            f"{checkpoint.label} has {len(known)} classes, the data {len(class_names)}: {hint}"
+            f"{checkpoint.label} has {count(len(known), 'class')}, the data "
+            f"{len(class_names)}: {hint}"
         )
     pairs = enumerate(zip(known, class_names, strict=True))
     index, (theirs, ours) = next((index, pair) for index, pair in pairs if pair[0] != pair[1])

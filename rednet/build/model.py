@@ -14,6 +14,7 @@ from rednet.config import Model, Trainer
 from rednet.data import Preprocessing
 from rednet.errors import InputError
 from rednet.runtime import Runtime
+from rednet.wording import count
 
 
 def build_model(model: Model, num_classes: int, in_chans: int) -> nn.Module:
@@ -81,7 +82,7 @@ def check_forward(
         raise InputError(f"model {name} fails on images of {shape}: {reason}") from error
     model.train(training)
     if not isinstance(logits, torch.Tensor) or logits.shape != (1, num_classes):
-        what = f"no logits of {num_classes} classes"
+        what = f"no logits of {count(num_classes, 'class')}"
         raise InputError(f"model {name} with these options gives {what}")
 
 

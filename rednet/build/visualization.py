@@ -25,6 +25,7 @@ from rednet.figures.writers import (
 )
 from rednet.runtime import Runtime
 from rednet.weights import Checkpoint, override_network, read_checkpoint, restore_model
+from rednet.wording import count
 
 Writers = dict[FigureName, Callable[[Path], list[Path]]]
 """For each figure, a function that writes it into a folder and returns the paths."""
@@ -90,8 +91,9 @@ def _restore(
     channels = checkpoint.in_chans or preprocessing.in_chans
     if channels != preprocessing.in_chans:
         raise InputError(
-            f"{checkpoint.label}: takes images with {channels} channels, but data.mean and "
-            f"data.std have {preprocessing.in_chans} numbers: give {channels} each"
+            f"{checkpoint.label}: takes images with {count(channels, 'channel')}, but "
+            f"data.mean and data.std have {count(preprocessing.in_chans, 'number')}: give "
+            f"{channels} each"
         )
     model = restore_model(replace(checkpoint, in_chans=channels))
     model = place_model(model, config.trainer, runtime).eval()

@@ -11,6 +11,7 @@ from rednet.commands.evaluate import TRAINING_ONLY
 from rednet.config import Model, PaperTablesConfig, Trainer
 from rednet.errors import InputError
 from rednet.program import announce_torch
+from rednet.wording import count
 
 if TYPE_CHECKING:
     from rednet.evaluation import Evaluation
@@ -80,7 +81,7 @@ def _write(accuracies: "Accuracies", folder: Path, runtime: "Runtime") -> str:
 
 def _describe(network: "Network", accuracy: "Accuracy") -> str:
     scores = f"top-1 {accuracy.top1:.2f} %, top-5 {accuracy.top5:.2f} %"
-    return f"{accuracy.checkpoint}  {network}  {scores}  ({accuracy.images} images)"
+    return f"{accuracy.checkpoint}  {network}  {scores}  ({count(accuracy.images, 'image')})"
 
 
 def _find_checkpoints(config: PaperTablesConfig, explicit_keys: frozenset[str]) -> list[Path]:

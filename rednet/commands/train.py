@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 from rednet import cli
 from rednet.config import Config, to_yaml
 from rednet.program import announce_torch
+from rednet.wording import count
 
 if TYPE_CHECKING:
     from rednet.evaluation import Evaluation
@@ -49,15 +50,16 @@ def _print_setup(trainer: "Trainer", config: Config) -> None:
     sampler, optimizer = trainer.batches.sampler, config.optimizer
     print(
         f"{config.model.name}: {parameters / 1e6:.2f} M parameters; {config.data.name}: "
-        f"{sampler.num_samples} training and {num_val_samples} validation images, "
-        f"{len(trainer.description['class_names'])} classes; {trainer.runtime.device}"
+        f"{sampler.num_samples} training and {count(num_val_samples, 'validation image')}, "
+        f"{count(len(trainer.description['class_names']), 'class')}; "
+        f"{trainer.runtime.device}"
     )
     lr = f"lr {trainer.schedule.lr:g}"
     if optimizer.lr_base_size is not None:
         lr += f" = {optimizer.lr:g} x {sampler.global_batch} / {optimizer.lr_base_size}"
     print(
-        f"{lr} at global batch {sampler.global_batch}; {trainer.schedule.epochs} epochs of "
-        f"{sampler.steps_per_epoch} steps",
+        f"{lr} at global batch {sampler.global_batch}; {count(trainer.schedule.epochs, 'epoch')} "
+        f"of {count(sampler.steps_per_epoch, 'step')}",
         flush=True,
     )
 
@@ -70,7 +72,7 @@ def _print_result(trainer: "Trainer", evaluation: "Evaluation | None") -> None:
     if evaluation is None:
         print(f"nothing left to do after epoch {trainer.counters.epoch}")
     elif evaluation.unreadable:
-        print(f"warning: {len(evaluation.unreadable)} validation images could not be read")
+        print(f"warning: {count(len(evaluation.unreadable), 'validation image')} could not be read")
     folder, best = trainer.log.folder, trainer.store.best_top1
     draw_curves(read_metrics(folder), folder / "curves.png")
     print(

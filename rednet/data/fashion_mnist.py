@@ -13,6 +13,7 @@ from PIL import Image
 
 from rednet.data.sources import Splits
 from rednet.errors import InputError
+from rednet.wording import count
 
 CLASS_NAMES = (
     "T-shirt/top",
@@ -88,7 +89,9 @@ def _read_pair(folder: Path, prefix: str) -> tuple[np.ndarray, np.ndarray]:
             f"{images_path} has images of size {images.shape[1:]}, expected {IMAGE_SHAPE}"
         )
     if len(images) != len(labels):
-        raise InputError(f"{labels_path} has {len(labels)} labels for {len(images)} images")
+        raise InputError(
+            f"{labels_path} has {count(len(labels), 'label')} for {count(len(images), 'image')}"
+        )
     if not len(labels) or labels.max() >= len(CLASS_NAMES):
         raise InputError(f"{labels_path} must have labels from 0 to {len(CLASS_NAMES) - 1}")
     return images, labels
@@ -106,12 +109,12 @@ def _read_idx(path: Path, ndim: int) -> np.ndarray:
     content = _read_bytes(path)
     start = 4 + 4 * ndim
     if len(content) < start or content[:4] != bytes((0, 0, 8, ndim)):
-        raise InputError(f"{path} is not an IDX file of bytes with {ndim} dimensions")
+        raise InputError(f"{path} is not an IDX file of bytes with {count(ndim, 'dimension')}")
     shape = tuple(np.frombuffer(content, ">u4", count=ndim, offset=4).tolist())
     if len(content) != start + int(np.prod(shape)):
         raise InputError(
-            f"{path} has {len(content) - start} bytes of data, but its header says {shape}: "
-            "the file is truncated or damaged, download it again"
+            f"{path} has {count(len(content) - start, 'byte')} of data, but its header "
+            f"says {shape}: the file is truncated or damaged, download it again"
         )
     return np.frombuffer(content, np.uint8, offset=start).reshape(shape)
 

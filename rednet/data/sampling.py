@@ -9,6 +9,7 @@ from torch.utils.data import Sampler
 
 from rednet.data.seeding import hash_seed
 from rednet.errors import InputError
+from rednet.wording import count
 
 # The keys of one batch: (epoch, index) for each sample, as `ImageDataset` takes them.
 Keys = list[tuple[int, int]]
@@ -58,9 +59,9 @@ class TrainSampler(Sampler[Keys]):
         self.global_batch = batch_size * grad_accum_steps * world_size
         if self.global_batch > num_samples:
             raise InputError(
-                f"batch_size {batch_size} x grad_accum_steps {grad_accum_steps} x {world_size} "
-                f"process(es) = {self.global_batch} is more than the {num_samples} "
-                "training images: reduce one of them"
+                f"batch_size {batch_size} x grad_accum_steps {grad_accum_steps} x "
+                f"{count(world_size, 'process')} = {self.global_batch} is more than "
+                f"the {count(num_samples, 'training image')}: reduce one of them"
             )
         self.steps_per_epoch = ceil(num_samples / self.global_batch)
         self.set_epoch(0)

@@ -8,6 +8,7 @@ import numpy as np
 from PIL import Image
 
 from rednet.errors import InputError
+from rednet.wording import count
 
 
 class UnreadableImage(Exception):
@@ -91,7 +92,7 @@ def balanced_subset(source: ImageSource, n: int) -> ImageSource:
     """
     if not 1 <= n <= len(source):
         raise InputError(
-            f"{n} samples requested: choose 1 to {len(source)}, the size of the data set"
+            f"{count(n, 'sample')} requested: choose 1 to {len(source)}, the size of the data set"
         )
     targets = np.asarray(source.targets)
     # Round r of the turns takes the r-th image of every class.

@@ -13,6 +13,7 @@ from rednet.figures.generated_kernels import InvolutionLayers, observe_kernels
 from rednet.figures.input_images import InputImages
 from rednet.figures.mosaic import TILE, Mosaic, lighten, render_mosaic
 from rednet.figures.style import DIVERGING, NOTE_SIZE, paper_style
+from rednet.wording import count
 
 COLUMNS = 8
 """Maximum number of groups side by side."""
@@ -55,7 +56,7 @@ def heat_map_title(layer: str, area: int, drawn: int, groups: int) -> str:
     """Return the title of a layer's heat maps, of which the first groups are drawn."""
     # Short for a single map, which leaves little room above it.
     maps = "group 1" if drawn == 1 else f"groups 1 to {drawn}"
-    return f"{layer}: sums of {area} weights, {maps} of {groups}"
+    return f"{layer}: sums of {count(area, 'weight')}, {maps} of {groups}"
 
 
 @paper_style

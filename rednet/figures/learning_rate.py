@@ -9,6 +9,7 @@ from matplotlib.figure import Figure
 
 from rednet.figures.style import BLUE, COLUMN_WIDTH, paper_style
 from rednet.training.schedule import Schedule
+from rednet.wording import count
 
 POINTS, POINTS_PER_EPOCH = 600, 5
 """Minimum number of points in the run and in each epoch, unless there are fewer steps."""
@@ -20,8 +21,8 @@ def schedule_rows(schedule: Schedule) -> list[dict[str, Any]]:
     They include the first and last step of each epoch, so that a staircase keeps its shape.
     """
     per_epoch = schedule.steps_per_epoch
-    count = min(per_epoch, max(POINTS_PER_EPOCH, math.ceil(POINTS / schedule.epochs)))
-    within = np.unique(np.linspace(0, per_epoch - 1, count).round().astype(int))
+    points = min(per_epoch, max(POINTS_PER_EPOCH, math.ceil(POINTS / schedule.epochs)))
+    within = np.unique(np.linspace(0, per_epoch - 1, points).round().astype(int))
     steps = [epoch * per_epoch + int(step) for epoch in range(schedule.epochs) for step in within]
     return [{"step": step, "epoch": step / per_epoch, "lr": schedule.lr_at(step)} for step in steps]
 
@@ -35,7 +36,7 @@ def draw_schedule(schedule: Schedule) -> Figure:
     top = max(point["lr"] for point in points)
     _draw(axes, points)
     axes.set(
-        xlabel=f"epoch ({schedule.steps_per_epoch} steps each)",
+        xlabel=f"epoch ({count(schedule.steps_per_epoch, 'step')} each)",
         ylabel="learning rate",
         xlim=(0, schedule.epochs),
         ylim=(0, 1.05 * top),
@@ -51,7 +52,7 @@ def _draw_warmup(axes: Axes, points: list[dict[str, Any]], schedule: Schedule, t
     _draw(inset, [point for point in points if point["epoch"] <= end])
     inset.axvline(schedule.warmup_epochs, color="black", linewidth=0.6, linestyle=":")
     inset.set(xlim=(0, end), ylim=(0, 1.1 * top))
-    inset.set_title(f"warm-up, {schedule.warmup_epochs:g} epochs", fontsize=6, pad=2)
+    inset.set_title(f"warm-up, {count(float(schedule.warmup_epochs), 'epoch')}", fontsize=6, pad=2)
     inset.tick_params(labelsize=5)
 
 

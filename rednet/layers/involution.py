@@ -8,6 +8,7 @@ from rednet.layers.conv import LayerType, init_conv
 from rednet.layers.generators import KernelSpec, make_generator
 from rednet.layers.recompute import apply_with_recomputed_kernel
 from rednet.ops import Window, involution2d
+from rednet.wording import count
 
 
 class Involution2d(nn.Module):
@@ -93,7 +94,7 @@ def count_groups(channels: int, group_channels: int | str) -> int:
         return 1
     if not isinstance(group_channels, int) or group_channels < 1 or channels % group_channels:
         raise ValueError(
-            f"group_channels must be a divisor of {channels} channels or 'layer', "
+            f"group_channels must be a divisor of {count(channels, 'channel')} or 'layer', "
             f"got {group_channels!r}"
         )
     return channels // group_channels

@@ -4,6 +4,7 @@ import torch
 from torch import Tensor
 
 from rednet.ops.window import Window
+from rednet.wording import count
 
 
 def check_involution2d(input: Tensor, weight: Tensor, window: Window) -> None:
@@ -27,7 +28,7 @@ def check_grad_weight(grad: Tensor, input: Tensor, groups: int, window: Window) 
     """Check the arguments of `involution2d_grad_weight`."""
     _check_pair(grad, input, ("grad", "input"))
     if grad.shape[1] != input.shape[1]:
-        raise ValueError(f"grad has {grad.shape[1]} channels, input {input.shape[1]}")
+        raise ValueError(f"grad has {count(grad.shape[1], 'channel')}, input {input.shape[1]}")
     _check_groups(input.shape[1], groups)
     _check_sizes(input.shape[2:], grad.shape[2:], window)
 
@@ -64,7 +65,9 @@ def _check_weight(weight: Tensor, channels: int, window: Window) -> None:
 
 def _check_groups(channels: int, groups: int) -> None:
     if groups < 1 or channels % groups:
-        raise ValueError(f"{channels} channels cannot be divided into {groups} groups")
+        raise ValueError(
+            f"{count(channels, 'channel')} cannot be divided into {count(groups, 'group')}"
+        )
 
 
 def _check_sizes(

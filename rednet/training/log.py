@@ -14,6 +14,7 @@ from torch.utils.tensorboard import SummaryWriter
 from rednet.evaluation import Evaluation
 from rednet.training.progress import Progress
 from rednet.training.step import StepResult
+from rednet.wording import count
 
 
 @dataclass(frozen=True)
@@ -156,7 +157,7 @@ class RunLog:
             self.board.flush()
         self.progress.say(metrics.line())
         if self.skipped:
-            self.progress.say(f"{self.skipped} steps of this epoch were not finite and skipped")
+            self.progress.say(f"skipped {count(self.skipped, 'step')} of this epoch: not finite")
 
     def _write(self, scalars: Mapping[str, float], global_step: int) -> None:
         if self.board is not None:

@@ -4,6 +4,7 @@ import torch
 
 from rednet.errors import InputError
 from rednet.runtime import Runtime
+from rednet.wording import count
 
 
 class UnreadableImages:
@@ -36,7 +37,7 @@ class UnreadableImages:
         self._pending = 0
         if self.count > self.limit:
             raise InputError(
-                f"{self.count} training images could not be read, more than "
+                f"{count(self.count, 'training image')} could not be read, more than "
                 f"data.max_unreadable={self.limit}; the warnings name them"
             )
 

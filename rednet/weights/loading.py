@@ -13,6 +13,7 @@ from rednet.errors import InputError
 from rednet.models.variants import LAYERS
 from rednet.weights.checkpoint import Checkpoint
 from rednet.weights.messages import list_some, printable
+from rednet.wording import count
 
 
 def load_weights(model: nn.Module, checkpoint: Checkpoint, *, new_head: bool = False) -> str | None:
@@ -66,7 +67,7 @@ def _compare_heads(checkpoint: Checkpoint, head: Mapping[str, Tensor]) -> tuple[
     key, tensor = next(iter(head.items()))
     if key in checkpoint.state_dict:
         classes = len(checkpoint.state_dict[key])
-        difference = f"its classifier has {classes} classes, the data {len(tensor)}"
+        difference = f"its classifier has {count(classes, 'class')}, the data {len(tensor)}"
         return f"{checkpoint.label}: {difference}", "evaluate it on data with the same classes"
     return f"{checkpoint.label}: {explain_no_head(checkpoint)}", "train one first"
 

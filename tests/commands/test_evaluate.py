@@ -235,7 +235,7 @@ def evaluate_damaged(evaluate, damaged, save_network):
 def test_unreadable_images_are_an_error_after_the_results(evaluate_damaged, damaged):
     error = evaluate_damaged().error
     names = [f"{damaged}/cat/0.png", f"{damaged}/dog/3.png"]
-    assert error.startswith("2 image(s) cannot be read: ")
+    assert error.startswith("2 images cannot be read: ")
     assert all(name in error for name in names)
     assert [name for name, _ in results()["unreadable"]] == names
     assert [row["samples"] for row in rows()] == ["3", "3"]
@@ -244,7 +244,7 @@ def test_unreadable_images_are_an_error_after_the_results(evaluate_damaged, dama
 def test_unreadable_images_can_be_skipped(evaluate_damaged):
     done = evaluate_damaged("data.on_unreadable=skip")
     assert (done.code, done.err) == (0, "")
-    assert "2 image(s) could not be read; evaluation.json lists them" in done.out
+    assert "2 images could not be read; listed in evaluation.json" in done.out
     assert results()["samples"] == 6
 
 
@@ -252,5 +252,5 @@ def test_nothing_readable_at_all(evaluate_damaged, damaged):
     for path in damaged.rglob("*.png"):
         path.write_bytes(b"")
     error = evaluate_damaged("data.on_unreadable=skip").error
-    assert error.startswith("8 image(s) cannot be read: ")
+    assert error.startswith("8 images cannot be read: ")
     assert not Path("results").exists()

@@ -167,7 +167,7 @@ def test_unreadable_images_are_an_error_after_the_results(paper_tables, weights,
     broken = imagenet / "val/n02123045/1.png"
     broken.write_bytes(b"no image")
     argv = [weights, f"data.root={imagenet}", *SMALL]
-    assert paper_tables(*argv).error.startswith(f"1 image(s) cannot be read: {broken}")
+    assert paper_tables(*argv).error.startswith(f"1 image cannot be read: {broken}")
     assert any("images 5, not 50000" in row["reason"] for row in figures())
     again = paper_tables(*argv, "data.on_unreadable=skip")
     assert again.error == "output_dir=tables: already contains tables: choose another folder"

@@ -175,7 +175,7 @@ def test_an_unreadable_validation_image_ends_a_run_that_is_saved(train_damaged, 
     folder = imagenet / "val" / "n01443537"
     (folder / "0.png").write_bytes(b"no image")
     done = train_damaged()
-    assert f"1 image(s) cannot be read: {folder}/0.png (" in done.error
+    assert f"1 image cannot be read: {folder}/0.png (" in done.error
     assert (epochs("run"), Path("run/checkpoints/last.pt").is_file()) == ([1], True)
     done = train_damaged("data.on_unreadable=skip", "schedule.epochs=2")
     assert (done.code, epochs("run")) == (0, [1, 2])

@@ -137,7 +137,7 @@ def test_a_run_says_what_it_trains(train_tiny):
         "test_resnet: 0.37 M parameters; fashion_mnist: 10 training and 10 validation images, "
         "10 classes; cpu"
     )
-    assert lines[1] == "lr 0.0015625 = 0.8 x 4 / 2048 at global batch 4; 1 epochs of 3 steps"
+    assert lines[1] == "lr 0.0015625 = 0.8 x 4 / 2048 at global batch 4; 1 epoch of 3 steps"
     assert len(lines) == 7
     for line in lines[2:5]:
         pattern = r"epoch 1/1  loss \d\.\d{4}  norm \d+\.\d\d  \d+ images/s  \d\d:\d\d left"

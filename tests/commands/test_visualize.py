@@ -99,7 +99,7 @@ def test_a_network_of_gray_images(visualize, save_network, image_folder):
     argv = ["figures=[taps,receptive_field]", f"images={image_folder}", "output_dir=figures"]
     network = save_network(in_chans=1)
     assert visualize(*network, *argv).error == (
-        "checkpoint=weights.pt: takes images with 1 channels, but data.mean and data.std have 3 "
+        "checkpoint=weights.pt: takes images with 1 channel, but data.mean and data.std have 3 "
         "numbers: give 1 each"
     )
     gray = ["data.mean=[0.5]", "data.std=[0.25]"]
@@ -171,7 +171,7 @@ def test_a_layer_that_is_not_there(draw):
 def test_images_that_are_not_there_or_none(draw, image_folder):
     assert draw("images=nowhere").error == "images=nowhere: no such file or folder"
     (image_folder / "cat" / "0.png").write_bytes(b"no image")
-    assert draw().error.startswith(f"images: 1 image(s) cannot be read: {image_folder}/cat/0.png (")
+    assert draw().error.startswith(f"images: 1 image cannot be read: {image_folder}/cat/0.png (")
     assert not Path("figures").exists()
 
 
