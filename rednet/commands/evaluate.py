@@ -6,7 +6,7 @@ from dataclasses import replace
 from rednet import cli
 from rednet.config import EvaluationConfig, to_yaml
 from rednet.errors import InputError
-from rednet.program import announce_torch
+from rednet.program import announce, announce_torch
 
 TRAINING_ONLY = (
     "data.train_samples",
@@ -41,6 +41,7 @@ def _evaluate(config: EvaluationConfig, explicit_keys: frozenset[str]) -> None:
     from rednet.reports import write_evaluation
     from rednet.weights import read_checkpoint
 
+    announce("reading the weights and opening the data")
     checkpoint = read_checkpoint(config.checkpoint)
     setup = build_evaluation(checkpoint, config.model, config.data, config.seed, explicit_keys)
     network, names = setup.network, setup.source.class_names

@@ -10,7 +10,7 @@ from rednet import cli
 from rednet.commands.evaluate import TRAINING_ONLY
 from rednet.config import Model, PaperTablesConfig, Trainer
 from rednet.errors import InputError
-from rednet.program import announce_torch
+from rednet.program import announce, announce_torch
 from rednet.wording import count
 
 if TYPE_CHECKING:
@@ -50,6 +50,7 @@ def _paper_tables(config: PaperTablesConfig, explicit_keys: frozenset[str]) -> N
     ):
         if runtime.is_primary:
             _require_no_tables(folder)
+        announce("counting the parameters and FLOPs of all networks")
         text = _write(accuracies, folder, runtime)
         evaluations = _evaluate_files(paths, config, explicit_keys, runtime, warnings)
         for network, accuracy, result in evaluations:

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 from rednet import cli
 from rednet.config import Config, to_yaml
-from rednet.program import announce_torch
+from rednet.program import announce, announce_torch
 from rednet.wording import count
 
 if TYPE_CHECKING:
@@ -30,6 +30,7 @@ def _train(config: Config, explicit_keys: frozenset[str]) -> None:
         build_runtime(config.trainer) as runtime,
         run_folder(config.output_dir, label, runtime) as folder,
     ):
+        announce("opening the data and building the network")
         checkpoint = find_checkpoint(config, folder)
         trainer = build_trainer(config, runtime, folder)
         if checkpoint is not None:
