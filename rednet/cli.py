@@ -23,7 +23,7 @@ from omegaconf.errors import OmegaConfBaseException
 from rednet.config import CONFIGS, SCHEMAS, compose_jobs, validate
 from rednet.config.overrides import one_line
 from rednet.errors import InputError
-from rednet.program import DONE, WRONG_INPUT, report, run_program
+from rednet.program import CLOSED_PIPE, DONE, WRONG_INPUT, report, run_program, unread_outputs
 from rednet.versions import version_line
 
 Command = Callable[[Any, frozenset[str]], None]
@@ -123,6 +123,10 @@ def _run_hydra(
             _announce_job()
             plain = cast(dict[str, Any], OmegaConf.to_container(composed, resolve=True))
             command(validate(plain, SCHEMAS[name]), keys)
+        except BrokenPipeError:
+            if unread_outputs():  # Hydra reports an Exception but not this one
+                raise SystemExit(CLOSED_PIPE) from None
+            raise
         except Exception as error:
             failures.append(error)
             if not isinstance(error, InputError):

@@ -29,12 +29,16 @@ def run_program(main: Callable[[], int]) -> int:
             stream.flush()
         return code
     except BrokenPipeError:
-        closed = [stream for stream in (sys.stdout, sys.stderr) if _has_no_reader(stream)]
-        if not closed:
+        if not (closed := unread_outputs()):
             raise
         for stream in closed:
             _discard(stream)
         return CLOSED_PIPE
+
+
+def unread_outputs() -> list[TextIO]:
+    """Return those of stdout and stderr that are pipes without a reader."""
+    return [stream for stream in (sys.stdout, sys.stderr) if _has_no_reader(stream)]
 
 
 def report(error: InputError) -> int:
@@ -74,7 +78,7 @@ def _run(main: Callable[[], int]) -> int:
 
 
 def _has_no_reader(stream: TextIO) -> bool:
-    """Return whether a stream is a pipe that nobody reads; poll then reports an error."""
+    """Return whether nobody reads a stream; poll reports that as an error of a pipe."""
     poll = select.poll()
     poll.register(stream, 0)
     return bool(poll.poll(0))

@@ -45,10 +45,11 @@ def test_bugs_pass(error):
 
 
 def test_a_broken_pipe_that_is_not_the_output_is_a_bug(tmp_path, monkeypatch):
-    for name in ("stdout", "stderr"):
-        monkeypatch.setattr(sys, name, (tmp_path / name).open("w"))
-    with pytest.raises(BrokenPipeError):
-        run_program(stop(BrokenPipeError()))
+    with (tmp_path / "output").open("w") as file, monkeypatch.context() as patch:
+        patch.setattr(sys, "stdout", file)
+        patch.setattr(sys, "stderr", file)
+        with pytest.raises(BrokenPipeError):
+            run_program(stop(BrokenPipeError()))
 
 
 def test_every_line_of_a_mistake_is_reported(capsys):
@@ -58,6 +59,7 @@ def test_every_line_of_a_mistake_is_reported(capsys):
 
 def run_without_a_reader(argv, folder, **streams):
     """Run a program whose stdout is a pipe that nobody reads; return its exit code and stderr."""
+    buffered = {name: text for name, text in os.environ.items() if name != "PYTHONUNBUFFERED"}
     reader, writer = os.pipe()
     os.close(reader)
     try:
@@ -67,6 +69,7 @@ def run_without_a_reader(argv, folder, **streams):
             **{"stderr": subprocess.PIPE, **streams},
             text=True,
             cwd=folder,
+            env=buffered,
         )
     finally:
         os.close(writer)
