@@ -258,7 +258,7 @@ WRONG = [
     ("trainer.ema_decay", 1, "trainer.ema_decay: must be less than 1 or null, got 1"),
     ("model.options.kernel_size", 4, "model.options.kernel_size: must be odd, got 4"),
     ("model.options.kernel_size", 0, "model.options.kernel_size: must be at least 1 or null"),
-    ("model.options.group_channels", 0, "must be layer or a whole number of at least 1 or null"),
+    ("model.options.group_channels", 0, "must be layer or a whole number of at least 1"),
     ("model.options.layers", [1, 1], "model.options.layers: must have exactly 4 entries, one per"),
     ("model.options.layers", [1] * 5, "must have exactly 4 entries, one per stage, got [1, 1, 1"),
     ("model.options.layers", [1, 1, 0, 1], "model.options.layers[2]: must be at least 1"),
@@ -317,7 +317,7 @@ DECODE = ", which is text; ${oc.decode:${oc.env:NAME}} reads a value from a vari
         (
             "model.options.group_channels",
             "4",
-            "must be layer or a whole number of at least 1 or null",
+            "must be layer or a whole number of at least 1",
         ),
     ],
 )

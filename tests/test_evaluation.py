@@ -144,7 +144,7 @@ def test_progress_counts_images():
 
 @pytest.mark.parametrize(
     ("unreadable", "message"),
-    [(range(4), r"4 image\(s\) cannot be read: 0.png \(broken\); 1.png"), ((), "no image to")],
+    [(range(4), r"4 images cannot be read: 0.png \(broken\); 1.png"), ((), "no image to")],
 )
 def test_no_readable_image_is_an_input_error(unreadable, message):
     logits, targets = logits_and_targets(4, 3)
@@ -173,6 +173,6 @@ def test_many_unreadable_images_are_counted_and_some_named():
 
 def test_require_readable_raises_for_unreadable_images():
     result = Evaluation(0.0, 0.0, 0.0, 1, torch.eye(1), torch.ones(1), [("a.png", "broken")])
-    with pytest.raises(InputError, match=r"1 image\(s\) cannot be read: a.png \(broken\)"):
+    with pytest.raises(InputError, match=r"1 image cannot be read: a.png \(broken\)"):
         result.require_readable()
     Evaluation(0.0, 0.0, 0.0, 1, torch.eye(1), torch.ones(1)).require_readable()

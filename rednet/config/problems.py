@@ -188,7 +188,8 @@ def _lines(error: Mapping[str, Any], legal: Mapping[str, bool]) -> list[str]:
         case "missing":
             return [missing_value(key)]
         case "value_error":
-            return [_sentence(key, line, value) for line in str(error["ctx"]["error"]).splitlines()]
+            lines = str(error["ctx"]["error"]).splitlines()
+            return [_sentence(key, line, value) + text_hint(error) for line in lines]
     expected = _expected(error) + (" or null" if legal.get(key) else "")
     return [
         f"{key or 'the configuration'}: {expected}, got {format_value(value)}{_hint(key, error)}"

@@ -11,7 +11,6 @@ _TYPES: dict[str, tuple[type, ...]] = {
     "int_type": (int,),
     "bool_type": (bool,),
     "list_type": (list,),
-    "group_channels": (int,),
 }
 """The types that are right, as oc.decode returns them, for each of pydantic's errors."""
 
@@ -27,6 +26,8 @@ def text_hint(error: Mapping[str, Any]) -> str:
 def _right_types(error: Mapping[str, Any]) -> tuple[type, ...]:
     if error["type"] == "literal_error":  # texts are quoted in its list of values
         return () if "'" in error["ctx"]["expected"] else (int,)
+    if error["type"] == "value_error":  # raised by one of our validators
+        return (int,) if "whole number" in str(error["ctx"]["error"]) else ()
     return _TYPES.get(error["type"], ())
 
 

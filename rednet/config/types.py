@@ -5,7 +5,6 @@ import re
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, StrictFloat, StrictInt, StrictStr
-from pydantic_core import PydanticCustomError
 
 from rednet.models.variants import STAGES, STEMS
 
@@ -19,8 +18,7 @@ def _odd(value: int) -> int:
 def _group_channels(value: Any) -> Any:
     is_count = isinstance(value, int) and not isinstance(value, bool) and value >= 1
     if not (is_count or value == "layer"):
-        message = "must be layer or a whole number of at least 1"
-        raise PydanticCustomError("group_channels", message)
+        raise ValueError("must be layer or a whole number of at least 1")
     return value
 
 
