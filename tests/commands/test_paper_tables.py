@@ -11,8 +11,8 @@ import torch
 from foreign_names import openmmlab_names
 
 from rednet import commands
-from rednet.cli import INTERRUPTED
 from rednet.commands.evaluate import TRAINING_ONLY
+from rednet.program import INTERRUPTED
 
 SMALL = (
     "trainer.device=cpu",
