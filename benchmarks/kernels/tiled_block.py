@@ -26,22 +26,20 @@ def wavefronts_per_block(kernel: Kernel, layer: Layer, itemsize: int) -> float:
     # Taps begin at other bytes of a vector in every group, periodically.
     groups = range(min(layer.channels // layer.group_channels, VECTOR_BYTES // itemsize))
     phases = range(layer.stride if kernel.operator == "involution2d_grad_input" else 1)
-    blocks = [
-        TiledBlock(kernel, layer, itemsize, *place) for place in product(groups, phases, phases)
-    ]
+    places = product(groups, product(phases, repeat=2))
+    blocks = [TiledBlock(kernel, layer, itemsize, *place) for place in places]
     return sum(access.wavefronts for block in blocks for access in block.accesses()) / len(blocks)
 
 
 class TiledBlock:
-    """A block; the attributes have the names of the constants of `tiles.cuh`, in lower case.
+    """A block; its attributes have the names of the constants of `tiles.cuh`.
 
     Args:
         kernel: The kernel.
         layer: The layer that it computes.
         itemsize: Bytes of an element.
-        group: The block's group.
-        phase_row: Phase of the block, of which only the input's gradient has several.
-        phase_column: The same in the other direction.
+        group: Index of the block's group.
+        phases: Indices of its row's and column's phase; 0 unless it is of the input's gradient.
     """
 
     def __init__(
@@ -50,15 +48,13 @@ class TiledBlock:
         layer: Layer,
         itemsize: int,
         group: int = 0,
-        phase_row: int = 0,
-        phase_column: int = 0,
+        phases: tuple[int, int] = (0, 0),
     ) -> None:
         macros = {name: int(value) for name, value in kernel.defines if name != "STORAGE"}
         if macros["GROUP_WIDTH"] != macros["TILE_CHANNELS"] or macros["DILATION"] != 1:
             raise ValueError(f"{layer.name}: wider groups than tiles and dilation are not modelled")
         self.operator, self.layer, self.itemsize = kernel.operator, layer, itemsize
-        self.group = group
-        self.phase_row, self.phase_column = phase_row, phase_column
+        self.group, self.phases = group, phases
         self.k, self.s = macros["KERNEL_SIZE"], macros["STRIDE"]
         self.rows, self.columns = macros["TILE_ROWS"], macros["TILE_COLUMNS"]
         self.strip, self.thread_channels = macros["STRIP_COLUMNS"], macros["THREAD_CHANNELS"]
@@ -90,8 +86,7 @@ class TiledBlock:
         width = self.columns + reach
         taps = TapTile(self, width, self.k)
         row, column, channel = self._place()
-        first_row, top = self._start(self.phase_row)
-        first_tap, left = self._start(self.phase_column)
+        (first_row, top), (first_tap, left) = map(self._start, self.phases)
         yield self._fetch_pixels(self.rows + reach, width)
         (x,) = _loops(self.strip + reach)
         i, meeting = _loops(self.strip, reach + 1)
@@ -144,8 +139,8 @@ class TiledBlock:
         return Access("LDS", size, np.concatenate(parts))
 
     def _fetch_pixels(self, height: int, width: int) -> Access:
-        vectors = width * self.pixel_bytes // VECTOR_BYTES
-        return self.fetch(height, vectors, (width | 1) * self.pixel_bytes)
+        pixel = self.pixel_bytes
+        return self.fetch(height, width * pixel // VECTOR_BYTES, (width | 1) * pixel)
 
     def fetch(self, height: int, vectors: int, pitch: int) -> Access:
         """Copy rows of vectors that lie `pitch` bytes apart: `Lines` of `tiles.cuh`."""
@@ -189,10 +184,19 @@ class TapTile:
         pixel = (y * layer.out_size + x) * layer.weight_shape[0]
         return (pixel + self.block.group * area + tap) * self.block.itemsize % VECTOR_BYTES
 
-    def access(self, opcode: str, row: Array, column: Array, tap: Array, shift: Array) -> Access:
-        """Return the access to single taps."""
+    def access(
+        self,
+        opcode: str,
+        row: Array,
+        column: Array,
+        tap: Array,
+        shift: Array,
+        is_used: Array | bool = True,
+    ) -> Access:
+        """Return the access to a tap per thread, where it is used."""
         slot = row * self.pitch + column * self.vectors * VECTOR_BYTES
-        return Access(opcode, self.block.itemsize, slot + shift + tap * self.block.itemsize)
+        address = slot + shift + tap * self.block.itemsize
+        return Access(opcode, self.block.itemsize, np.where(is_used, address, INACTIVE))
 
     def fetch(self) -> Access:
         """Copy the tile from global memory."""
@@ -204,38 +208,34 @@ class TapTile:
             yield self._send_vectors()
             yield self._send_ends()
         else:
-            row, column, tap = self._items(self.count)
-            yield self._only(tap < self.count, row, column, tap, self.shift(0, row, column))
+            row, column, tap, is_item = self._items(self.count)
+            yield self.access("LDS", row, column, tap, self.shift(0, row, column), is_item)
 
     def _send_vectors(self) -> Access:
-        row, column, vector = self._items(self.vectors)
+        row, column, vector, is_item = self._items(self.vectors)
         first = vector * VECTOR_BYTES - self.shift(0, row, column)
         is_whole = (first >= 0) & (first + VECTOR_BYTES <= self.count * self.block.itemsize)
         address = row * self.pitch + (column * self.vectors + vector) * VECTOR_BYTES
-        is_used = is_whole & (row < self.block.rows)
-        return Access("LDS", VECTOR_BYTES, np.where(is_used, address, INACTIVE))
+        return Access("LDS", VECTOR_BYTES, np.where(is_item & is_whole, address, INACTIVE))
 
     def _send_ends(self) -> Access:
         pack = VECTOR_BYTES // self.block.itemsize
-        row, column, end = self._items(2 * (pack - 1))
+        row, column, end, is_item = self._items(2 * (pack - 1))
         shift = self.shift(0, row, column)
         before = -shift % VECTOR_BYTES // self.block.itemsize
         behind = (self.count - before) // pack * pack + before
         is_front = end < pack - 1
         tap = np.where(is_front, end, behind + end - (pack - 1))
-        return self._only(tap < np.where(is_front, before, self.count), row, column, tap, shift)
+        is_end = tap < np.where(is_front, before, self.count)
+        return self.access("LDS", row, column, tap, shift, is_item & is_end)
 
-    def _items(self, per_pixel: int) -> tuple[Array, Array, Array]:
-        """Deal a number of items per pixel to the threads: return row, column and item."""
+    def _items(self, per_pixel: int) -> tuple[Array, Array, Array, Array]:
+        """Deal items to the threads: return row, column, index, and whether the tile has it."""
         threads = len(self.block.thread)
         (turn,) = _loops(-(-self.block.rows * self.width * per_pixel // threads))
         pixel, item = np.divmod(turn * threads + self.block.thread, per_pixel)
-        return pixel // self.width, pixel % self.width, item
-
-    def _only(self, is_used: Array, row: Array, column: Array, tap: Array, shift: Array) -> Access:
-        access = self.access("LDS", row, column, tap, shift)
-        addresses = np.where(is_used & (row < self.block.rows), access.addresses, INACTIVE)
-        return Access("LDS", access.size, addresses)
+        row, column = np.divmod(pixel, self.width)
+        return row, column, item, row < self.block.rows
 
 
 def _loops(*counts: int) -> Array:

@@ -95,8 +95,8 @@ def test_phases_of_the_input_gradient_are_averaged():
     assert loop_rounds(kernel) == 3.5
     loads = [
         sum(len(access.addresses) for access in block.accesses() if access.size == 2)
-        for phase in ((0, 0), (0, 1), (1, 0), (1, 1))
-        for block in [TiledBlock(kernel, layer, 2, 0, *phase)]
+        for phases in ((0, 0), (0, 1), (1, 0), (1, 1))
+        for block in [TiledBlock(kernel, layer, 2, 0, phases)]
     ]
     assert sorted(loads) == [4 * 9, 4 * 12, 4 * 12, 4 * 16]
     assert wavefronts_per_block(kernel, layer, 2) == 587
