@@ -179,4 +179,4 @@ def test_an_unreadable_validation_image_ends_a_run_that_is_saved(train_damaged, 
     assert (epochs("run"), Path("run/checkpoints/last.pt").is_file()) == ([1], True)
     done = train_damaged("data.on_unreadable=skip", "schedule.epochs=2")
     assert (done.code, epochs("run")) == (0, [1, 2])
-    assert "warning: 1 validation images could not be read" in done.out
+    assert "warning: 1 validation image could not be read" in done.out
