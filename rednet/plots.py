@@ -18,14 +18,16 @@ MIN_PIXELS_PER_CLASS = 3
 MAX_DPI = 300
 
 
-def draw_curves(metrics: Sequence[dict[str, Any]], path: Path) -> None:
+def draw_curves(metrics: Sequence[dict[str, Any]], path: Path, title: str) -> None:
     """Plot the losses, the top-1 accuracy and the learning rate of a run over its epochs.
 
     Args:
         metrics: Lines of metrics.jsonl.
         path: PNG file to write.
+        title: Title of the plot, which names the run.
     """
-    figure = Figure(figsize=(12, 3.6), layout="constrained")
+    figure = Figure(figsize=(12, 3.9), layout="constrained")
+    figure.suptitle(title, parse_math=False)
     losses, accuracy, rate = figure.subplots(1, 3)
     _plot_curve(losses, metrics, "train_loss", "training")
     _plot_curve(losses, metrics, "val_loss", "validation")
@@ -40,7 +42,9 @@ def draw_curves(metrics: Sequence[dict[str, Any]], path: Path) -> None:
         axes.set(xlabel="epoch", xlim=(0.5, last_epoch + 0.5))
         axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
         axes.grid(alpha=0.3)
-    figure.savefig(path, dpi=120)
+    # Matplotlib warns about characters that the font lacks.
+    with warnings.catch_warnings(action="ignore"):
+        figure.savefig(path, dpi=120, metadata={"Title": title})
 
 
 def _plot_curve(axes: Axes, metrics: Sequence[dict[str, Any]], name: str, label: str) -> None:

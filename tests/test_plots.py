@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from PIL import Image
+from PIL import Image, ImageChops
 
 from rednet.plots import draw_confusion, draw_curves
 
@@ -24,9 +24,19 @@ METRICS = {
 
 @pytest.mark.parametrize("metrics", METRICS.values(), ids=METRICS)
 def test_curves(metrics, tmp_path):
-    draw_curves(metrics, tmp_path / "curves.png")
+    draw_curves(metrics, tmp_path / "curves.png", "rednet26 on imagenet")
     with Image.open(tmp_path / "curves.png") as image:
-        assert (image.width, image.height) == (1440, 432)
+        assert (image.width, image.height) == (1440, 468)
+
+
+def test_curves_name_their_run(tmp_path):
+    for name in ("one", "two"):
+        draw_curves(METRICS["one epoch"], tmp_path / f"{name}.png", f"{name} $x_{{$")
+    with Image.open(tmp_path / "one.png") as one, Image.open(tmp_path / "two.png") as two:
+        left, top, right, bottom = ImageChops.difference(
+            one.convert("L"), two.convert("L")
+        ).getbbox()
+    assert 0 < left < 720 < right + 100 and 0 < top < bottom < 40  # the title and nothing else
 
 
 def confusion_of(classes, count=30):

@@ -1,6 +1,7 @@
 """Train a network."""
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rednet import cli
@@ -40,6 +41,7 @@ def _train(config: Config, explicit_keys: frozenset[str]) -> None:
             _print_setup(trainer, config)
         evaluation = trainer.fit()
         if runtime.is_primary:
+            _draw_curves(config, folder)
             _print_result(trainer, evaluation)
 
 
@@ -66,17 +68,22 @@ def _print_setup(trainer: "Trainer", config: Config) -> None:
 
 
 def _print_result(trainer: "Trainer", evaluation: "Evaluation | None") -> None:
-    """Draw the curves; print the best accuracy and the run's folder."""
-    from rednet.plots import draw_curves
-    from rednet.training.log import read_metrics
-
+    """Print the best accuracy and the run's folder."""
     if evaluation is None:
         print(f"nothing left to do after epoch {trainer.counters.epoch}")
     elif evaluation.unreadable:
         print(f"warning: {count(len(evaluation.unreadable), 'validation image')} could not be read")
     folder, best = trainer.log.folder, trainer.store.best_top1
-    draw_curves(read_metrics(folder), folder / "curves.png")
     print(
         f"{'' if best is None else f'best top-1 {best:.2f} %; '}"
         f"log, curves and checkpoints are in {folder}"
     )
+
+
+def _draw_curves(config: Config, folder: Path) -> None:
+    from rednet.plots import draw_curves
+    from rednet.training.log import read_metrics
+
+    assert config.model is not None
+    title = f"{config.model.name} on {config.data.name}: {folder.resolve().name}"
+    draw_curves(read_metrics(folder), folder / "curves.png", title)

@@ -63,6 +63,7 @@ def test_a_run_leaves_these_files_and_no_others(trained, files_in):
     }
     with Image.open(trained / "curves.png") as image:
         assert image.width > 1000
+        assert image.info["Title"] == f"test_resnet on fashion_mnist: {trained.name}"
 
 
 def test_metrics_have_a_line_for_each_epoch(trained):
