@@ -57,6 +57,29 @@ class Evaluation:
             )
         return rows
 
+    def confusions(self, class_names: Sequence[str]) -> list[dict[str, Any]]:
+        """Return a row for each pair of classes that were confused, most frequent first.
+
+        The share is the percentage of the true class's samples.
+        """
+        totals = self.confusion.sum(1)
+        mistakes = self.confusion.clone().fill_diagonal_(0)
+        pairs = mistakes.nonzero()
+        counts = mistakes[mistakes > 0]
+        shares = 100 * counts.double() / totals[pairs[:, 0]]
+        rows = [
+            {
+                "true": class_names[true],
+                "predicted": class_names[predicted],
+                "count": count,
+                "share": share,
+            }
+            for (true, predicted), count, share in zip(
+                pairs.tolist(), counts.tolist(), shares.tolist(), strict=True
+            )
+        ]
+        return sorted(rows, key=lambda row: (-row["count"], -row["share"]))
+
     def require_readable(self) -> None:
         """Raise an error if any image could not be read.
 

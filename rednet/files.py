@@ -68,10 +68,15 @@ def _sync_folder(folder: Path) -> None:
         os.close(descriptor)
 
 
-def to_csv(records: Sequence[Record], line_end: str = "\n") -> str:
-    """Format one or more records with the same keys as CSV, with a header line."""
+def to_csv(
+    records: Sequence[Record], line_end: str = "\n", columns: Sequence[str] | None = None
+) -> str:
+    """Format records with the same keys as CSV, with a header line.
+
+    Without `columns`, which may be all that an empty table has, there must be a record.
+    """
     text = io.StringIO(newline="")
-    writer = csv.DictWriter(text, list(records[0]), lineterminator=line_end)
+    writer = csv.DictWriter(text, columns or list(records[0]), lineterminator=line_end)
     writer.writeheader()
     writer.writerows(records)
     return text.getvalue()

@@ -1,7 +1,7 @@
-"""Plots of training curves and confusion matrices, which need no display."""
+"""Plots of training curves and confusions, which need no display."""
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +13,11 @@ from matplotlib.ticker import MaxNLocator
 from torch import Tensor
 
 MAX_CLASSES_WITH_COUNTS = 20
-MAX_CLASSES_WITH_NAMES = 60
-MIN_PIXELS_PER_CLASS = 3
-MAX_DPI = 300
+MAX_CLASSES_IN_MATRIX = 60
+"""Number of classes up to which a matrix with the classes' names is legible."""
+
+MAX_CONFUSIONS = 30
+MAX_NAME_LENGTH = 30
 
 
 def draw_curves(metrics: Sequence[dict[str, Any]], path: Path, title: str) -> None:
@@ -42,9 +44,7 @@ def draw_curves(metrics: Sequence[dict[str, Any]], path: Path, title: str) -> No
         axes.set(xlabel="epoch", xlim=(0.5, last_epoch + 0.5))
         axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
         axes.grid(alpha=0.3)
-    # Matplotlib warns about characters that the font lacks.
-    with warnings.catch_warnings(action="ignore"):
-        figure.savefig(path, dpi=120, metadata={"Title": title})
+    _save(figure, path, dpi=120, metadata={"Title": title})
 
 
 def _plot_curve(axes: Axes, metrics: Sequence[dict[str, Any]], name: str, label: str) -> None:
@@ -76,16 +76,12 @@ def draw_confusion(confusion: Tensor, class_names: Sequence[str], path: Path, ti
     image = axes.imshow(visible, cmap="viridis", norm=LogNorm(1, highest), interpolation="nearest")
     figure.colorbar(image, ax=axes, label="images", format="%g", fraction=0.04, pad=0.02)
     axes.set(xlabel="predicted", ylabel="true", title=title)
-    if len(class_names) <= MAX_CLASSES_WITH_NAMES:
-        ticks = range(len(class_names))
-        axes.set_xticks(ticks, class_names, rotation=60, ha="right", parse_math=False)
-        axes.set_yticks(ticks, class_names, parse_math=False)
+    ticks, names = range(len(class_names)), [_shorten(name) for name in class_names]
+    axes.set_xticks(ticks, names, rotation=60, ha="right", parse_math=False)
+    axes.set_yticks(ticks, names, parse_math=False)
     if len(class_names) <= MAX_CLASSES_WITH_COUNTS:
         _write_counts(axes, counts, highest)
-    dpi = min(MAX_DPI, max(110, MIN_PIXELS_PER_CLASS * len(class_names) / size))
-    # Matplotlib warns about characters that the font lacks.
-    with warnings.catch_warnings(action="ignore"):
-        figure.savefig(path, dpi=dpi, bbox_inches="tight")
+    _save(figure, path, dpi=110, bbox_inches="tight")
 
 
 def _write_counts(axes: Axes, counts: np.ndarray, highest: float) -> None:
@@ -94,3 +90,47 @@ def _write_counts(axes: Axes, counts: np.ndarray, highest: float) -> None:
             dark = np.log(count) < 0.6 * np.log(highest)
             color = "white" if dark else "black"
             axes.text(column, row, str(count), ha="center", va="center", color=color, fontsize=8)
+
+
+def draw_top_confusions(rows: Sequence[Mapping[str, Any]], path: Path, title: str) -> None:
+    """Plot the most frequent confusions as bars, where a matrix would have too many classes.
+
+    Args:
+        rows: Rows of `Evaluation.confusions`, most frequent first.
+        path: PNG file to write.
+        title: Title of the plot.
+    """
+    top = rows[:MAX_CONFUSIONS]
+    figure = Figure(figsize=(10, 1.6 + 0.24 * max(5, len(top))), layout="constrained")
+    figure.suptitle(f"{title}\n{_describe_top(rows)}", fontsize=10, parse_math=False)
+    axes = figure.subplots()
+    axes.set(xlabel="images", ylim=(max(5, len(top)) - 0.5, -0.5))
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
+    bars = axes.barh(range(len(top)), [row["count"] for row in top], color="#0072B2")
+    axes.bar_label(bars, [f"{row['count']} ({row['share']:.0f} %)" for row in top], padding=3)
+    names = [f"{_shorten(row['true'])} as {_shorten(row['predicted'])}" for row in top]
+    axes.set_yticks(range(len(top)), names, parse_math=False)
+    axes.set_ylabel("true class as predicted class")
+    axes.margins(x=0.18)
+    _save(figure, path, dpi=110)
+
+
+def _describe_top(rows: Sequence[Mapping[str, Any]]) -> str:
+    if not rows:
+        return "no image was mistaken"
+    mistakes, shown = (sum(row["count"] for row in part) for part in (rows, rows[:MAX_CONFUSIONS]))
+    return (
+        f"the {min(len(rows), MAX_CONFUSIONS)} most frequent of {len(rows)} confusions, {shown} of "
+        f"{mistakes} mistakes; in brackets the share of the true class's images"
+    )
+
+
+def _shorten(name: str) -> str:
+    return name if len(name) <= MAX_NAME_LENGTH else f"{name[: MAX_NAME_LENGTH - 3]}..."
+
+
+def _save(figure: Figure, path: Path, **options: Any) -> None:
+    # Matplotlib warns about characters that the font lacks.
+    with warnings.catch_warnings(action="ignore"):
+        figure.savefig(path, **options)

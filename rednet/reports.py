@@ -7,14 +7,16 @@ from pathlib import Path
 
 from rednet.evaluation import Evaluation
 from rednet.files import to_csv, write_text_atomically
-from rednet.plots import draw_confusion
+from rednet.plots import MAX_CLASSES_IN_MATRIX, draw_confusion, draw_top_confusions
 from rednet.wording import count
+
+CONFUSION_COLUMNS = ("true", "predicted", "count", "share")
 
 
 def write_evaluation(
     result: Evaluation, class_names: Sequence[str], folder: Path, model: str
 ) -> list[str]:
-    """Write evaluation.json, per_class.csv and confusion.png.
+    """Write evaluation.json, per_class.csv, confusions.csv and confusion.png.
 
     Args:
         result: Result to write.
@@ -38,10 +40,16 @@ def write_evaluation(
     write_text_atomically(folder / "per_class.csv", to_csv(rows, line_end="\r\n"))
     summary = f"top-1 {result.top1:.2f} %, top-5 {result.top5:.2f} %, loss {result.loss:.4f}"
     title = f"{model}: {summary}, {count(result.samples, 'image')}"
-    draw_confusion(result.confusion, class_names, folder / "confusion.png", title)
+    confusions = result.confusions(class_names)
+    text = to_csv(confusions, line_end="\r\n", columns=CONFUSION_COLUMNS)
+    write_text_atomically(folder / "confusions.csv", text)
+    if len(class_names) <= MAX_CLASSES_IN_MATRIX:
+        draw_confusion(result.confusion, class_names, folder / "confusion.png", title)
+    else:
+        draw_top_confusions(confusions, folder / "confusion.png", title)
     lines = [f"{model}  {summary}  ({count(result.samples, 'image')})"]
     if result.unreadable:
         lines.append(
             f"{count(len(result.unreadable), 'image')} could not be read; listed in evaluation.json"
         )
-    return [*lines, f"per-class table and confusion matrix are in {folder}"]
+    return [*lines, f"per-class table and confusions are in {folder}"]

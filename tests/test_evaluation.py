@@ -163,6 +163,21 @@ def test_per_class_has_a_row_for_each_class():
     ]
 
 
+def test_confusions_are_sorted_by_count_and_share():
+    confusion = torch.tensor([[2, 1, 1], [0, 0, 1], [3, 0, 4]])
+    result = Evaluation(0.0, 0.0, 0.0, 12, confusion, torch.zeros(3))
+    rows = result.confusions(["cat", "dog", "eel"])
+    assert [tuple(row.values()) for row in rows] == [
+        ("eel", "cat", 3, 100 * 3 / 7),
+        ("dog", "eel", 1, 100),
+        ("cat", "dog", 1, 25),
+        ("cat", "eel", 1, 25),
+    ]
+    assert list(rows[0]) == ["true", "predicted", "count", "share"]
+    perfect = Evaluation(0.0, 0.0, 0.0, 3, torch.eye(3).long(), torch.zeros(3))
+    assert perfect.confusions(["cat", "dog", "eel"]) == []
+
+
 def test_many_unreadable_images_are_counted_and_some_named():
     line = describe_unreadable([(f"{index}.png", "broken") for index in range(13)])
     assert line.startswith("13 images cannot be read: 0.png (broken); ")

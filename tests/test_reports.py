@@ -5,6 +5,7 @@ import json
 
 import pytest
 import torch
+from PIL import Image
 
 from rednet.evaluation import Evaluation
 from rednet.reports import write_evaluation
@@ -21,7 +22,7 @@ def test_files_and_summary(result, tmp_path):
     assert lines == [
         "rednet26  top-1 75.00 %, top-5 100.00 %, loss 0.2500  (4 images)",
         "1 image could not be read; listed in evaluation.json",
-        f"per-class table and confusion matrix are in {tmp_path}",
+        f"per-class table and confusions are in {tmp_path}",
     ]
     assert json.loads((tmp_path / "evaluation.json").read_text()) == {
         "model": "rednet26",
@@ -36,4 +37,28 @@ def test_files_and_summary(result, tmp_path):
     assert [row["class"] for row in rows] == ["cat, big", 'a "dog"']
     assert [float(row["top1"]) for row in rows] == pytest.approx([200 / 3, 100])
     assert [row["most_mistaken_for"] for row in rows] == ['a "dog"', ""]
+    assert (tmp_path / "confusions.csv").read_bytes().decode() == (
+        'true,predicted,count,share\r\n"cat, big","a ""dog""",1,33.333333333333336\r\n'
+    )
     assert (tmp_path / "confusion.png").is_file()
+
+
+def test_no_confusion(tmp_path):
+    perfect = Evaluation(0.0, 100.0, 100.0, 2, torch.eye(2).long(), torch.ones(2))
+    write_evaluation(perfect, ["cat", "dog"], tmp_path, "rednet26")
+    assert (tmp_path / "confusions.csv").read_text() == "true,predicted,count,share\n"
+    assert (tmp_path / "confusion.png").is_file()
+
+
+@pytest.mark.parametrize(("classes", "is_matrix"), [(60, True), (61, False), (1000, False)])
+def test_many_classes_are_listed(classes, is_matrix, tmp_path):
+    confusion = torch.eye(classes).long()
+    confusion[3, 5] = 2
+    result = Evaluation(0.0, 0.0, 0.0, classes + 2, confusion, torch.ones(classes))
+    write_evaluation(result, [f"n{index:08d}" for index in range(classes)], tmp_path, "rednet26")
+    with Image.open(tmp_path / "confusion.png") as image:
+        assert (image.height > 800) == is_matrix  # one line of text and a bar, or a square
+    with (tmp_path / "confusions.csv").open(newline="") as file:
+        (row,) = csv.DictReader(file)
+    assert (row["true"], row["predicted"], row["count"]) == ("n00000003", "n00000005", "2")
+    assert float(row["share"]) == pytest.approx(200 / 3)

@@ -53,11 +53,12 @@ def test_our_checkpoint_needs_only_its_data(evaluate, trained, files_in):
     assert_as_in_training(found, trained)
     scores = f"top-1 {found['top1']:.2f} %, top-5 {found['top5']:.2f} %, loss {found['loss']:.4f}"
     assert f"test_resnet  {scores}  (10 images)" in done.out
-    assert done.last_line == "per-class table and confusion matrix are in results"
+    assert done.last_line == "per-class table and confusions are in results"
     assert set(files_in(Path("results"))) == {
         "evaluation.json",
         "evaluation.yaml",
         "per_class.csv",
+        "confusions.csv",
         "confusion.png",
     }
     with Image.open("results/confusion.png") as image:
