@@ -122,6 +122,7 @@ def network_writers(inputs: VisualizationInputs, figures: Collection[FigureName]
             groups=config.groups,
             opacity=config.overlay,
             smooth=config.smooth,
+            shared_scale=config.shared_scale,
         )
     if "taps" in figures and _applies("taps", bool(find_involutions(model)), config):
         writers["taps"] = partial(write_taps, model, images)

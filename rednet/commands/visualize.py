@@ -26,8 +26,11 @@ OF_NETWORK: tuple[FigureName, ...] = ("kernels", "taps", "receptive_field")
 NEEDED = ("checkpoint", "images")
 """Keys that every figure of a network needs."""
 
+OF_KERNELS = ("layers", "groups", "overlay", "smooth", "shared_scale", "max_rows")
+"""Keys that only the heat maps of kernels use."""
+
 FIGURES_OF_KEY: dict[str, tuple[FigureName, ...]] = {
-    **dict.fromkeys(("layers", "groups", "overlay", "smooth", "max_rows"), ("kernels",)),
+    **dict.fromkeys(OF_KERNELS, ("kernels",)),
     **dict.fromkeys(("schedule", "lr", "steps_per_epoch"), ("schedule",)),
     **dict.fromkeys((*NEEDED, "max_images", "model", "data", "trainer"), OF_NETWORK),
 }

@@ -60,6 +60,7 @@ class VisualizationConfig:
     groups: Count | None
     overlay: Probability
     smooth: StrictBool
+    shared_scale: StrictBool
     max_rows: Count
     lr: Positive
     steps_per_epoch: Count

@@ -12,20 +12,24 @@ from torch import Tensor, nn
 from rednet.figures.generated_kernels import InvolutionLayers, observe_kernels
 from rednet.figures.input_images import InputImages
 from rednet.figures.mosaic import TILE, Mosaic, lighten, render_mosaic
-from rednet.figures.style import DIVERGING, NOTE_SIZE, paper_style
+from rednet.figures.style import DIVERGING, NOTE_SIZE, format_range, paper_style
 from rednet.wording import count
 
 COLUMNS = 8
 """Maximum number of groups side by side."""
 
 COLOUR_SCALE_PERCENTILE = 99.5
-"""Percentile of the absolute sums at which the colour scale ends; larger sums are clipped."""
+"""Percentile at which a colour scale ends; sums beyond it are clipped."""
 
 TILE_INCHES = 0.68
 LEFT, RIGHT, TOP, BOTTOM = 0.16, 0.52, 0.2, 0.04
 """Margins around the mosaic in inches."""
 
 MAX_NAME_LENGTH = 16
+SCALED_COLOURS = ScalarMappable(Normalize(0, 1), "viridis")
+"""Colours of maps with separate scales, each from its lowest to its highest sum."""
+
+HALO: list[AbstractPathEffect] = [withStroke(linewidth=1, foreground="white")]
 
 
 def kernel_sums(
@@ -68,11 +72,13 @@ def draw_heat_maps(
     *,
     opacity: float,
     smooth: bool,
+    shared_scale: bool,
 ) -> Figure:
-    """Draw a layer's heat maps over the images: one row per image, the image first, then groups.
+    """Draw a layer's heat maps: one row per image, the image first, then its groups.
 
-    All maps share one colour scale, symmetric about 0, so that groups and images are comparable.
-    The maps are blended with a light gray image. The colour bar shows the colours over a gray of
+    Each map has a separate colour scale, whose ends are written into the map, or all share one that
+    is symmetric about 0, so that groups and images are comparable. If `opacity` is below 1, the
+    maps are blended with a light gray image. The colour bar then shows the colours over a gray of
     medium brightness; those in a map are slightly darker or lighter.
 
     Args:
@@ -82,16 +88,38 @@ def draw_heat_maps(
         title: Title of the figure.
         opacity: Opacity of the maps over the gray images, 0 to 1.
         smooth: Whether to interpolate between positions; otherwise each position is a square.
+        shared_scale: Whether all maps share one colour scale.
     """
     mosaic = Mosaic(len(sums), sums.shape[1], COLUMNS)
-    limit = float(np.percentile(np.abs(sums), COLOUR_SCALE_PERCENTILE)) or 1.0
-    mappable = ScalarMappable(Normalize(-limit, limit), DIVERGING)
+    maps = sums if shared_scale else _rescale(sums)
+    mappable = _shared_colours(sums) if shared_scale else SCALED_COLOURS
     figure, axes = _frame(mosaic, title)
-    pixels = render_mosaic(mosaic, images.rgb, sums, centres, mappable, opacity, smooth)
+    pixels = render_mosaic(mosaic, images.rgb, maps, centres, mappable, opacity, smooth)
     axes.imshow(pixels, interpolation="none")
     _write_names(axes, mosaic, images.names)
-    _add_colour_bar(axes, mappable, opacity)
+    bar = _add_colour_bar(axes, mappable, opacity)
+    if not shared_scale:
+        bar.set_yticks([0, 1], ["low", "high"])
+        _write_ends(axes, mosaic, _ends(sums))
     return figure
+
+
+def _shared_colours(sums: np.ndarray) -> ScalarMappable:
+    limit = float(np.percentile(np.abs(sums), COLOUR_SCALE_PERCENTILE)) or 1.0
+    return ScalarMappable(Normalize(-limit, limit), DIVERGING)
+
+
+def _ends(sums: np.ndarray) -> np.ndarray:
+    """Return the ends of each map's colour scale: (2, N, G)."""
+    percentiles = (100 - COLOUR_SCALE_PERCENTILE, COLOUR_SCALE_PERCENTILE)
+    return np.percentile(sums, percentiles, axis=(2, 3)).astype(sums.dtype)
+
+
+def _rescale(sums: np.ndarray) -> np.ndarray:
+    """Scale the maps so that the ends of their colour scales are 0 and 1; a constant one is 0.5."""
+    low, high = _ends(sums)[..., None, None]
+    span = high - low
+    return np.divide(sums - low, span, out=np.full_like(sums, 0.5), where=span > 0)
 
 
 def _frame(mosaic: Mosaic, title: str) -> tuple[Figure, Axes]:
@@ -107,7 +135,6 @@ def _frame(mosaic: Mosaic, title: str) -> tuple[Figure, Axes]:
 
 def _write_names(axes: Axes, mosaic: Mosaic, names: tuple[str, ...]) -> None:
     """Write the images' names on their left and the groups' numbers, from 1, into the maps."""
-    halo: list[AbstractPathEffect] = [withStroke(linewidth=1, foreground="white")]
     for image, name in enumerate(names):
         top, left = mosaic.image_corner(image)
         axes.text(
@@ -123,10 +150,19 @@ def _write_names(axes: Axes, mosaic: Mosaic, names: tuple[str, ...]) -> None:
         for group in range(mosaic.maps):
             top, left = mosaic.map_corner(image, group)
             number = axes.text(left + 6, top + 4, str(group + 1), fontsize=4.5, va="top")
-            number.set_path_effects(halo)
+            number.set_path_effects(HALO)
 
 
-def _add_colour_bar(axes: Axes, mappable: ScalarMappable, opacity: float) -> None:
+def _write_ends(axes: Axes, mosaic: Mosaic, ends: np.ndarray) -> None:
+    """Write the ends of each map's colour scale, (2, N, G), into the map."""
+    for image, group in np.ndindex(ends.shape[1:]):
+        top, left = mosaic.map_corner(image, group)
+        text = format_range(*map(float, ends[:, image, group]))
+        label = axes.text(left + 6, top + TILE - 5, text, fontsize=4, va="bottom")
+        label.set_path_effects(HALO)
+
+
+def _add_colour_bar(axes: Axes, mappable: ScalarMappable, opacity: float) -> Axes:
     figure = axes.get_figure(root=True)
     assert figure is not None
     width, height = figure.get_size_inches()
@@ -136,6 +172,7 @@ def _add_colour_bar(axes: Axes, mappable: ScalarMappable, opacity: float) -> Non
     bar = figure.add_axes((*corner, 0.08 / width, bar_height))
     figure.colorbar(_over_gray(mappable, opacity), cax=bar, extend="both")
     bar.tick_params(labelsize=NOTE_SIZE, length=2, pad=1.5)
+    return bar
 
 
 def _over_gray(mappable: ScalarMappable, opacity: float) -> ScalarMappable:

@@ -1,5 +1,6 @@
 """The style of the figures, and how figures and their numbers are saved."""
 
+import math
 import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -13,15 +14,12 @@ from rednet.files import to_csv
 COLUMN_WIDTH, PAGE_WIDTH = 3.35, 6.9
 """Width in inches of a column and of the text on a two-column page."""
 
-VERMILION, BLUE, GREEN, PURPLE, SKY, GRAY = (
-    "#D55E00",
-    "#0072B2",
-    "#009E73",
-    "#CC79A7",
-    "#56B4E9",
-    "#595959",
-)
+VERMILION, BLUE, SKY = "#D55E00", "#0072B2", "#56B4E9"
+GREEN, PURPLE = "#009E73", "#CC79A7"
 """Colours of the palette by Okabe and Ito, which colour-blind readers can tell apart."""
+
+GRAY, LIGHT_GRAY = "#595959", "#a0a0a0"
+"""Gray of text, and of lines in the background."""
 
 DIVERGING, SEQUENTIAL = "RdBu_r", "cividis"
 
@@ -74,6 +72,25 @@ def write_rows(rows: Sequence[Mapping[str, Any]], path: Path) -> Path:
 
 def _rounded(value: Any) -> Any:
     return f"{value:.6g}" if isinstance(value, float) else value
+
+
+def format_number(value: float) -> str:
+    """Format with two significant digits, all digits before the point, rarely an exponent."""
+    if value and not 1e-4 <= abs(value) < 1e5:
+        return f"{value:.1e}"
+    return f"{value:.{_decimals(value)}f}"
+
+
+def format_range(low: float, high: float) -> str:
+    """Format the ends of a range with the digits that tell them apart."""
+    if max(abs(low), abs(high)) >= 1e5 or high - low < 1e-4:
+        return f"{format_number(low)} to {format_number(high)}"
+    return " to ".join(f"{value:.{_decimals(high - low)}f}" for value in (low, high))
+
+
+def _decimals(value: float) -> int:
+    """Return the number of decimals that show two significant digits."""
+    return max(0, 1 - math.floor(math.log10(abs(value)))) if value else 0
 
 
 def add_note(figure: Figure, text: str) -> None:

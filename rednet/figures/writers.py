@@ -55,8 +55,9 @@ def write_kernels(
     *,
     layers: InvolutionLayers,
     groups: int | None = None,
-    opacity: float = 0.6,
+    opacity: float = 1.0,
     smooth: bool = True,
+    shared_scale: bool = False,
 ) -> list[Path]:
     """Write heat maps of the generated kernels, one figure per layer, and the sums behind them.
 
@@ -71,6 +72,7 @@ def write_kernels(
         groups: Number of groups to draw, or None for all.
         opacity: Opacity of the maps over the gray images.
         smooth: Whether to interpolate the maps between positions.
+        shared_scale: Whether all maps of a layer share one colour scale.
 
     Returns:
         The files.
@@ -84,7 +86,15 @@ def write_kernels(
         maps = sums[:, :groups]
         area, groups_drawn = layers[name].window.area, maps.shape[1]
         title = heat_map_title(name, area, groups_drawn, sums.shape[1])
-        figure = draw_heat_maps(maps, centres[name], images, title, opacity=opacity, smooth=smooth)
+        figure = draw_heat_maps(
+            maps,
+            centres[name],
+            images,
+            title,
+            opacity=opacity,
+            smooth=smooth,
+            shared_scale=shared_scale,
+        )
         numbers = folder / f"kernels-{name}.npz"
         names = np.array(images.names)
         np.savez_compressed(numbers, sums=sums, images=names, centres=centres[name])

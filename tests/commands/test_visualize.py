@@ -84,7 +84,14 @@ def test_all_figures_with_a_network(draw, image_folder):
 
 
 def test_the_kernels_of_a_layer(draw, image_folder):
-    more = ["layers=[stem]", "groups=1", "overlay=1", "smooth=false", "max_rows=3"]
+    more = [
+        "layers=[stem]",
+        "groups=1",
+        "overlay=0.6",
+        "smooth=false",
+        "max_rows=3",
+        "shared_scale=true",
+    ]
     files = f"images=[{image_folder}/cat/1.png,{image_folder}]"
     done = draw("figures=[kernels]", files, *more, "max_images=4")
     assert drawn(done) == {"kernels"}

@@ -64,12 +64,25 @@ def test_the_image_comes_first_and_is_light_gray_below_the_maps():
         np.testing.assert_allclose(found, level, atol=0.01)
 
 
+def draw(sums, images, title="stem", opacity=0.6, shared_scale=False):
+    """Draw heat maps of 4 x 4 positions."""
+    return draw_heat_maps(
+        sums,
+        np.arange(4) * 8,
+        images,
+        title,
+        opacity=opacity,
+        smooth=True,
+        shared_scale=shared_scale,
+    )
+
+
 @pytest.mark.parametrize("opacity", [0.6, 1.0])
 def test_the_colours_of_the_maps_are_on_the_colour_bar(opacity, make_images):
     sums = np.linspace(-2, 2, 16, dtype=np.float32).reshape(1, 1, 4, 4)
     images = make_images(1)
     figure = draw_heat_maps(
-        sums, np.arange(0, 32, 8), images, "stem", opacity=opacity, smooth=False
+        sums, np.arange(0, 32, 8), images, "stem", opacity=opacity, smooth=False, shared_scale=True
     )
     figure.draw_without_rendering()
     axes, bar = figure.axes
@@ -81,12 +94,10 @@ def test_the_colours_of_the_maps_are_on_the_colour_bar(opacity, make_images):
 
 
 @pytest.mark.parametrize("groups", [1, 8, 9])
-def test_groups_are_numbered_and_share_one_colour_scale(groups, make_images):
+def test_groups_are_numbered_and_can_share_one_colour_scale(groups, make_images):
     images = make_images(2)
     sums = np.random.default_rng(0).normal(size=(2, groups, 4, 4)).astype(np.float32)
-    figure = draw_heat_maps(
-        sums, np.arange(4) * 8, images, "layer1.0: $x", opacity=0.6, smooth=True
-    )
+    figure = draw(sums, images, "layer1.0: $x", shared_scale=True)
     axes, bar = figure.axes
     texts = [text.get_text() for text in axes.texts]
     numbers = [str(group + 1) for group in range(groups)]
@@ -95,18 +106,37 @@ def test_groups_are_numbered_and_share_one_colour_scale(groups, make_images):
     assert -low == high == pytest.approx(np.percentile(abs(sums), 99.5))
 
 
+def test_a_map_has_its_own_colour_scale_whose_ends_are_written(make_images):
+    ramp = np.linspace(0, 2, 16, dtype=np.float32).reshape(4, 4)
+    sums = np.stack([ramp, 100 * ramp - 5, ramp / 4 + 8])[None]
+    figure = draw(sums, make_images(1), shared_scale=False, opacity=1)
+    axes, bar = figure.axes
+    mosaic = Mosaic(1, 3, 8)
+    pixels = axes.images[0].get_array()
+    first, *others = (tile_at(pixels, mosaic.map_corner(0, group)) for group in range(3))
+    assert np.ptp(first[..., 1]) > 0.7  # the whole range of viridis
+    for other in others:
+        np.testing.assert_allclose(other, first, atol=0.01)
+    assert [text.get_text() for text in axes.texts[4:]] == [
+        "0.0 to 2.0",
+        "-4 to 194",
+        "8.00 to 8.50",
+    ]
+    assert [label.get_text() for label in bar.get_yticklabels()] == ["low", "high"]
+
+
+@pytest.mark.parametrize("shared_scale", [False, True])
 @pytest.mark.parametrize("value", [0.0, -2.0])
-def test_constant_kernels(value, make_images):
+def test_constant_kernels(value, shared_scale, make_images):
     sums = np.full((1, 2, 4, 4), value, np.float32)
-    figure = draw_heat_maps(sums, np.arange(4), make_images(1), "stem", opacity=0.6, smooth=False)
-    figure.draw_without_rendering()
+    draw(sums, make_images(1), shared_scale=shared_scale).draw_without_rendering()
 
 
 @pytest.mark.parametrize("groups", [1, 2])
 def test_the_title_fits_into_a_narrow_figure(groups, make_images):
     title = heat_map_title("layer1.0", 49, groups, groups)
     sums = np.ones((1, groups, 4, 4), np.float32)
-    figure = draw_heat_maps(sums, np.arange(4), make_images(1), title, opacity=0.6, smooth=True)
+    figure = draw(sums, make_images(1), title)
     figure.draw_without_rendering()
     (text,) = (item for item in figure.axes[0].findobj(Text) if item.get_text() == title)
     assert text.get_window_extent().x1 < figure.bbox.x1
