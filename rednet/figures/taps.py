@@ -21,16 +21,14 @@ from rednet.figures.generated_kernels import InvolutionLayers, observe_kernels, 
 from rednet.figures.input_images import InputImages
 from rednet.figures.style import (
     BLUE,
-    COLUMN_WIDTH,
     DIVERGING,
     GRAY,
-    GREEN,
+    LIGHT_GRAY,
     NOTE_SIZE,
     PAGE_WIDTH,
-    PURPLE,
     SEQUENTIAL,
-    VERMILION,
     add_note,
+    format_number,
     paper_style,
 )
 
@@ -58,9 +56,9 @@ class TapWeights:
         return self.absolute.mean(0)
 
     @property
-    def spread(self) -> np.ndarray:
-        """Standard deviation of the groups' mean weights, (K, K)."""
-        return self.signed.std(0)
+    def spread(self) -> np.ndarray | None:
+        """Standard deviation of the groups' mean weights, (K, K), or None for one group."""
+        return self.signed.std(0) if len(self.signed) > 1 else None
 
 
 def measure_taps(
@@ -111,17 +109,21 @@ def tap_rows(taps: Mapping[str, TapWeights]) -> list[dict[str, Any]]:
             "column": column,
             "mean": float(weights.mean[row, column]),
             "mean_absolute": float(weights.mean_absolute[row, column]),
-            "spread_over_groups": float(weights.spread[row, column]),
+            "spread_over_groups": _at(weights.spread, row, column),
         }
         for name, weights in taps.items()
         for row, column in np.ndindex(weights.mean.shape)
     ]
 
 
-def distance_profile(taps: TapWeights) -> list[dict[str, float]]:
+def _at(values: np.ndarray | None, row: int, column: int) -> float | None:
+    return None if values is None else float(values[row, column])
+
+
+def distance_profile(taps: TapWeights) -> list[dict[str, Any]]:
     """Return the mean absolute weight at each distance from the centre, as records.
 
-    The spread is the standard deviation over groups.
+    The spread is the standard deviation over groups, None for one group.
     """
     size = taps.absolute.shape[-1]
     down, right = np.indices((size, size)) - size // 2
@@ -133,7 +135,7 @@ def distance_profile(taps: TapWeights) -> list[dict[str, float]]:
             {
                 "distance": float(value**0.5),
                 "mean_absolute": float(by_group.mean()),
-                "spread_over_groups": float(by_group.std()),
+                "spread_over_groups": float(by_group.std()) if len(by_group) > 1 else None,
             }
         )
     return profile
@@ -142,30 +144,51 @@ def distance_profile(taps: TapWeights) -> list[dict[str, float]]:
 QUANTITIES = {
     "mean": "mean weight",
     "mean_absolute": "mean absolute weight",
-    "spread": "std of the mean weight\nover groups",
+    "spread": "std over groups\nof the mean weight",
 }
 BLOCKS_NOTE = "below each map: its largest absolute value, the end of its colour scale"
 MAX_COLUMNS = 12
-COLOURS = (GRAY, BLUE, GREEN, PURPLE, VERMILION)
+MAX_PANELS = 5
+"""Maximum number of stages side by side in the figure of distances."""
 
 
 @paper_style
 def draw_stages(stages: Mapping[str, TapWeights]) -> Figure:
-    """Draw mean weight, mean absolute weight and spread over groups in rows, stages in columns."""
+    """Draw mean weight, mean absolute weight and spread over groups in rows, stages in columns.
+
+    A stage with one group has no spread.
+    """
+    rows = [name for name in QUANTITIES if any(_has(taps, name) for taps in stages.values())]
     columns = max(3, len(stages))
     side = PAGE_WIDTH / columns
-    figure = Figure(figsize=(PAGE_WIDTH, (side - 0.2) * len(QUANTITIES)), layout="constrained")
-    grid = figure.add_gridspec(len(QUANTITIES), columns)
-    for row, (quantity, title) in enumerate(QUANTITIES.items()):
+    figure = Figure(figsize=(PAGE_WIDTH, (side - 0.2) * len(rows)), layout="constrained")
+    grid = figure.add_gridspec(len(rows), columns)
+    for row, quantity in enumerate(rows):
         for column, (stage, taps) in enumerate(stages.items()):
             axes = figure.add_subplot(grid[row, column])
-            image = _draw_map(axes, getattr(taps, quantity), quantity)
-            bar = figure.colorbar(image, ax=axes, fraction=0.046, pad=0.03)
-            bar.ax.tick_params(labelsize=5, length=2, pad=1)
-            bar.locator = MaxNLocator(3)
             axes.set_title("" if row else stage)
-            axes.set_ylabel("" if column else title)
+            axes.set_ylabel("" if column else QUANTITIES[quantity])
+            if _has(taps, quantity):
+                _add_scale(_draw_map(axes, getattr(taps, quantity), quantity))
+            else:
+                _leave_empty(axes, "one group")
     return figure
+
+
+def _has(taps: TapWeights, quantity: str) -> bool:
+    return getattr(taps, quantity) is not None
+
+
+def _add_scale(image: AxesImage) -> None:
+    bar = image.axes.figure.colorbar(image, ax=image.axes, fraction=0.046, pad=0.03)
+    bar.ax.tick_params(labelsize=5, length=2, pad=1)
+    bar.locator = MaxNLocator(3)
+
+
+def _leave_empty(axes: Axes, reason: str) -> None:
+    axes.set(xticks=[], yticks=[], aspect="equal")
+    axes.spines[:].set_visible(False)
+    axes.text(0.5, 0.5, reason, ha="center", va="center", fontsize=NOTE_SIZE, color=GRAY)
 
 
 @paper_style
@@ -184,44 +207,60 @@ def draw_blocks(taps: Mapping[str, TapWeights], quantity: str) -> Figure:
         values = getattr(weights, quantity)
         _draw_map(axes, values, quantity)
         axes.set_title(name, fontsize=NOTE_SIZE, pad=2)
-        axes.set_xlabel(f"{np.abs(values).max():.2g}", fontsize=NOTE_SIZE, labelpad=2)
+        axes.set_xlabel(format_number(np.abs(values).max()), fontsize=NOTE_SIZE, labelpad=2)
     add_note(figure, BLOCKS_NOTE)
     return figure
 
 
 @paper_style
 def draw_distances(stages: Mapping[str, TapWeights]) -> Figure:
-    """Draw the mean absolute weight against the distance from the centre, by stage.
+    """Draw the mean absolute weight against the distance from the centre, a panel per stage.
 
-    Bands show the standard deviation over groups. Each stage is divided by its mean over all taps,
-    so 1 means that all taps are used equally.
+    Bands show the standard deviation over groups; gray lines repeat the other stages. Each stage is
+    divided by its mean over all taps, so 1 means that all taps are used equally.
     """
-    figure = Figure(figsize=(COLUMN_WIDTH, 2.3), layout="constrained")
-    axes = figure.subplots()
-    for number, (stage, taps) in enumerate(stages.items()):
-        colour = COLOURS[number % len(COLOURS)]
-        _draw_profile(axes, taps, stage, colour)
-    axes.axhline(1, color="black", linewidth=0.6, linestyle=":")
-    axes.set(
-        xlabel="distance of a tap from the centre, taps",
-        ylabel="mean absolute weight\n(1 = mean over the taps)",
-    )
-    axes.set_ylim(bottom=0)
-    axes.grid()
-    axes.legend(ncols=2)
+    columns = min(MAX_PANELS, max(3, len(stages)))
+    rows = ceil(len(stages) / columns)
+    figure = Figure(figsize=(PAGE_WIDTH, 1.5 * rows + 0.25), layout="constrained")
+    panels = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False).ravel()
+    for axes, stage in zip(panels, stages, strict=False):
+        _draw_profiles(axes, stages, stage)
+    for axes in panels[len(stages) :]:
+        axes.remove()
+    panels[0].set_ylim(bottom=0)
+    panels[0].xaxis.set_major_locator(MaxNLocator(5, integer=True))
+    figure.supxlabel("distance of a tap from the centre, taps", fontsize=7)
+    for axes in panels[::columns]:
+        axes.set_ylabel("mean absolute weight\n(1 = mean over taps)")
     return figure
 
 
-def _draw_profile(axes: Axes, taps: TapWeights, stage: str, colour: str) -> None:
+def _draw_profiles(axes: Axes, stages: Mapping[str, TapWeights], stage: str) -> None:
+    """Draw the profile of a stage, and those of the others in gray."""
+    for other in stages:
+        if other != stage:
+            distance, mean, _ = _relative_profile(stages[other])
+            axes.plot(distance, mean, color=LIGHT_GRAY, linewidth=0.6)
+    distance, mean, spread = _relative_profile(stages[stage])
+    axes.fill_between(distance, mean - spread, mean + spread, color=BLUE, alpha=0.2, linewidth=0)
+    axes.plot(distance, mean, color=BLUE, marker="o", markersize=2.5)
+    axes.axhline(1, color="black", linewidth=0.6, linestyle=":")
+    axes.set_title(stage)
+    axes.grid()
+
+
+def _relative_profile(taps: TapWeights) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return distances, and mean and spread relative to the mean over all taps.
+
+    The spread of one group is NaN.
+    """
     profile = distance_profile(taps)
     distance, mean, spread = (
-        np.array([point[key] for point in profile])
+        np.array([point[key] for point in profile], float)
         for key in ("distance", "mean_absolute", "spread_over_groups")
     )
     overall = taps.absolute.mean() or 1.0
-    axes.plot(distance, mean / overall, color=colour, marker="o", markersize=2.5, label=stage)
-    edges = (mean - spread) / overall, (mean + spread) / overall
-    axes.fill_between(distance, *edges, color=colour, alpha=0.1, linewidth=0)
+    return distance, mean / overall, spread / overall
 
 
 def _draw_map(axes: Axes, values: np.ndarray, quantity: str) -> AxesImage:

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from rednet.figures.generated_kernels import find_involutions
+from rednet.figures.style import BLUE, LIGHT_GRAY, format_number
 from rednet.figures.taps import (
     TapWeights,
     by_stage,
@@ -40,7 +41,10 @@ def test_the_mean_of_fixed_kernels_is_the_kernel(fixed, make_images):
         np.testing.assert_allclose(taps.absolute, abs(weights), rtol=1e-5)
         np.testing.assert_allclose(taps.mean, weights.mean(0), rtol=1e-4, atol=1e-6)
         np.testing.assert_allclose(taps.mean_absolute, abs(weights).mean(0), rtol=1e-5)
-        np.testing.assert_allclose(taps.spread, weights.std(0), rtol=1e-4, atol=1e-6)
+        if layer.groups == 1:
+            assert taps.spread is None
+        else:
+            np.testing.assert_allclose(taps.spread, weights.std(0), rtol=1e-4, atol=1e-6)
 
 
 def test_all_images_and_positions_count_equally(make_tiny, make_images):
@@ -96,14 +100,46 @@ def test_figures(layers, make_tiny, make_images):
     model = make_tiny(layers=layers, act_layer="tanh")
     taps = measure_taps(model, make_images(), find_involutions(model))
     stages = by_stage(taps)
-    assert len(draw_stages(stages).axes) == 2 * 3 * 5  # each with its scale
-    (curves,) = draw_distances(stages).axes
-    assert [text.get_text() for text in curves.get_legend().get_texts()] == list(stages)
+    plates = sum(2 if len(taps.signed) == 1 else 3 for taps in stages.values())
+    drawn = [axes for axes in draw_stages(stages).axes if axes.images]
+    assert len(drawn) == plates
+    assert [axes.get_title() for axes in draw_distances(stages).axes] == list(stages)
     blocks = draw_blocks(taps, "mean_absolute")
     assert [axes.get_title() for axes in blocks.axes] == list(taps)
-    largest = [f"{weights.mean_absolute.max():.2g}" for weights in taps.values()]
+    largest = [format_number(weights.mean_absolute.max()) for weights in taps.values()]
     assert [axes.get_xlabel() for axes in blocks.axes] == largest
     assert "below each map: its largest absolute value" in blocks.get_supxlabel()
+
+
+def test_one_group_has_no_spread():
+    rng = np.random.default_rng(0)
+    one, two = (TapWeights(*rng.random((2, count, 3, 3))) for count in (1, 2))
+    figure = draw_stages({"layer1": one, "layer2": two, "layer3": two})
+    blank = [axes for axes in figure.axes if not axes.images and axes.texts]
+    assert [axes.texts[0].get_text() for axes in blank] == ["one group"]
+    assert sum(bool(axes.images) for axes in figure.axes) == 8
+    assert sum(bool(axes.images) for axes in draw_stages({"layer1": one}).axes) == 2
+    assert {row["spread_over_groups"] for row in tap_rows({"layer1": one})} == {None}
+    assert {point["spread_over_groups"] for point in distance_profile(one)} == {None}
+    draw_distances({"layer1": one}).draw_without_rendering()
+
+
+def test_the_largest_weight_has_all_its_digits():
+    weights = np.full((1, 3, 3), 104.0)
+    (axes,) = draw_blocks({"stem": TapWeights(weights, weights)}, "mean").axes
+    assert axes.get_xlabel() == "104"
+
+
+def test_each_stage_has_a_panel_of_distances():
+    rng = np.random.default_rng(0)
+    stages = {f"layer{stage}": TapWeights(*rng.random((2, 2, 3, 3))) for stage in range(1, 8)}
+    panels = draw_distances(stages).axes
+    assert [axes.get_title() for axes in panels] == list(stages)
+    for axes in panels:
+        colours = [line.get_color() for line in axes.get_lines()]
+        assert colours.count(BLUE) == 1  # its own
+        assert colours.count(LIGHT_GRAY) == 6  # the others
+        assert len(axes.collections) == 1  # one band
 
 
 def test_weights_of_zero(fixed, make_images):
