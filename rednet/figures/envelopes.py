@@ -5,19 +5,10 @@ from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import NullLocator
 
 from rednet.figures.labels import Label, place_labels
-from rednet.figures.style import (
-    BLUE,
-    GRAY,
-    GREEN,
-    PAGE_WIDTH,
-    PURPLE,
-    SKY,
-    VERMILION,
-    add_note,
-    paper_style,
-)
+from rednet.figures.style import COLUMN_WIDTH, GRAY, LIGHT_GRAY, VERMILION, add_note, paper_style
 from rednet.paper.published import (
     COMPETITORS,
     MODEL_ZOO,
@@ -30,10 +21,13 @@ from rednet.paper.published import (
 AXES = {"flops": "complexity, G FLOPs (published)", "parameters": "parameters, M"}
 """Labels of the horizontal axis, by attribute of `NetworkFamily`."""
 
+TICKS = {"flops": (2, 3, 4, 5, 6, 8, 10, 12), "parameters": (8, 10, 15, 20, 30, 40, 60)}
+"""Ticks of the horizontal axis, which is logarithmic: the small networks are many."""
+
 REDNET, RELEASED = "RedNet", "RedNet, released weights"
 NOTE = (
     "published results, ImageNet at 224 x 224; "
-    "accuracies other than RedNet's and AA-ResNet's read off plots"
+    "accuracies\nother than RedNet's and AA-ResNet's read off plots"
 )
 LABEL_SIZE = 6
 
@@ -41,14 +35,14 @@ _LINE_STYLES: dict[str, dict[str, Any]] = {
     REDNET: {"color": VERMILION, "marker": "o", "linewidth": 1.6, "markersize": 4.2, "zorder": 4},
     RELEASED: {"color": VERMILION, "marker": "o", "linestyle": ":", "zorder": 3},
     "ResNet": {"color": "black", "marker": "s", "zorder": 3},
-    "Local Relation Net": {"color": PURPLE, "marker": "D"},
-    "Stand-alone attention, full": {"color": GREEN, "marker": "^"},
-    "Stand-alone attention, conv stem": {"color": GREEN, "marker": "^", "linestyle": "--"},
-    "Axial attention, full": {"color": BLUE, "marker": "P"},
-    "Axial attention, conv stem": {"color": BLUE, "marker": "P", "linestyle": "--"},
-    "SAN, patchwise": {"color": SKY, "marker": "v"},
-    "SAN, pairwise": {"color": SKY, "marker": "v", "linestyle": "--"},
-    "AA-ResNet": {"color": GRAY, "marker": "X"},
+    "AA-ResNet": {"color": LIGHT_GRAY, "marker": "X"},
+    "Local Relation Net": {"color": LIGHT_GRAY, "marker": "D"},
+    "SAN, patchwise": {"color": LIGHT_GRAY, "marker": "v"},
+    "SAN, pairwise": {"color": LIGHT_GRAY, "marker": "v", "linestyle": "--"},
+    "Stand-alone attention, full": {"color": LIGHT_GRAY, "marker": "^"},
+    "Stand-alone attention, conv stem": {"color": LIGHT_GRAY, "marker": "^", "linestyle": "--"},
+    "Axial attention, full": {"color": LIGHT_GRAY, "marker": "P"},
+    "Axial attention, conv stem": {"color": LIGHT_GRAY, "marker": "P", "linestyle": "--"},
 }
 """Keywords of `Axes.plot` by family, in the order of the legend."""
 
@@ -89,28 +83,36 @@ def published_rows() -> list[dict[str, Any]]:
 @paper_style
 def draw_envelope(against: str) -> Figure:
     """Draw the top-1 accuracy of every family against "flops" or "parameters"."""
-    figure = Figure(figsize=(PAGE_WIDTH, 3.7), layout="constrained")
+    figure = Figure(figsize=(COLUMN_WIDTH, 4.6), layout="constrained")
     axes = figure.subplots()
     ordered = sorted(families(), key=lambda family: list(_LINE_STYLES).index(family.name))
     for family in ordered:
         _draw_family(axes, family, against)
-    axes.set(xlabel=AXES[against], ylabel="ImageNet top-1, %", ylim=(73.2, 79.75))
+    axes.set(xlabel=AXES[against], ylabel="ImageNet top-1, %", ylim=(73.2, 79.75), xscale="log")
+    axes.set_xticks(TICKS[against], [str(tick) for tick in TICKS[against]])
+    axes.xaxis.set_minor_locator(NullLocator())
     axes.grid()
-    axes.legend(loc="lower right", handlelength=2.8, frameon=True, edgecolor="none", framealpha=1)
+    axes.legend(
+        loc="upper center",
+        bbox_to_anchor=(0.44, -0.13),
+        ncols=2,
+        handlelength=2.6,
+        columnspacing=1.2,
+    )
     add_note(figure, NOTE)
     place_labels(axes, _labels(ordered, against), LABEL_SIZE)
     return figure
 
 
 def _draw_family(axes: Axes, family: NetworkFamily, against: str) -> None:
-    style = {"linewidth": 0.9, **_LINE_STYLES[family.name]}
+    style = {"linewidth": 0.8, "markersize": 3.2, **_LINE_STYLES[family.name]}
     is_hollow = "linestyle" in style
     axes.plot(
         getattr(family, against),
         family.top1,
         label=family.name,
         markerfacecolor="white" if is_hollow else style["color"],
-        markeredgewidth=0.8,
+        markeredgewidth=0.7,
         **style,
     )
 
@@ -118,8 +120,14 @@ def _draw_family(axes: Axes, family: NetworkFamily, against: str) -> None:
 def _labels(ordered: Sequence[NetworkFamily], against: str) -> list[Label]:
     """Label each network with its size; the released RedNets lie next to the paper's."""
     return [
-        Label(x, y, size, _LINE_STYLES[family.name]["color"], bold=family.name == REDNET)
+        Label(x, y, size, _label_color(family.name), bold=family.name == REDNET)
         for family in ordered
         if family.name != RELEASED
         for x, y, size in zip(getattr(family, against), family.top1, family.sizes, strict=True)
     ]
+
+
+def _label_color(family: str) -> str:
+    """Return the family's color, or a darker gray where it would be too light for text."""
+    color = _LINE_STYLES[family]["color"]
+    return GRAY if color == LIGHT_GRAY else str(color)

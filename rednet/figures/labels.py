@@ -11,8 +11,8 @@ from matplotlib.transforms import Bbox
 
 # All lengths are in points, 1/72 inch.
 NEAR_DISTANCE = 2.6
-FAR_DISTANCES = (9, 12, 15, 19, 24, 30)
-CLEARANCE = 6
+FAR_DISTANCES = (9, 12, 15, 19, 24, 30, 37, 45)
+CLEARANCE = 5
 MARKER_RADIUS = 1.8
 SEGMENT_LENGTH = 1.5
 LABEL_GAP = 5.0

@@ -15,7 +15,6 @@ COLUMN_WIDTH, PAGE_WIDTH = 3.35, 6.9
 """Width in inches of a column and of the text on a two-column page."""
 
 VERMILION, BLUE, SKY = "#D55E00", "#0072B2", "#56B4E9"
-GREEN, PURPLE = "#009E73", "#CC79A7"
 """Colours of the palette by Okabe and Ito, which colour-blind readers can tell apart."""
 
 GRAY, LIGHT_GRAY = "#595959", "#a0a0a0"

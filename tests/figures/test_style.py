@@ -22,11 +22,11 @@ def test_equal_figures_give_equal_files(saved):
     assert b"dc:date" not in first[1]
 
 
-def test_the_png_is_as_wide_as_a_printed_page(saved):
+def test_the_png_is_as_wide_as_a_printed_column(saved):
     png, svg = saved[0]
     assert [png.name, svg.name] == ["layer3.2.png", "layer3.2.svg"]
     with Image.open(png) as image:
-        assert (image.width, round(image.info["dpi"][0])) == (2070, 300)
+        assert (image.width, round(image.info["dpi"][0])) == (1005, 300)
     assert svg.read_text().startswith("<?xml")
 
 
