@@ -38,6 +38,16 @@ def test_the_installed_version_is_the_one_in_pyproject():
     assert importlib.metadata.version("rednet") == PROJECT["version"]
 
 
+def test_the_oldest_environment_has_the_lower_bound_of_every_dependency():
+    command = [sys.executable, ROOT / ".ci/floors.py"]
+    printed = subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()
+    extras = PROJECT["optional-dependencies"]
+    tested = [item for name in ("opencv", "accuracy", "cuda13", "test") for item in extras[name]]
+    bounds = [re.match(r"[\w.-]+>=[\w.]+", item) for item in PROJECT["dependencies"] + tested]
+    assert printed == [bound[0].replace(">=", "==") for bound in bounds if bound]
+    assert {"torch==2.11", "torchvision==0.26"} <= set(printed)
+
+
 @pytest.mark.parametrize("name", ["configs", "kernels"])
 def test_the_package_links_to_the_folders_of_the_checkout(name):
     assert (ROOT / "rednet" / name).resolve() == ROOT / name
