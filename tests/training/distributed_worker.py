@@ -1,13 +1,15 @@
 """One of several processes of a tiny run in float64, started by test_distributed.py.
 
-Usage: distributed_worker.py FOLDER curve|poison, alone or under torchrun. The run sees 16 samples
-a step, whatever the number of processes. Each process writes FOLDER/<rank>.json.
+Usage: distributed_worker.py FOLDER [curve] [poison], alone or under torchrun. A run sees 16 samples
+a step, whatever the number of processes. Each process writes FOLDER/<run>/<rank>.json.
 """
 
 import json
 import math
 import sys
+from contextlib import contextmanager
 from pathlib import Path
+from unittest.mock import patch
 
 import torch
 from torchvision.ops.misc import FrozenBatchNorm2d
@@ -31,49 +33,61 @@ def thaw(model):
                 getattr(module, name).copy_(low + 0.2 * values)
 
 
-def watch(trainer, losses, poison):
+@contextmanager
+def watch(trainer, poisoned):
+    """Yield the mean loss of each step; a poisoned trainer meets NaN in its third step."""
+    losses = []
     train_step = TrainStep.__call__
 
     def watched(self, batches, lr):
-        if poison and trainer.counters.global_step == 2:
+        if poisoned and trainer.counters.global_step == 2:
             batches[0][0][0] = math.nan
         result = train_step(self, batches, lr)
         losses.append(result.loss_sum / result.num_samples)
         return result
 
-    TrainStep.__call__ = watched
+    with patch.object(TrainStep, "__call__", watched):
+        yield losses
 
 
-def main(folder, mode):
-    with start_runtime("cpu", "fp64", channels_last=True) as runtime:
-        config = compose(
-            "train",
-            [
-                "experiment=smoke",
-                "model.options.norm_layer=frozenbatchnorm2d",
-                "data.image_size=12",
-                "data.train_samples=51",
-                "data.val_samples=21",
-                f"data.batch_size={GLOBAL_BATCH // runtime.world_size}",
-                "schedule.epochs=2",
-                "optimizer.lr=0.02",
-                "augment.label_smoothing=0.1",
-                "augment.hflip=0.5",
-            ],
-        )
-        trainer = build_trainer(config, runtime, folder)
-        thaw(trainer.model)
-        losses = []
-        watch(trainer, losses, mode == "poison" and runtime.rank == runtime.world_size - 1)
-        report = {"losses": losses}
+def run(runtime, folder, poisoned):
+    """Train, and return what is to be equal on all ranks."""
+    config = compose(
+        "train",
+        [
+            "experiment=smoke",
+            "model.options.norm_layer=frozenbatchnorm2d",
+            "data.image_size=12",
+            "data.train_samples=51",
+            "data.val_samples=21",
+            f"data.batch_size={GLOBAL_BATCH // runtime.world_size}",
+            "schedule.epochs=2",
+            "optimizer.lr=0.02",
+            "augment.label_smoothing=0.1",
+            "augment.hflip=0.5",
+        ],
+    )
+    trainer = build_trainer(config, runtime, folder)
+    thaw(trainer.model)
+    report = {}
+    with watch(trainer, poisoned) as report["losses"]:
         try:
             evaluation = trainer.fit()
             report |= {"val_loss": evaluation.loss, "confusion": evaluation.confusion.tolist()}
         except NonFiniteError as error:
             report["error"] = str(error)
-        report["weights"] = sum(p.double().abs().sum().item() for p in trainer.model.parameters())
-        (folder / f"{runtime.rank}.json").write_text(json.dumps(report))
+    weights = trainer.model.parameters()
+    return report | {"weights": sum(p.double().abs().sum().item() for p in weights)}
+
+
+def main(folder, modes):
+    with start_runtime("cpu", "fp64", channels_last=True) as runtime:
+        for mode in modes:
+            (folder / mode).mkdir(exist_ok=True)
+            poisoned = mode == "poison" and runtime.rank == runtime.world_size - 1
+            report = run(runtime, folder / mode, poisoned)
+            (folder / mode / f"{runtime.rank}.json").write_text(json.dumps(report))
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), sys.argv[2])
+    main(Path(sys.argv[1]), sys.argv[2:])

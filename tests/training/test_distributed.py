@@ -5,6 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from rednet import commands
+
 WORKER = Path(__file__).with_name("distributed_worker.py")
 ROOT = Path(__file__).parents[2]
 TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
@@ -24,16 +26,16 @@ def reports(folder):
 
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory):
-    """The same run in one process and in two, with its reports by rank."""
+    """The reports by rank of a run in one process and in two, and of a poisoned run in two."""
     one, two = (tmp_path_factory.mktemp(name) for name in ("one", "two"))
     run([sys.executable], WORKER, one, "curve")
-    run(TORCHRUN, WORKER, two, "curve")
-    return reports(one), reports(two)
+    run(TORCHRUN, WORKER, two, "curve", "poison")
+    return reports(one / "curve"), reports(two / "curve"), reports(two / "poison")
 
 
 def test_two_processes_have_the_loss_curve_of_one(runs):
     """To float64 accuracy, the uneven last steps (3 samples of 16) included."""
-    (single,), (first, second) = runs
+    (single,), (first, second), _ = runs
     assert len(single["losses"]) == 8
     assert first["losses"] == pytest.approx(single["losses"], rel=1e-10)
     assert second["losses"] == first["losses"]
@@ -42,15 +44,14 @@ def test_two_processes_have_the_loss_curve_of_one(runs):
 
 
 def test_metrics_are_exact_over_all_ranks(runs):
-    (single,), (first, second) = runs
+    (single,), (first, second), _ = runs
     assert first["confusion"] == second["confusion"] == single["confusion"]
     assert sum(map(sum, first["confusion"])) == 21
     assert first["val_loss"] == pytest.approx(single["val_loss"], rel=1e-6)
 
 
-def test_a_non_finite_loss_on_one_rank_is_caught_on_all(tmp_path):
-    run(TORCHRUN, WORKER, tmp_path, "poison")
-    first, second = reports(tmp_path)
+def test_a_non_finite_loss_on_one_rank_is_caught_on_all(runs):
+    first, second = runs[-1]
     assert len(first["losses"]) == len(second["losses"]) == 2
     assert "the loss is nan" in first["error"]
     assert first["error"] == second["error"]
@@ -64,10 +65,9 @@ def test_the_training_command_under_torchrun(tmp_path):
     assert out.count("checkpoints are in") == 1
     trained = json.loads((folder / "metrics.jsonl").read_text())
     assert trained["global_step"] == 1
-    run(
-        [sys.executable], ROOT / "scripts/evaluate.py", "data=fashion_mnist", "data.val_samples=21",
-        f"checkpoint={folder}/checkpoints/last.pt", f"output_dir={tmp_path}/evaluation",
-    )  # fmt: skip
+    checkpoint = f"checkpoint={folder}/checkpoints/last.pt"
+    data = ["data=fashion_mnist", "data.val_samples=21", "trainer.device=cpu"]
+    assert commands.evaluate([checkpoint, *data, f"output_dir={tmp_path}/evaluation"]) == 0
     alone = json.loads((tmp_path / "evaluation" / "evaluation.json").read_text())
     assert alone["top1"] == pytest.approx(trained["val_top1"])
     assert alone["loss"] == pytest.approx(trained["val_loss"], rel=1e-5)
