@@ -225,6 +225,7 @@ def test_one_graph_compiled(name, make_layer, backward):
     torch.testing.assert_close(found, expected)
 
 
+@pytest.mark.nightly
 def test_one_graph_compiled_by_inductor(make_layer, backward):
     torch._dynamo.reset()
     layer = make_layer(32, 3, 2)
