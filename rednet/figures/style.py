@@ -84,7 +84,7 @@ def format_range(low: float, high: float) -> str:
     """Format the ends of a range with the digits that tell them apart."""
     if max(abs(low), abs(high)) >= 1e5 or high - low < 1e-4:
         return f"{format_number(low)} to {format_number(high)}"
-    return " to ".join(f"{value:.{_decimals(high - low)}f}" for value in (low, high))
+    return " to ".join(f"{value:z.{_decimals(high - low)}f}" for value in (low, high))
 
 
 def _decimals(value: float) -> int:
