@@ -144,7 +144,7 @@ def draw_receptive_fields(fields: list[ReceptiveField]) -> Figure:
 
     Circles hold fractions of the influence; a box shows the theoretical receptive field.
     """
-    figure = Figure(figsize=(PAGE_WIDTH, PAGE_WIDTH / len(fields) + 0.25), layout="constrained")
+    figure = Figure(figsize=(PAGE_WIDTH, PAGE_WIDTH / len(fields) + 0.4), layout="constrained")
     panels = figure.subplots(1, len(fields), squeeze=False)[0]
     for axes, field in zip(panels, fields, strict=True):
         image = _draw_influence(axes, field)

@@ -123,6 +123,7 @@ def test_rows_and_figure(make_tiny, make_images):
     figure = draw_receptive_fields(fields)
     assert figure.axes[0].get_title() == "layer1 (theoretically 39 px)"
     figure.draw_without_rendering()
+    assert figure.axes[0].title.get_window_extent().y1 < figure.bbox.y1
 
 
 def test_other_networks_have_no_theoretical_receptive_field(make_images):
