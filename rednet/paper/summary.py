@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from rednet.paper.ablations import (
+    BASELINE,
     GENERATOR_NOTE,
     HEADING,
     ablations,
@@ -106,7 +107,7 @@ def _ablations_table(top1: Top1) -> Table:
 
 
 def _ablations_note() -> str:
-    plain, rival = compare_with_stem("conv7", table1_flops), _rival_comparisons()
+    plain, rival = compare_with_stem(BASELINE.stem, table1_flops), _rival_comparisons()
     return ABLATIONS_NOTE.format(
         numbers=len(plain),
         plain=sum(item.is_reproduced for item in plain),
@@ -121,7 +122,7 @@ def _rival_comparisons() -> list[Comparison]:
 
 
 def _fewer_parameters() -> int:
-    """Return how many parameters the released stem has less than the implied one."""
+    """Return how many parameters the released stem lacks compared with the implied one."""
     implied, released = PUBLISHED_REDNET50, Network(50, RELEASED_STEM)
     return implied.complexity().parameters - released.complexity().parameters
 
