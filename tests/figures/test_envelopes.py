@@ -69,8 +69,9 @@ def test_labels_overlap_neither_each_other_nor_the_legend(figure):
     assert not any(one.overlaps(other) for one, other in combinations(boxes, 2))
 
 
-def test_the_note_says_that_the_results_are_published(figure):
+def test_the_note_says_that_the_results_are_published(figure, against):
     assert "published results" in figure.get_supxlabel()
+    assert ("2.85 G in its paper" in figure.get_supxlabel()) == (against == "flops")
     figure.draw_without_rendering()
     note = figure.texts[0].get_window_extent()
     assert figure.bbox.x0 < note.x0 and note.x1 < figure.bbox.x1 - 0.05 * figure.dpi
