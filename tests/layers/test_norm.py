@@ -1,6 +1,7 @@
 """Fused normalisation, shortcut and activation: the same as the separate modules."""
 
 import copy
+from inspect import signature
 
 import pytest
 import torch
@@ -86,6 +87,8 @@ OPTIONS = [
 @pytest.mark.parametrize("training", [False, True])
 @pytest.mark.parametrize("adds", [False, True])
 def test_options_of_the_layer(options, training, adds):
+    if not options.keys() <= signature(nn.BatchNorm2d).parameters.keys():
+        pytest.skip("this torch has no such option")
     norm, shortcut = make_norm(training, **options), images(1) if adds else None
     assert is_fused(norm_act(images(), norm, nn.ReLU(), shortcut))
     assert_same(norm_act, images(), norm, nn.ReLU(inplace=True), shortcut)
@@ -248,7 +251,7 @@ def test_modes_see_the_single_operations():
     torch.testing.assert_close(watched, wanted)
 
 
-@pytest.mark.filterwarnings("ignore:`torch.jit.script`:FutureWarning")
+@pytest.mark.filterwarnings("ignore:`torch.jit.script`")
 @pytest.mark.parametrize("training", [False, True])
 def test_transforms_of_functions(training):
     norm = make_norm(training, track_running_stats=not training)
@@ -365,7 +368,7 @@ def test_whole_graphs(training):
     torch.testing.assert_close(symbolic(images()).detach(), wanted)
 
 
-@pytest.mark.filterwarnings("ignore:`torch.jit.trace:FutureWarning")
+@pytest.mark.filterwarnings("ignore:`torch.jit.trace")
 def test_a_recorded_trace():
     block = Block().eval()
     trace = torch.jit.trace(block, images().detach())
