@@ -1,7 +1,7 @@
 """Every fenced command of the README and of docs/ works as printed.
 
-A fence is marked after its language. `run` is executed, a training nightly; `compose` needs
-ImageNet or a checkpoint, so its configuration is composed; `skip` is left alone (pip, pytest).
+A fence is marked after its language. `run` is executed, trainings and all tables nightly; `compose`
+needs ImageNet or a checkpoint: its configuration is composed; `skip` is left alone (pip, pytest).
 """
 
 import re
@@ -71,9 +71,10 @@ def test_a_command_composes(page, line, capsys):
 
 
 def runs() -> list:
-    """The lines to run, trainings nightly."""
+    """The lines to run; nightly trainings, and all tables, which test_paper_tables.py prints."""
     lines = command_lines("run")
-    marks = [pytest.mark.nightly if parse(line)[0] is commands.train else () for _, line in lines]
+    long = (commands.train, commands.paper_tables)
+    marks = [pytest.mark.nightly if parse(line)[0] in long else () for _, line in lines]
     return [pytest.param(*line, marks=mark) for line, mark in zip(lines, marks, strict=True)]
 
 

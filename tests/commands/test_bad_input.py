@@ -262,7 +262,7 @@ MISSING = (["checkpoint=missing.pt"], "checkpoint=missing.pt: no such file")
 PROGRAMS = [
     ([str(ROOT / "train.py")], *TYPO),
     (["-m", "rednet", "train"], *MISSING),
-    ([str(ROOT / "scripts" / "evaluate.py")], *MISSING),
+    ([str(ROOT / "scripts" / "evaluate.py")], *TYPO),
     (["-m", "rednet", "evaluate"], *TYPO),
 ]
 

@@ -1,7 +1,7 @@
 """The command that draws figures: which figures, of what, and its error messages."""
 
 import csv
-import subprocess
+import runpy
 import sys
 from pathlib import Path
 
@@ -203,7 +203,10 @@ def test_a_network_that_timm_does_not_know(visualize, save_network, image_folder
     assert "test_rasnet" in visualize(*network, f"images={image_folder}").error
 
 
-def test_the_script():
-    argv = [sys.executable, ROOT / "scripts" / "visualize.py", "figures=[schedule]"]
-    done = subprocess.run([*argv, "output_dir=figures"], capture_output=True, text=True, check=True)
-    assert done.stdout == "schedule: schedule\nfigures are in figures\n"
+def test_the_script(monkeypatch, capsys):
+    argv = [str(ROOT / "scripts" / "visualize.py"), "figures=[schedule]", "output_dir=figures"]
+    monkeypatch.setattr(sys, "argv", argv)
+    with pytest.raises(SystemExit) as ended:
+        runpy.run_path(argv[0], run_name="__main__")
+    assert not ended.value.code
+    assert capsys.readouterr() == ("schedule: schedule\nfigures are in figures\n", "")

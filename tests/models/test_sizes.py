@@ -35,7 +35,9 @@ def test_odd_sizes_with_dilation(output_stride, make_tiny, images):
     assert features.shape[2:] == (ceil(97 / output_stride), ceil(50 / output_stride))
 
 
-@pytest.mark.parametrize("depth", [26, 38, 50, 101, 152])
+@pytest.mark.parametrize(
+    "depth", [26, 38, *(pytest.param(depth, marks=pytest.mark.nightly) for depth in (50, 101, 152))]
+)
 def test_every_depth_trains_at_225(depth):
     model = timm.create_model(f"rednet{depth}").train()
     logits = model(torch.randn(2, 3, 225, 225))
