@@ -70,15 +70,8 @@ def test_a_command_composes(page, line, capsys):
     assert command([*arguments, "--cfg", "job"]) == 0, capsys.readouterr().err
 
 
-def runs() -> list:
-    """The lines to run; nightly trainings, and all tables, which test_paper_tables.py prints."""
-    lines = command_lines("run")
-    long = (commands.train, commands.paper_tables)
-    marks = [pytest.mark.nightly if parse(line)[0] in long else () for _, line in lines]
-    return [pytest.param(*line, marks=mark) for line, mark in zip(lines, marks, strict=True)]
-
-
-@pytest.mark.parametrize(("page", "line"), runs())
+@pytest.mark.nightly
+@pytest.mark.parametrize(("page", "line"), command_lines("run"))
 def test_a_command_runs(page, line, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     command, arguments = parse(line)

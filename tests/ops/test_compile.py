@@ -55,10 +55,8 @@ def test_one_graph_for_every_image_size(make_case):
     assert counter.frame_count == 1
 
 
-@pytest.mark.parametrize(
-    "layout",
-    [pytest.param(torch.contiguous_format, marks=pytest.mark.nightly), torch.channels_last],
-)
+@pytest.mark.nightly
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
 def test_inductor_with_gradients(layout, make_case):
     counter = CompileCounterWithBackend("inductor")
     compiled = torch.compile(around_involution, fullgraph=True, dynamic=True, backend=counter)
