@@ -1,6 +1,8 @@
 """Fixtures and settings of all tests."""
 
 import os
+import shutil
+import tempfile
 
 # Set before torch is imported: the networks here are too small for a second thread, which would
 # only slow down tests that run in parallel. Programs that a test starts inherit the setting.
@@ -8,16 +10,24 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 # Threads of a program that has several must not spin while they wait: other tests need the CPU.
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
 import pytest
+from fresh_python import FreshPython
 
 # The fixtures import torch and timm, so that the controller of pytest-xdist need not.
 if TYPE_CHECKING:
     from torch import Tensor
 
     from rednet import RedNet
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Let all processes of a run share the kernels that the emulator compiles."""
+    if "REDNET_TEST_EMULATOR" not in os.environ:
+        folder = os.environ["REDNET_TEST_EMULATOR"] = tempfile.mkdtemp(prefix="rednet-emulator-")
+        config.add_cleanup(lambda: shutil.rmtree(folder, ignore_errors=True))
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -27,6 +37,14 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     for item in items:
         if item.get_closest_marker("nightly"):
             item.add_marker(pytest.mark.skip(reason="a long proof: -m nightly runs it"))
+
+
+@pytest.fixture(scope="session")
+def fresh_python(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FreshPython]:
+    """Return a Python that runs code as if nothing but torch had been imported."""
+    python = FreshPython(tmp_path_factory.mktemp("fresh_python"))
+    yield python
+    python.close()
 
 
 TINY = {"width": 0.25, "layers": (1, 2, 1, 1), "num_classes": 7}

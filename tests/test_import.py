@@ -21,9 +21,9 @@ timm.create_model("rednet26", width=0.25)
 """
 
 
-def python(code: str, *arguments: str) -> str:
+def python(code: str) -> str:
     """Return the output of the code; a RuntimeWarning is an error."""
-    command = [sys.executable, "-W", "error::RuntimeWarning", "-c", code, *arguments]
+    command = [sys.executable, "-W", "error::RuntimeWarning", "-c", code]
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     return done.stdout
@@ -40,25 +40,17 @@ def test_the_configuration_can_be_checked_without_torch():
     assert python(code).strip() == "set()"
 
 
-ORDERS = [
-    "import rednet, timm",
-    "import timm, rednet",
-    "from rednet import *; import timm; RedNet, Involution2d, involution2d, ops",
-]
-# What all orders share takes longest, and is imported once.
-EACH_IN_A_FORK = """
-import os, sys, torch, torchvision
-for code in sys.argv[1:]:
-    child = os.fork()
-    if child == 0:
-        exec(code)
-        os._exit(0)
-    assert os.waitpid(child, 0)[1] == 0, code
-"""
-
-
-def test_timm_knows_the_models_in_any_order_of_imports():
-    python(EACH_IN_A_FORK, *(order + CREATE for order in ORDERS))
+@pytest.mark.parametrize(
+    "imports",
+    [
+        "import rednet, timm",
+        "import timm, rednet",
+        "from rednet import *; import timm; RedNet, Involution2d, involution2d, ops",
+    ],
+)
+def test_timm_knows_the_models_in_any_order_of_imports(imports, fresh_python):
+    strict = "import warnings; warnings.simplefilter('error', RuntimeWarning)\n"
+    fresh_python(strict + imports + CREATE)
 
 
 def test_an_unknown_name_is_an_attribute_error():

@@ -257,21 +257,35 @@ def test_pretrained_weights_without_internet(train_tiny, monkeypatch):
     assert error.startswith("model test_resnet with options {'pretrained': True}: ")
 
 
-TYPO = (["data.rooot=x"], "unknown key 'data.rooot': did you mean 'data.root'?")
-MISSING = (["checkpoint=missing.pt"], "checkpoint=missing.pt: no such file")
 PROGRAMS = [
-    ([str(ROOT / "train.py")], *TYPO),
-    (["-m", "rednet", "train"], *MISSING),
-    ([str(ROOT / "scripts" / "evaluate.py")], *TYPO),
-    (["-m", "rednet", "evaluate"], *TYPO),
+    [str(ROOT / "train.py")],
+    ["-m", "rednet", "train"],
+    [str(ROOT / "scripts" / "evaluate.py")],
+    ["-m", "rednet", "evaluate"],
 ]
 
 
-@pytest.mark.parametrize(("program", "argv", "line"), PROGRAMS)
-def test_programs_end_with_code_2_and_no_traceback(program, argv, line, work_folder):
-    argv = ["data=fashion_mnist", "trainer.device=cpu", *argv]
-    done = subprocess.run([sys.executable, *program, *argv], capture_output=True, text=True)
-    assert (done.returncode, done.stdout, done.stderr) == (2, "", f"error: {line}\n")
+@pytest.mark.parametrize("program", PROGRAMS, ids=" ".join)
+def test_programs_end_with_code_2_and_no_traceback(program, work_folder):
+    command = [sys.executable, *program, "data=fashion_mnist", "data.rooot=x"]
+    done = subprocess.run(command, capture_output=True, text=True)
+    line = "error: unknown key 'data.rooot': did you mean 'data.root'?\n"
+    assert (done.returncode, done.stdout, done.stderr) == (2, "", line)
+    assert list(work_folder.iterdir()) == []
+
+
+@pytest.mark.parametrize("command", ["train", "evaluate"])
+def test_mistakes_that_are_found_after_torch_is_loaded(command, fresh_python, work_folder):
+    printed = fresh_python(f"""
+import runpy, sys
+sys.argv[1:] = ["{command}", "data=fashion_mnist", "trainer.device=cpu", "checkpoint=missing.pt"]
+sys.stderr = sys.stdout
+try:
+    runpy.run_module("rednet", run_name="__main__")
+except SystemExit as end:
+    print(end.code)
+""")
+    assert printed == "error: checkpoint=missing.pt: no such file\n2\n"
     assert list(work_folder.iterdir()) == []
 
 

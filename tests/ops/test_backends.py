@@ -1,9 +1,5 @@
 """Selecting a backend, freely and forced."""
 
-import os
-import subprocess
-import sys
-
 import pytest
 import torch
 
@@ -117,10 +113,8 @@ def test_a_forced_backend_that_cannot_run_says_why(fakes, monkeypatch):
         output()
 
 
-def test_a_wrong_variable_does_not_break_the_import(monkeypatch):
-    monkeypatch.setenv("REDNET_BACKEND", "nonsense")
-    code = "import rednet.ops, rednet.registry"
-    subprocess.run([sys.executable, "-c", code], check=True)
+def test_a_wrong_variable_does_not_break_the_import(fresh_python):
+    fresh_python("import rednet.ops, rednet.registry", REDNET_BACKEND="nonsense")
 
 
 def test_the_order():
@@ -133,16 +127,15 @@ def test_the_cuda_backend_is_not_for_the_cpu():
         output()
 
 
-def test_the_import_needs_no_cupy():
-    code = """
+def test_the_import_needs_no_cupy(fresh_python):
+    fresh_python("""
 import sys
 sys.modules["cupy"] = None
 import rednet, rednet.ops, rednet.registry
-"""
-    subprocess.run([sys.executable, "-c", code], check=True)
+""")
 
 
-def test_the_import_does_not_import_cupy():
+def test_the_import_does_not_import_cupy(fresh_python):
     code = """
 import sys
 import torch, timm
@@ -151,5 +144,4 @@ import rednet, rednet.ops, rednet.registry
 rednet.involution2d(torch.ones(1, 2, 3, 3), torch.ones(1, 9, 3, 3), 3, 1, 1)
 assert before or "cupy" not in sys.modules
 """
-    environment = {**os.environ, "REDNET_BACKEND": "reference"}
-    subprocess.run([sys.executable, "-c", code], check=True, env=environment)
+    fresh_python(code, REDNET_BACKEND="reference")

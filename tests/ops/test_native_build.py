@@ -67,16 +67,6 @@ def content(folder):
     return [path for path in folder.iterdir() if path.name != library_cache.LOCK]
 
 
-def python(code, **variables):
-    """Return what a separate process prints; variables that are None are unset."""
-    variables = {**os.environ, "REDNET_BACKEND": None, **variables}
-    environment = {name: value for name, value in variables.items() if value is not None}
-    command = [sys.executable, "-c", code]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300)
-    assert done.returncode == 0, done.stderr
-    return done.stdout.splitlines()
-
-
 @needs_compiler
 def test_compiled_once(source, folder, calls):
     assert compiler.load(source).answer() == 42
@@ -176,7 +166,8 @@ compiler.ctypes.CDLL({str(runtime)!r})
 print(compiler.load(Path({str(source)!r})).answer())
 print(*{{path.name for path in compiler._mapped_files() if path.name.startswith("libgomp")}})
 """
-    assert python(code) == ["ready", "42", runtime.name]
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.stdout.splitlines() == ["ready", "42", runtime.name], done.stderr
 
 
 @needs_compiler
@@ -348,14 +339,14 @@ def test_a_library_that_does_not_load(source, folder, tmp_path, monkeypatch):
         compiler.load(source)
 
 
-def test_the_import_compiles_nothing(tmp_path):
+def test_the_import_compiles_nothing(fresh_python, tmp_path):
     cxx = script(tmp_path, f"touch {tmp_path}/called; exit 1")
     code = """
 import warnings
 with warnings.catch_warnings(action="error", category=RuntimeWarning):
     import rednet, rednet.ops, rednet.layers, rednet.registry
 """
-    assert python(code, CXX=str(cxx), REDNET_CACHE=str(tmp_path / "cache")) == []
+    assert fresh_python(code, CXX=str(cxx), REDNET_CACHE=str(tmp_path / "cache")) == ""
     assert sorted(path.name for path in tmp_path.iterdir()) == [cxx.name]
 
 
@@ -367,7 +358,9 @@ with warnings.catch_warnings(action="error", category=RuntimeWarning):
         ("broken", "/nonexistent", "internal compiler error: out of luck"),
     ],
 )
-def test_one_warning_and_the_reference_without_a_compiler(cxx, path, message, tmp_path):
+def test_one_warning_and_the_reference_without_a_compiler(
+    cxx, path, message, fresh_python, tmp_path
+):
     if cxx == "broken":
         cxx = str(script(tmp_path, "echo internal compiler error: out of luck >&2; exit 1"))
     code = (
@@ -381,14 +374,15 @@ print(str(caught[0].message).replace(chr(10), " "))
 """
     )
     variables = {"CXX": cxx, "PATH": path, "REDNET_CACHE": str(tmp_path / "cache")}
-    values, kinds, warning = python(code, **variables)
+    printed = fresh_python(code, REDNET_BACKEND=None, **variables)
+    values, kinds, warning = printed.splitlines()
     assert values == "[9.0, 9.0, 9.0] reference"
     assert kinds == "RuntimeWarning"
     assert message in warning
     assert "backend 'native' cannot run, the slower reference is used" in warning
 
 
-def test_a_forced_native_backend_needs_the_compiler(tmp_path):
+def test_a_forced_native_backend_needs_the_compiler(fresh_python, tmp_path):
     code = (
         ONES
         + """
@@ -404,6 +398,6 @@ with rednet.ops.backend("native"):
     attempt()
 """
     )
-    printed = python(code, CXX="/nonexistent", REDNET_CACHE=str(tmp_path / "cache"))
+    printed = fresh_python(code, CXX="/nonexistent", REDNET_CACHE=str(tmp_path / "cache"))
     message = "backend 'native' cannot run: no compiler '/nonexistent' found"
-    assert [line.startswith(message) for line in printed] == [True, True]
+    assert [line.startswith(message) for line in printed.splitlines()] == [True, True]

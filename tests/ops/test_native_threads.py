@@ -1,10 +1,8 @@
 """The native backend: its place among the backends, unusual tensors, threads and forks."""
 
 import json
-import os
 import re
 import shutil
-import subprocess
 import sys
 
 import pytest
@@ -21,6 +19,7 @@ CPU = torch.device("cpu")
 CASE = """
 import os, sys, warnings
 import torch
+warnings.simplefilter("error", RuntimeWarning)
 from pathlib import Path
 from torch.utils.data import DataLoader
 from rednet import ops
@@ -40,15 +39,6 @@ def run():
 def equal(results, others):
     return all(one.equal(other) for one, other in zip(results, others))
 """
-
-
-def python(code, threads):
-    """Return what a separate process with so many threads prints."""
-    variables = {**os.environ, "OMP_NUM_THREADS": str(threads)}
-    command = [sys.executable, "-W", "error::RuntimeWarning", "-c", CASE + code]
-    done = subprocess.run(command, env=variables, capture_output=True, text=True, timeout=300)
-    assert done.returncode == 0, done.stderr
-    return done.stdout.splitlines()
 
 
 def test_native_comes_before_the_reference():
@@ -105,11 +95,12 @@ def test_the_source_is_part_of_the_package():
     assert native.SOURCE.parts[-4:] == ("rednet", "kernels", "cpu", "involution.cpp")
 
 
-# In one program, which begins with one thread: each of them takes seconds to import torch.
+# One program computes for all of these tests.
 THREADS = """
 import json
 from concurrent.futures import ThreadPoolExecutor
 
+torch.set_num_threads(1)
 with ThreadPoolExecutor(4) as pool:  # None of them finds the kernels loaded.
     results = [future.result() for future in [pool.submit(run) for _ in range(4)]]
 found = {"at once": [equal(results[0], other) for other in results]}
@@ -165,9 +156,9 @@ print(json.dumps(found))
 
 
 @pytest.fixture(scope="module")
-def found():
+def found(fresh_python):
     """What a program found out about threads."""
-    return json.loads(*python(THREADS, threads=1))
+    return json.loads(fresh_python(CASE + THREADS))
 
 
 @needs_compiler
@@ -200,8 +191,10 @@ def test_threads_of_python_that_start_at_once(found):
 
 @needs_compiler
 @pytest.mark.parametrize("before", ["expected = sums()", "expected = None"])
-def test_a_forked_worker_of_a_loader(before):
+def test_a_forked_worker_of_a_loader(before, fresh_python):
     code = """
+torch.set_num_threads(2)
+
 class Involutions(torch.utils.data.Dataset):
     def __len__(self):
         return 2
@@ -217,13 +210,13 @@ loader = DataLoader(Involutions(), None, num_workers=2, multiprocessing_context=
 for threads, results in loader:
     print(threads, results.equal(sums() if expected is None else expected))
 """
-    assert python(code.replace("BEFORE", before), threads=2) == ["1 True"] * 2
+    printed = fresh_python(CASE + code.replace("BEFORE", before))
+    assert printed.splitlines() == ["1 True"] * 2
 
 
 @needs_compiler
-def test_a_fork_while_another_thread_builds():
-    printed = python(
-        """
+def test_a_fork_while_another_thread_builds(fresh_python):
+    code = """
 from rednet.ops import native
 with native._lock:
     child = os.fork()
@@ -231,7 +224,5 @@ with native._lock:
         print(native.unavailable_reason(torch.device("cpu"), torch.float32), flush=True)
         os._exit(0)
     os.waitpid(child, 0)
-""",
-        threads=1,
-    )
-    assert printed == ["None"]
+"""
+    assert fresh_python(CASE + code) == "None\n"

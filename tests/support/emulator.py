@@ -27,6 +27,9 @@ from rednet.ops import compiler
 if TYPE_CHECKING:
     from rednet.ops.cuda.plan import Kernel, Launch
 
+CACHE = "REDNET_TEST_EMULATOR"
+"""Names the folder that the processes of a test run share."""
+
 HOST = Path(__file__).with_name("host")
 DEVICE = (HOST / "device.h").read_text(encoding="utf-8")
 
@@ -226,11 +229,9 @@ def _headers() -> list[str]:
 
 @cache
 def _folder() -> Path:
-    """Return the folder of the libraries: below $REDNET_CACHE, or a temporary one."""
-    if chosen := os.environ.get("REDNET_CACHE"):
-        folder = Path(chosen).expanduser().resolve() / "emulator"
-        folder.mkdir(parents=True, exist_ok=True)
-        return folder
+    """Return the folder of the libraries: that of the test run, or one of this process."""
+    if shared := os.environ.get(CACHE):
+        return Path(shared)
     folder = Path(tempfile.mkdtemp(prefix="rednet-emulator-"))
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     return folder
