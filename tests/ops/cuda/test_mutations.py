@@ -89,12 +89,18 @@ def is_right(emulator, name, text, seed=0):
     return torch.allclose(result, exact, atol=1e-4)
 
 
-SANITIZED = """
+# Every fault in a process of its own, since the sanitizers end it.
+EACH_SANITIZED = """
 import runpy
 tests = runpy.run_path(sys.argv[1])
-launch, *kept = tests["make_launch"](tests["FILES"][sys.argv[2]])
-emulator.run(launch, open(sys.argv[3]).read())
-print("nothing found")
+launch, *kept = tests["make_launch"](tests["FILES"]["forward.cuh"])
+for path in sys.argv[2:]:
+    child = os.fork()
+    if child == 0:
+        print(f"[{path}]", file=sys.stderr, flush=True)
+        emulator.run(launch, open(path).read())
+        os._exit(0)
+    print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
 """
 
 
@@ -119,14 +125,18 @@ def test_a_fault_that_values_show(emulator, fault):
 
 
 @pytest.mark.usefixtures("sanitizers")
-@pytest.mark.parametrize("fault", [None, *OUT_OF_BOUNDS])
-def test_an_access_out_of_bounds(emulator, tmp_path, fault):
-    name, old, new = OUT_OF_BOUNDS.get(fault, ("forward.cuh", "", ""))
-    path = tmp_path / "source.cu"
-    path.write_text(mutated(source(emulator.DEVICE), name, old, new), encoding="utf-8")
-    done = emulator.run_sanitized(SANITIZED, __file__, "forward.cuh", str(path))
-    if fault is None:
-        assert done.stdout.strip() == "nothing found", done.stderr
-    else:
-        assert done.returncode != 0
-        assert "AddressSanitizer" in done.stderr or "EmulationError" in done.stderr
+def test_accesses_out_of_bounds(emulator, tmp_path):
+    text = source(emulator.DEVICE)
+    mutants = {fault: mutated(text, *change) for fault, change in OUT_OF_BOUNDS.items()}
+    paths = []
+    for number, mutant in enumerate([text, *mutants.values()]):
+        paths.append(tmp_path / f"{number}.cu")
+        paths[-1].write_text(mutant, encoding="utf-8")
+    done = emulator.run_sanitized(EACH_SANITIZED, __file__, *map(str, paths))
+    assert done.returncode == 0, done.stderr
+    reports = re.split(r"^\[.*\.cu\]$", done.stderr, flags=re.MULTILINE)[1:]
+    (status, report), *found = zip(map(int, done.stdout.split()), reports, strict=True)
+    assert (status, re.findall("ERROR|runtime error", report)) == (0, [])
+    for fault, (status, report) in zip(OUT_OF_BOUNDS, found, strict=True):
+        assert status != 0, fault
+        assert "AddressSanitizer" in report or "EmulationError" in report, report
