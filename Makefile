@@ -14,10 +14,10 @@ lint:  ## Run the linters, the type checker and the import contracts
 	lint-imports
 
 test:  ## Run the tests that protect every commit
-	pytest -n auto --dist worksteal
+	pytest -n auto
 
 nightly:  ## Run the long proofs
-	pytest -n auto --dist worksteal -m nightly
+	pytest -n auto -m nightly
 
 train:  ## Train a small RedNet on the embedded images
 	python train.py experiment=fashion_mnist
