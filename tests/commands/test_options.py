@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from rednet import commands
 from rednet.training.log import read_metrics
 
 # 11 images in steps of 4, 4 and 3.
@@ -42,10 +43,11 @@ def test_a_run_with(options, train):
     assert 0 < last["val_loss"] < 20
 
 
-@pytest.fixture
-def plain_losses(train):
-    train(*RUN[:-1], "output_dir=plain")
-    return losses("plain")
+@pytest.fixture(scope="module")
+def plain_losses(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("plain") / "run"
+    assert commands.train([*RUN[:-1], f"output_dir={folder}"]) == 0
+    return losses(folder)
 
 
 def losses(folder):
