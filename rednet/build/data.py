@@ -47,7 +47,8 @@ def build_splits(data: Data, seed: int, *, train: bool = True) -> Splits:
         raise InputError(
             f"data.val_fraction={data.val_fraction:g} of {data.root} leaves nothing to train on"
         )
-    return Splits(
+    return dataclasses.replace(
+        splits,
         train=_subset(splits.train, data.train_samples, "data.train_samples") if train else None,
         val=_subset(splits.val, data.val_samples, "data.val_samples"),
     )

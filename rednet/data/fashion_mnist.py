@@ -65,7 +65,9 @@ def open_fashion_mnist(root: str | None = None) -> Splits:
         ArrayImages(f"fashion_mnist/{split}", *arrays[split], list(CLASS_NAMES))
         for split in ("train", "test")
     )
-    return Splits(train=train, val=test)
+    origin = "the package" if root is None else root
+    origins = dict.fromkeys(("train", "val", "test"), origin)
+    return Splits(train=train, val=test, test=test, origins=origins)
 
 
 def _read_embedded() -> dict[str, tuple[np.ndarray, np.ndarray]]:

@@ -1,12 +1,13 @@
 """The interface of image sources, and class-balanced subsets of a source."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Protocol
 
 import numpy as np
 from PIL import Image
 
+from rednet.data.not_read import NotRead
 from rednet.errors import InputError
 from rednet.wording import count
 
@@ -54,10 +55,23 @@ class ImageSource(Protocol):
 
 @dataclass(frozen=True)
 class Splits:
-    """The splits of a data set; None stands for a split that is missing or was not requested."""
+    """The splits of a data set; None stands for a split that is missing or was not requested.
+
+    Attributes:
+        train: Training images.
+        val: Validation images; those of `test` where a data set has no others.
+        test: Images of a folder or file of test images.
+        origins: Where each split comes from, such as its folder, by the name of the attribute.
+        notes: Lines that the user should read: folders that were stepped into, likely mistakes.
+        not_read: Files and folders that were passed over.
+    """
 
     train: ImageSource | None
     val: ImageSource | None
+    test: ImageSource | None = None
+    origins: Mapping[str, str] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+    not_read: NotRead = field(default_factory=NotRead)
 
 
 class SourceSubset:
