@@ -2,10 +2,10 @@
 
 import ctypes
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar, cast
 
 import torch
 import torch.distributed as dist
@@ -19,6 +19,8 @@ M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4
 
 AUTOCAST_DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
 STORAGE_DTYPES = {"fp64": torch.float64}
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -89,6 +91,30 @@ class Runtime:
     def from_primary(self, value: Any) -> Any:
         """Return the value of the primary process, on all processes."""
         return self.gather(value)[0]
+
+    def on_primary(self, function: Callable[[], T]) -> T:
+        """Call a function on the primary process only; return its picklable value on all.
+
+        An error on the primary process is raised on all of them, so that none waits for the others
+        for ever: an `InputError` as it is, any other on the other processes as a `RuntimeError`.
+        """
+        if self.world_size == 1:
+            return function()
+        value: T | None = None
+        error: Exception | None = None
+        if self.is_primary:
+            try:
+                value = function()
+            except Exception as raised:
+                error = raised
+        value, is_input_error, message = self.from_primary(
+            (value, isinstance(error, InputError), str(error) if error else None)
+        )
+        if error is not None:
+            raise error
+        if message is not None:
+            raise InputError(message) if is_input_error else RuntimeError(f"rank 0: {message}")
+        return cast(T, value)
 
 
 @contextmanager

@@ -46,3 +46,48 @@ def test_memory_format_of_weights_and_images(channels_last):
     images = runtime.place_images(torch.ones(2, 3, 5, 5))
     for tensor in (conv.weight, images):
         assert tensor.is_contiguous(memory_format=torch.channels_last) == channels_last
+
+
+TWO_RANKS = """
+import os, sys
+import torch.distributed as dist
+from rednet.build.folders import run_folder
+from rednet.errors import InputError
+from rednet.runtime import Runtime
+
+child = os.fork()
+rank = 1 if child == 0 else 0
+dist.init_process_group("gloo", init_method=f"file://{os.getcwd()}/store", rank=rank, world_size=2)
+runtime = Runtime(rank=rank, world_size=2)
+calls = []
+
+def call(outcome):
+    calls.append(outcome)
+    if isinstance(outcome, Exception):
+        raise outcome
+    return outcome
+
+def attempt(outcome):
+    try:
+        return runtime.on_primary(lambda: call(outcome))
+    except Exception as error:
+        return f"{type(error).__name__}: {error}"
+
+outcomes = [attempt(x) for x in ("value", InputError("mistake"), KeyError("bug"), None)]
+with run_folder(None, "label", runtime) as folder:
+    same = len(set(runtime.gather(folder))) == 1
+os.write(1, f"{rank} {outcomes} {len(calls)} {same}\\n".encode())
+if child == 0:
+    os._exit(0)
+os.waitpid(child, 0)
+"""
+
+
+def test_what_the_primary_process_does_reaches_all(fresh_python, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    first, second = sorted(fresh_python(TWO_RANKS).splitlines())
+    assert first == """0 ['value', 'InputError: mistake', "KeyError: 'bug'", None] 4 True"""
+    assert second == (
+        """1 ['value', 'InputError: mistake', "RuntimeError: rank 0: 'bug'", None] 0 True"""
+    )
+    assert [path.name for path in tmp_path.iterdir()] == ["store"]

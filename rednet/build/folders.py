@@ -1,13 +1,17 @@
-"""The folder of a run, and the earlier run that it may hold."""
+"""The folder of a run: made, checked, and removed if nothing was written to it."""
 
 import errno
+import itertools
 import os
+import shutil
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from rednet.config import Config, to_yaml
 from rednet.errors import InputError
+from rednet.files import write_text_atomically
 from rednet.runtime import Runtime
 
 FULL_OR_BROKEN = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO)
@@ -17,46 +21,82 @@ FULL_OR_BROKEN = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EI
 def run_folder(name: str | None, label: str, runtime: Runtime) -> Iterator[Path]:
     """Make the run's folder and check that it is writable; remove it at the end if it is empty.
 
+    Only the primary process touches the folder. Its errors are raised on all processes.
+
     Args:
         name: Path of the folder given by the user, if any.
-        label: Beginning of the default name, which ends in the time.
-        runtime: Processes of the run; the primary one chooses the name for all.
+        label: Beginning of the default name, which ends in the time. A folder of that name is
+            always a new one, even if several runs start at the same time.
+        runtime: Processes of the run.
 
     Raises:
         InputError: The folder cannot be written to, at the beginning or later.
     """
-    if name is None:
-        name = f"runs/{label}-{time.strftime('%Y%m%d-%H%M%S')}"
-        name = runtime.from_primary(_unused(name))
-    folder = Path(name)
-    created = [path for path in (folder, *folder.parents) if not os.path.exists(path)]
-    _require_writable(folder, runtime.rank)
+    folder, created = runtime.on_primary(lambda: _make_folder(name, label))
     try:
         yield folder
     except OSError as error:
         if error.errno not in FULL_OR_BROKEN:
             raise
-        raise InputError(f"output_dir={folder}: cannot be written: {error.strerror}") from error
+        raise _not_writable(folder, error) from error
     finally:
         for path in created if runtime.is_primary else []:
             with suppress(OSError):  # not empty
                 path.rmdir()
 
 
-def _unused(name: str) -> str:
-    """Return the name, with a number appended if it is taken."""
-    number, unused = 1, name
-    while os.path.exists(unused):
-        number += 1
-        unused = f"{name}-{number}"
-    return unused
+def require_space(folder: Path, checkpoint_bytes: int) -> None:
+    """Check that two checkpoints fit on the disk: an old one is deleted only after the new one.
+
+    Raises:
+        InputError: There is too little space.
+    """
+    needed, usage = 2 * checkpoint_bytes, shutil.disk_usage(folder)
+    if usage.free < needed and usage.total > 0:  # some network file systems report 0
+        raise InputError(
+            f"output_dir={folder}: two checkpoints need {_size(needed)}, "
+            f"but only {_size(usage.free)} are free"
+        )
 
 
-def _require_writable(folder: Path, rank: int) -> None:
+def write_config(folder: Path, config: Config, *, finished: bool = False) -> None:
+    """Write the configuration of a run; that of a finished run stays as it is."""
+    path = folder / "config.yaml"
+    if not (finished and path.exists()):
+        write_text_atomically(path, to_yaml(config))
+
+
+def _make_folder(name: str | None, label: str) -> tuple[Path, list[Path]]:
+    """Return a writable folder, and which folders were created for it, innermost first."""
+    folder = Path(f"runs/{label}-{time.strftime('%Y%m%d-%H%M%S')}" if name is None else name)
+    created = [path for path in (folder, *folder.parents) if not os.path.exists(path)]
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        probe = folder / f".writable-{rank}"
+        if name is None:
+            folder = _make_new(folder)
+            created = [folder, *(path for path in created if path in folder.parents)]
+        else:
+            folder.mkdir(parents=True, exist_ok=True)
+        probe = folder / f".writable-{os.getpid()}"
         probe.touch()
         probe.unlink()
     except OSError as error:
-        raise InputError(f"output_dir={folder}: cannot be written: {error.strerror}") from error
+        raise _not_writable(folder, error) from error
+    return folder, created
+
+
+def _make_new(folder: Path) -> Path:
+    """Create a folder that did not exist, with a number appended to its name if it is taken."""
+    for number in itertools.count(1):
+        new = folder if number == 1 else folder.with_name(f"{folder.name}-{number}")
+        with suppress(FileExistsError):
+            new.mkdir(parents=True)
+            break
+    return new
+
+
+def _not_writable(folder: Path, error: OSError) -> InputError:
+    return InputError(f"output_dir={folder}: cannot be written: {error.strerror}")
+
+
+def _size(num_bytes: int) -> str:
+    return f"{num_bytes / 1e9:.1f} GB" if num_bytes >= 1e9 else f"{num_bytes / 1e6:.0f} MB"

@@ -1,0 +1,119 @@
+"""A lock on the folder of a run, so that no two runs write to it at the same time."""
+
+import errno
+import os
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import filelock
+
+from rednet.errors import InputError
+from rednet.wording import count
+
+if TYPE_CHECKING:
+    from rednet.runtime import Runtime
+
+LOCK = ".lock"
+WAIT_S = 30.0
+"""Long enough for a run that was just told to end to save and end."""
+WITHOUT_LOCKS = (errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOTSUP)
+"""Errors of file systems that have no locks."""
+
+
+@contextmanager
+def lock_folder(folder: Path, runtime: "Runtime", wait_s: float = WAIT_S) -> Iterator[None]:
+    """Keep other runs out of a folder, which must exist.
+
+    The primary process holds the lock. The kernel releases it when the process ends, however it
+    ends; processes forked from it do not inherit the lock. Where the file system has no locks, a
+    warning says so.
+
+    Args:
+        folder: Folder of the run.
+        runtime: Processes of the run; all of them enter and leave together.
+        wait_s: How long to wait for another run to leave the folder, in seconds.
+
+    Raises:
+        InputError: Another run still holds the lock after `wait_s`, on all processes.
+    """
+    lock = FolderLock(folder, wait_s)
+    try:
+        runtime.on_primary(lock.acquire)
+        yield
+    finally:
+        lock.release()  # does nothing on the other processes
+
+
+class FolderLock:
+    """The lock of one process on a folder.
+
+    The lock's file names the holder while the lock is held, and is deleted before its release.
+    Whoever waited for a deleted file notices that and opens the new one, as filelock does.
+
+    Args:
+        folder: Folder to lock.
+        wait_s: How long to wait for another process to release the lock, in seconds.
+    """
+
+    def __init__(self, folder: Path, wait_s: float) -> None:
+        self.folder, self.wait_s = folder, wait_s
+        self.path = folder / LOCK
+        # A soft lock, a file that exists while it is held, would outlive a killed process.
+        self.lock = filelock.FileLock(self.path, fallback_to_soft=False)
+
+    def acquire(self) -> None:
+        """Take the lock; say so if that has to wait."""
+        try:
+            if not self._acquire(0):
+                print(
+                    f"output_dir={self.folder} is in use by {self._holder()}: waiting up to "
+                    f"{count(self.wait_s, 'second')} for it to end",
+                    flush=True,
+                )
+                if not self._acquire(self.wait_s):
+                    raise InputError(
+                        f"output_dir={self.folder} is in use by {self._holder()}: choose another "
+                        "folder, or end that run first"
+                    )
+            self.path.write_text(f"{os.getpid()} {socket.gethostname()}\n")
+        except (NotImplementedError, OSError) as error:
+            self._go_on_without(error)
+
+    def release(self) -> None:
+        """Release the lock, if it is held."""
+        if self.lock.is_locked:
+            with suppress(OSError):
+                self.path.unlink()
+            self.lock.release()
+
+    def _acquire(self, timeout_s: float) -> bool:
+        try:
+            self.lock.acquire(timeout=timeout_s)
+        except filelock.Timeout:
+            return False
+        except FileNotFoundError:  # the run before has removed its folder, which was empty
+            self.folder.mkdir(parents=True, exist_ok=True)
+            return self._acquire(timeout_s)
+        return True
+
+    def _holder(self) -> str:
+        try:
+            process, host = self.path.read_text().split()
+        except (OSError, ValueError):  # just being written, or just released
+            return "another process"
+        return f"process {process} on {host}"
+
+    def _go_on_without(self, error: NotImplementedError | OSError) -> None:
+        if isinstance(error, OSError) and error.errno not in WITHOUT_LOCKS:
+            reason = error.strerror or error
+            raise InputError(f"output_dir={self.folder}: cannot be locked: {reason}") from error
+        with suppress(OSError):
+            self.path.unlink()
+        print(
+            f"warning: output_dir={self.folder}: its file system has no locks, so nothing keeps a "
+            "second run out of the folder",
+            flush=True,
+        )
