@@ -25,7 +25,7 @@ from rednet.build.model import (
 )
 from rednet.config import Config, Optimizer, to_yaml
 from rednet.config import Schedule as ScheduleConfig
-from rednet.data import Preprocessing
+from rednet.data import Preprocessing, Splits, describe_splits
 from rednet.errors import InputError
 from rednet.runtime import Runtime
 from rednet.training.batches import TrainBatches
@@ -87,7 +87,7 @@ def build_trainer(config: Config, runtime: Runtime, folder: Path) -> Trainer:
         runtime=runtime,
         log=log,
         store=store,
-        description=_describe(config, preprocessing, class_names),
+        description=_describe(config, preprocessing, splits),
         settings=_loop_settings(config),
         ema=ema,
     )
@@ -180,12 +180,13 @@ def _loop_settings(config: Config) -> LoopSettings:
     )
 
 
-def _describe(config: Config, preprocessing: Preprocessing, names: list[str]) -> dict[str, Any]:
-    """Return what a checkpoint says about its network."""
-    assert config.model is not None
+def _describe(config: Config, preprocessing: Preprocessing, splits: Splits) -> dict[str, Any]:
+    """Return what a checkpoint says about its network and its data."""
+    assert config.model is not None and splits.train is not None
     return {
         "model": dataclasses.asdict(config.model),
         "preprocessing": dataclasses.asdict(preprocessing),
-        "class_names": list(names),
+        "class_names": list(splits.train.class_names),
+        "data": describe_splits(config.data.name, splits),
         "config": to_yaml(config),
     }

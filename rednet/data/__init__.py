@@ -2,6 +2,7 @@
 
 from rednet.data.dataset import Batch, ImageDataset, Sample, collate
 from rednet.data.fashion_mnist import open_fashion_mnist
+from rednet.data.fingerprint import describe_splits, fingerprint
 from rednet.data.image_files import read_image
 from rednet.data.image_folder import open_image_folder
 from rednet.data.imagenet import imagenet_labels, imagenet_synsets, open_imagenet
@@ -31,7 +32,9 @@ __all__ = [
     "balanced_subset",
     "collate",
     "default_num_workers",
+    "describe_splits",
     "eval_transform",
+    "fingerprint",
     "imagenet_labels",
     "imagenet_synsets",
     "make_loader",

@@ -42,6 +42,11 @@ class ArrayImages:
         self.targets: list[int] = labels.tolist()
         self.class_names = class_names
 
+    @property
+    def relative_names(self) -> np.ndarray:
+        """Split and index of every image."""
+        return np.array([self.name_of(index).encode() for index in range(len(self))])
+
     def __len__(self) -> int:
         return len(self.images)
 

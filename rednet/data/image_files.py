@@ -27,7 +27,7 @@ class ImageFiles:
         self.targets: list[int] = list(targets)
         # One array of bytes: forked workers would copy the pages of a million str objects as they
         # touch the reference counts.
-        self._names = np.array([os.fsencode(name) for name in names])
+        self.relative_names = np.array([os.fsencode(name) for name in names])
 
     def __len__(self) -> int:
         return len(self.targets)
@@ -38,7 +38,7 @@ class ImageFiles:
 
     def name_of(self, index: int) -> str:
         """Return the path of an image."""
-        return str(self.root / os.fsdecode(bytes(self._names[index])))
+        return str(self.root / os.fsdecode(bytes(self.relative_names[index])))
 
 
 def read_image(path: str | os.PathLike[str]) -> Image.Image:

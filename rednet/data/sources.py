@@ -40,6 +40,10 @@ class ImageSource(Protocol):
     def targets(self) -> Sequence[int]:
         """Class index of every image."""
 
+    @property
+    def relative_names(self) -> np.ndarray:
+        """Names of the images relative to the root of the source, as an array of bytes."""
+
     def __len__(self) -> int: ...
 
     def load(self, index: int) -> Image.Image:
@@ -82,6 +86,11 @@ class SourceSubset:
         self.indices = list(indices)
         self.class_names = source.class_names
         self.targets = [source.targets[index] for index in self.indices]
+
+    @property
+    def relative_names(self) -> np.ndarray:
+        """Names of the images relative to the root of the source."""
+        return self.source.relative_names[self.indices]
 
     def __len__(self) -> int:
         return len(self.indices)

@@ -161,6 +161,24 @@ def _is_preprocessing(value: Any) -> bool:
     )
 
 
+def _is_data(value: object) -> bool:
+    return (
+        isinstance(value, dict)
+        and value.keys() >= {"name", "train", "val"}
+        and _is_str(value["name"])
+        and all(map(_is_half, (value["train"], value["val"])))
+    )
+
+
+def _is_half(value: object) -> bool:
+    return value is None or (
+        isinstance(value, dict)
+        and value.keys() >= {"fingerprint", "samples"}
+        and _is_str(value["fingerprint"])
+        and isinstance(value["samples"], int)
+    )
+
+
 def _is_class_names(value: object) -> bool:
     return isinstance(value, list) and all(map(_is_str, value))
 
@@ -171,6 +189,7 @@ CHECKS: dict[str, Callable[[Any], bool]] = {
     "preprocessing": _is_preprocessing,
     "class_names": _is_class_names,
     "config": _is_str,
+    "data": _is_data,
     "metrics": _is_json,
     "versions": _is_json,
 }

@@ -24,7 +24,7 @@ DESCRIPTION = {
     "class_names": "class_names",
 }
 """Keys of the header, and the attributes of `Checkpoint` that they hold."""
-CARRIED = ("config", "metrics", "versions")
+CARRIED = ("config", "data", "metrics", "versions")
 """Keys of the header that are copied from the content of a checkpoint of ours."""
 
 

@@ -92,11 +92,14 @@ def test_what_a_checkpoint_holds(trained):
     checkpoint = load(trained / "checkpoints" / "last.pt")
     assert checkpoint.keys() == {
         *("format", "model", "state_dict", "preprocessing", "class_names", "config"),
-        *("metrics", "versions", "train_state"),
+        *("data", "metrics", "versions", "train_state"),
     }
     assert checkpoint["model"] == {"name": "test_resnet", "options": {}}
     assert list(checkpoint["preprocessing"]) == PREPROCESSING
     assert checkpoint["class_names"][0] == "T-shirt/top"
+    assert checkpoint["data"]["name"] == "fashion_mnist"
+    halves = (checkpoint["data"][half]["samples"] for half in ("train", "val"))
+    assert tuple(halves) == (10_000, 2_000)  # all that there are, though the run had 8 and 10
     assert checkpoint["config"] == (trained / "config.yaml").read_text()
     assert checkpoint["metrics"] == read_metrics(trained)[-1]
     assert checkpoint["versions"]["torch"] == version("torch")

@@ -30,6 +30,7 @@ def checkpoint(make_tiny, tmp_path):
         },
         "class_names": ["T-shirt", "Größe", "c", "d", "e", "f", "g"],
         "config": "seed: 3\n",
+        "data": {"name": "image_folder", "train": None, "val": None},
         "metrics": {"val_top1": 1 / 3, "val_loss": None},
         "train_state": {"epoch": 3},
     }
@@ -44,7 +45,7 @@ def test_nothing_is_lost(checkpoint, same_weights, tmp_path):
     for name in ("model", "preprocessing", "class_names", "num_classes", "in_chans"):
         assert getattr(again, name) == getattr(checkpoint, name), name
     assert (again.kind, again.is_inferred) == ("rednet-safetensors", False)
-    for name in ("config", "metrics"):
+    for name in ("config", "data", "metrics"):
         assert again.content[name] == checkpoint.content[name]
     assert "train_state" not in again.content
     assert sorted(path.name for path in tmp_path.iterdir()) == ["last.pt", "out.safetensors"]

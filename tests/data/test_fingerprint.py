@@ -1,0 +1,98 @@
+"""The fingerprint of a data set: its images and classes, and nothing else."""
+
+import os
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from rednet.data import (
+    balanced_subset,
+    describe_splits,
+    fingerprint,
+    open_fashion_mnist,
+    open_image_folder,
+)
+from rednet.data.fashion_mnist import ArrayImages
+from rednet.data.image_files import ImageFiles
+
+IMAGES = ("cat/0.png", "cat/b/1.png", "dog/0.png", "dog/1.png")
+
+
+def of_files(*samples, root="root", classes=("cat", "dog")):
+    return fingerprint(ImageFiles(Path(root), list(classes), samples))
+
+
+def of_folder(root):
+    return describe_splits("image_folder", open_image_folder(root, val_fraction=0.5, seed=1))
+
+
+REFERENCE = (("cat/0.png", 0), ("cat/1.png", 0), ("dog/0.png", 1))
+
+
+def test_root_and_order_have_no_effect():
+    expected = of_files(*REFERENCE)
+    assert of_files(*reversed(REFERENCE), root="elsewhere") == expected
+    renumbered = (("dog/0.png", 0), ("cat/0.png", 1), ("cat/1.png", 1))
+    assert of_files(*renumbered, classes=("dog", "cat")) == expected
+    assert of_files(*REFERENCE, classes=("cat", "dog", "a class without images")) == expected
+
+
+@pytest.mark.parametrize(
+    ("samples", "classes"),
+    [
+        (REFERENCE[:2], ("cat", "dog")),
+        ((*REFERENCE, ("dog/1.png", 1)), ("cat", "dog")),
+        ((("cat/2.png", 0), *REFERENCE[1:]), ("cat", "dog")),
+        ((("cat/0.png", 1), *REFERENCE[1:]), ("cat", "dog")),
+        (REFERENCE, ("cats", "dog")),
+        (REFERENCE, ("dog", "cat")),
+    ],
+    ids=["removed", "added", "renamed", "another class", "a renamed class", "classes exchanged"],
+)
+def test_another_image_or_class_is_another_fingerprint(samples, classes):
+    assert of_files(*samples, classes=classes) != of_files(*REFERENCE)
+
+
+def test_names_in_any_encoding():
+    names = [os.fsdecode(name) for name in (b"caf\xe9/\xff.png", "日本/1.png".encode())]
+    classes = [os.path.dirname(name) for name in names]
+    assert of_files((names[0], 0), (names[1], 1), classes=classes) != of_files(*REFERENCE)
+
+
+def test_a_folder_that_was_moved(make_images, tmp_path):
+    root = make_images(*(f"here/{name}" for name in IMAGES))
+    before = of_folder(f"{root}/here")
+    shutil.copytree(f"{root}/here", f"{root}/there")
+    assert of_folder(f"{root}/there") == before
+    assert before["train"]["fingerprint"] != before["val"]["fingerprint"]
+    Image.new("L", (4, 4)).save(tmp_path / "there/dog/2.png")
+    assert of_folder(f"{root}/there") != before
+
+
+def test_the_halves_are_described_before_a_subset_is_taken(fashion_mnist):
+    subset = balanced_subset(fashion_mnist.train, 20)
+    description = describe_splits("fashion_mnist", type(fashion_mnist)(subset, fashion_mnist.val))
+    assert description["name"] == "fashion_mnist"
+    assert (description["train"]["samples"], description["val"]["samples"]) == (10_000, 2_000)
+    assert description["train"]["fingerprint"] == fingerprint(fashion_mnist.train)
+    assert fingerprint(subset) != fingerprint(fashion_mnist.train)
+
+
+def test_arrays_differ_by_split_and_labels():
+    splits = open_fashion_mnist()
+    images, labels = splits.val.images[:4], np.array([0, 1, 2, 3])
+    names = splits.val.class_names
+    first, same, other_split, other_labels = (
+        fingerprint(ArrayImages(split, images, np.array(values), names))
+        for split, values in (
+            ("fashion_mnist/test", labels),
+            ("fashion_mnist/test", labels),
+            ("fashion_mnist/train", labels),
+            ("fashion_mnist/test", labels[::-1]),
+        )
+    )
+    assert first == same
+    assert len({first, other_split, other_labels}) == 3
