@@ -47,6 +47,11 @@ def build_splits(data: Data, seed: int, *, train: bool = True) -> Splits:
         raise InputError(
             f"data.val_fraction={data.val_fraction:g} of {data.root} leaves nothing to train on"
         )
+    if splits.val is None:
+        raise InputError(
+            f"{data.root} has one image in each class and none to validate with: "
+            "add images or a folder val"
+        )
     return dataclasses.replace(
         splits,
         train=_subset(splits.train, data.train_samples, "data.train_samples") if train else None,

@@ -20,7 +20,7 @@ def fingerprint(source: ImageSource) -> str:
     classes = codes[np.asarray(source.targets, np.intp)]
     order = np.argsort(names, kind="stable")
     result = hashlib.blake2b(digest_size=16)
-    result.update(names[order].tobytes())
+    result.update(b"\0".join(names[order].tolist()))
     result.update(classes[order].tobytes())
     return result.hexdigest()
 

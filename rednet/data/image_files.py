@@ -1,5 +1,6 @@
 """Find and decode image files, and serve them as a source."""
 
+import copy
 import os
 import warnings
 from collections.abc import Iterable, Mapping
@@ -28,6 +29,13 @@ class ImageFiles:
         # One array of bytes: forked workers would copy the pages of a million str objects as they
         # touch the reference counts.
         self.relative_names = np.array([os.fsencode(name) for name in names])
+
+    def select(self, indices: np.ndarray) -> "ImageFiles":
+        """Return the source of the images at some indices, with all classes."""
+        part = copy.copy(self)
+        part.relative_names = self.relative_names[indices]
+        part.targets = np.asarray(self.targets)[indices].tolist()
+        return part
 
     def __len__(self) -> int:
         return len(self.targets)

@@ -1,6 +1,5 @@
 """A folder of class folders, with a validation folder or a split of the training images."""
 
-import hashlib
 from pathlib import Path
 
 from rednet.data.image_files import (
@@ -11,6 +10,7 @@ from rednet.data.image_files import (
     subfolders,
 )
 from rednet.data.sources import Splits
+from rednet.data.splitting import split_by_class
 from rednet.errors import InputError
 
 VAL_FOLDERS = ("val", "valid", "validation", "test")
@@ -62,42 +62,9 @@ def _open_train_val(train_folder: Path, val_folder: Path) -> Splits:
 
 
 def _open_split(folder: Path, val_fraction: float, seed: int) -> Splits:
-    images = images_by_class(folder)
-    splits = {name: _split(files, val_fraction, seed) for name, files in images.items()}
-    train = {name: split[0] for name, split in splits.items()}
-    val = {name: split[1] for name, split in splits.items()}
-    if not any(val.values()):
-        raise InputError(
-            f"{folder} has one image in each class and none to validate with: "
-            f"add images or a folder {folder.parent / 'val'}"
-        )
-    classes = list(images)
-    return Splits(
-        train=_source(folder, classes, train) if any(train.values()) else None,
-        val=_source(folder, classes, val),
-    )
-
-
-def _split(images: list[str], val_fraction: float, seed: int) -> tuple[list[str], list[str]]:
-    """Split the images of a class into training and validation images, both sorted.
-
-    The images are ranked by hash. The order in which the file system lists them has no effect, and
-    an image added later moves at most one other.
-    """
-    ranked = sorted(images, key=lambda image: _hash(f"{seed}/{image}"))
-    count = _val_count(len(images), val_fraction)
-    return sorted(ranked[count:]), sorted(ranked[:count])
-
-
-def _hash(text: str) -> bytes:
-    return hashlib.blake2b(text.encode(errors="surrogateescape"), digest_size=16).digest()
-
-
-def _val_count(num_images: int, val_fraction: float) -> int:
-    if val_fraction == 1:
-        return num_images
-    count = max(1, round(val_fraction * num_images))
-    return min(count, num_images - 1)
+    whole = _open_classes(folder)
+    train, val = split_by_class(whole, val_fraction, seed)
+    return Splits(train=train, val=val, whole=whole)
 
 
 def _source(folder: Path, class_names: list[str], images: dict[str, list[str]]) -> ImageFiles:

@@ -65,6 +65,7 @@ class Splits:
         train: Training images.
         val: Validation images; those of `test` where a data set has no others.
         test: Images of a folder or file of test images.
+        whole: All images of a folder without such folders, where `train` and `val` are parts of it.
         origins: Where each split comes from, such as its folder, by the name of the attribute.
         notes: Lines that the user should read: folders that were stepped into, likely mistakes.
         not_read: Files and folders that were passed over.
@@ -73,6 +74,7 @@ class Splits:
     train: ImageSource | None
     val: ImageSource | None
     test: ImageSource | None = None
+    whole: ImageSource | None = None
     origins: Mapping[str, str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     not_read: NotRead = field(default_factory=NotRead)
