@@ -1,4 +1,9 @@
-"""Numbers with their nouns, in messages and reports."""
+"""Numbers with their nouns, and foreign names, in messages and reports."""
+
+import os
+from collections.abc import Sequence
+
+_JOINERS = "\u200c\u200d"  # they shape letters and emoji, and cannot hide or reorder text
 
 
 def count(number: float, noun: str) -> str:
@@ -11,3 +16,29 @@ def count(number: float, noun: str) -> str:
     text = f"{number:g}" if isinstance(number, float) else str(number)
     plural = f"{noun}es" if noun.endswith("s") else f"{noun}s"
     return f"{text} {noun if number == 1 else plural}"
+
+
+def printable(name: str | os.PathLike[str]) -> str:
+    r"""Return a name or path as text that any terminal and any text file can take.
+
+    Control characters (as in terminal sequences) and characters that are invisible or reorder
+    text become ``\x1b`` or ``\u202e``, bytes of a file name that are not UTF-8 become ``\xff``.
+    A name that is already printable is returned unchanged.
+    """
+    text = os.fspath(name)
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() or c in _JOINERS else _escape(c) for c in text)
+
+
+def _escape(character: str) -> str:
+    if "\udc80" <= character <= "\udcff":  # os.fsdecode's stand-in for a byte
+        return f"\\x{ord(character) - 0xDC00:02x}"
+    return character.encode("unicode_escape").decode()
+
+
+def join_names(names: Sequence[str], limit: int = 5) -> str:
+    """Join names for a message, made printable; names beyond ``limit`` are only counted."""
+    rest = len(names) - limit
+    shown = ", ".join(printable(name) for name in names[:limit])
+    return shown + (f" and {rest} more" if rest > 0 else "")

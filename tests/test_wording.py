@@ -1,6 +1,8 @@
+import os
+
 import pytest
 
-from rednet.wording import count
+from rednet.wording import count, join_names, printable
 
 
 @pytest.mark.parametrize(
@@ -19,3 +21,28 @@ from rednet.wording import count
 )
 def test_a_number_with_its_noun(number, noun, text):
     assert count(number, noun) == text
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        (b"plain name.jpg", "plain name.jpg"),
+        ("Bärenklau 猫 🐈".encode(), "Bärenklau 猫 🐈"),
+        ("👩\u200d🔬".encode(), "👩\u200d🔬"),
+        (b"caf\xe9.jpg", r"caf\xe9.jpg"),
+        (b"\xff\xfe", r"\xff\xfe"),
+        (b"\x1b[31mred\x1b]0;title\x07", r"\x1b[31mred\x1b]0;title\x07"),
+        (b"two\nlines\r\tand a tab\x7f", r"two\nlines\r\tand a tab\x7f"),
+        ("\u202egpj.exe \u2028\x9b\ufeff".encode(), r"\u202egpj.exe \u2028\x9b\ufeff"),
+    ],
+)
+def test_foreign_names_are_printable(name, text):
+    assert printable(os.fsdecode(name)) == text
+    assert printable(text) == text
+    text.encode()
+
+
+def test_long_lists_of_names_are_shortened():
+    assert join_names([*"abcde"]) == "a, b, c, d, e"
+    assert join_names([*"abcdefg"]) == "a, b, c, d, e and 2 more"
+    assert join_names(["\x1b[0m"]) == r"\x1b[0m"

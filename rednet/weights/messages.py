@@ -2,6 +2,8 @@
 
 from collections.abc import Collection
 
+from rednet import wording
+
 MAX_NAMES = 4
 MAX_LENGTH = 300
 
@@ -9,7 +11,7 @@ MAX_LENGTH = 300
 def printable(text: str) -> str:
     """Escape control characters and shorten long text."""
     shown = text if len(text) <= MAX_LENGTH else f"{text[:MAX_LENGTH]}..."
-    return "".join(letter if letter.isprintable() else f"\\x{ord(letter):02x}" for letter in shown)
+    return wording.printable(shown)
 
 
 def list_some(names: Collection[object]) -> str:

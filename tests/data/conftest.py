@@ -1,4 +1,5 @@
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,6 +11,29 @@ from rednet.data import Splits, open_fashion_mnist
 @pytest.fixture(scope="session")
 def fashion_mnist() -> Splits:
     return open_fashion_mnist()
+
+
+@pytest.fixture
+def make_files(tmp_path) -> Callable[..., Path]:
+    """Return a function that makes a tree of files of one byte and returns its root.
+
+    A name that ends in "/" is a folder, and "name -> target" is a link.
+    """
+
+    def make(*names: str) -> Path:
+        for name in names:
+            name, _, target = name.partition(" -> ")
+            path = tmp_path / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            if target:
+                path.symlink_to(target)
+            elif name.endswith("/"):
+                path.mkdir()
+            else:
+                path.write_bytes(b"1")
+        return tmp_path
+
+    return make
 
 
 @pytest.fixture

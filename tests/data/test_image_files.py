@@ -1,4 +1,5 @@
 import io
+import os
 import pickle
 from pathlib import Path
 
@@ -7,8 +8,7 @@ import pytest
 from PIL import Image
 
 from rednet.data import UnreadableImage, read_image
-from rednet.data.image_files import ImageFiles, images_by_class, join_names, list_images
-from rednet.errors import InputError
+from rednet.data.image_files import ImageFiles
 
 
 @pytest.mark.parametrize(
@@ -90,19 +90,6 @@ def test_pillow_warnings_are_not_errors(tmp_path, monkeypatch):
         read_image(tmp_path / "exif.jpg")
 
 
-def test_images_are_listed_sorted_at_any_depth_without_hidden_or_other_files(make_images):
-    root = make_images("b.JPG", "a.png", "deep/er/c.JpEg", ".hidden/d.png", "._e.png")
-    (Path(root) / "notes.txt").write_text("text")
-    assert list_images(Path(root)) == ["a.png", "b.JPG", "deep/er/c.JpEg"]
-
-
-def test_symlinked_folders_are_searched(make_images, tmp_path):
-    make_images("elsewhere/cat/1.png")
-    (tmp_path / "root").mkdir()
-    (tmp_path / "root" / "cat").symlink_to(tmp_path / "elsewhere" / "cat")
-    assert images_by_class(tmp_path / "root") == {"cat": ["cat/1.png"]}
-
-
 def test_image_files_load_by_index_after_pickling(make_images):
     root = Path(make_images("cat/1.png", "dog/long name \xe9.png"))
     samples = [("cat/1.png", 0), ("dog/long name \xe9.png", 1)]
@@ -112,26 +99,15 @@ def test_image_files_load_by_index_after_pickling(make_images):
     assert files.load(1).size == (8, 6)
 
 
-def test_missing_empty_and_classless_folders_are_named(make_images, tmp_path):
-    with pytest.raises(InputError, match="nowhere cannot be read: No such file"):
-        images_by_class(tmp_path / "nowhere")
-    with pytest.raises(InputError, match="is empty: expected"):
-        images_by_class(tmp_path)
-    make_images("loose.png")
-    with pytest.raises(InputError, match="has no class folders: expected"):
-        images_by_class(tmp_path)
-    with pytest.raises(InputError, match=r"loose\.png cannot be read: Not a directory"):
-        images_by_class(tmp_path / "loose.png")
-
-
-def test_class_folders_without_images_are_all_named(make_images):
-    root = Path(make_images("cat/1.png"))
-    for name in ("bird", "dog"):
-        (root / name).mkdir()
-    with pytest.raises(InputError, match=r"without images in .*: bird, dog; add images"):
-        images_by_class(root)
-
-
-def test_long_lists_of_names_are_shortened():
-    assert join_names([*"abcde"]) == "a, b, c, d, e"
-    assert join_names([*"abcdefg"]) == "a, b, c, d, e and 2 more"
+def test_names_that_no_terminal_can_take_are_escaped(tmp_path):
+    names = [os.fsdecode(b"caf\xe9.png"), "\x1b[31mred.png", "two\nlines.png"]
+    for name in names:
+        Image.new("L", (8, 6)).save(tmp_path / name)
+    files = ImageFiles(tmp_path, ["a", "b"], [(name, 0) for name in names])
+    assert [files.load(i).size for i in range(3)] == [(8, 6)] * 3
+    shown = [r"caf\xe9.png", r"\x1b[31mred.png", r"two\nlines.png"]
+    assert [files.name_of(i) for i in range(3)] == [f"{tmp_path}/{name}" for name in shown]
+    (tmp_path / names[1]).write_bytes(b"no image")
+    with pytest.raises(UnreadableImage) as caught:
+        files.load(1)
+    assert str(caught.value).isprintable()

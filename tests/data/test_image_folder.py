@@ -27,8 +27,18 @@ def test_the_validation_folder_can_have_any_usual_name(make_images, val):
 
 
 def test_val_is_preferred_over_test(make_images):
-    root = make_images("train/a/1.png", "val/a/2.png", "test/a/3.png")
-    assert names(open_image_folder(root, val_fraction=0.1, seed=0).val) == ["2.png"]
+    root = make_images("train/a/1.png", "train/b/1.png", "val/a/2.png", "Test/a/3.png")
+    splits = open_image_folder(root, val_fraction=0.1, seed=0)
+    assert (names(splits.val), names(splits.test)) == (["2.png"], ["3.png"])
+    folders = {"train": "train", "val": "val", "test": "Test"}
+    assert splits.origins == {split: f"{root}/{name}" for split, name in folders.items()}
+
+
+def test_the_only_test_images_are_the_validation_images_too(make_images):
+    root = make_images("train/a/1.png", "train/b/1.png", "test/a/2.png", "test/b/2.png")
+    splits = open_image_folder(root, val_fraction=0.1, seed=0)
+    assert splits.val is splits.test
+    assert splits.origins["val"] == splits.origins["test"] == f"{root}/test"
 
 
 @pytest.mark.parametrize("inside", ["", "train/"])
@@ -63,7 +73,7 @@ def test_split_depends_on_the_seed_but_not_on_the_listing_order(make_images, mon
 
 
 def test_an_image_added_later_moves_at_most_one_other(make_images):
-    root = make_images(*many("a", 30))
+    root = make_images(*many("a", 30), *many("b", 2))
     before = names(open_image_folder(root, val_fraction=0.3, seed=1).val)
     make_images("a/late.png")
     after = names(open_image_folder(root, val_fraction=0.3, seed=1).val)
@@ -99,7 +109,17 @@ def test_a_class_can_be_named_train(make_images):
         ((), "is empty: expected .*/<class>/<image>"),
         (("1.png", "2.png"), "has no class folders"),
         (("train/1.png", "val/a/2.png"), "train has no class folders"),
-        (("train/a/1.png", "val/b/2.png", "val/c/2.png"), "classes in .*val that .* lacks: b, c"),
+        (
+            ("train/a/1.png", "train/d/1.png", "val/b/2.png", "val/c/2.png"),
+            "classes in .*val that the training images lack: b, c",
+        ),
+        (("cat/1.png", "cat/2.png"), "has a single class, cat: expected a folder for each of two"),
+        (("train/cat/1.png", "val/cat/2.png"), "train has a single class, cat"),
+        (("photos/1.png", "Masks/1.png"), "has no folders of classes, only Masks, photos"),
+        (
+            ("a/train/x/1.png", "a/val/x/1.png", "b/train/y/1.png", "b/val/y/1.png"),
+            "a is no class: it holds train, val; choose one data set, such as data.root=.*/a$",
+        ),
     ],
 )
 def test_wrong_folders_are_named(make_images, files, message):
@@ -112,5 +132,5 @@ def test_missing_folders_and_classes_without_images_are_named(make_images, tmp_p
         open_image_folder(str(tmp_path / "nowhere"), val_fraction=0.1, seed=0)
     make_images("cat/1.png", "cat/2.png")
     (tmp_path / "dog").mkdir()
-    with pytest.raises(InputError, match=r"class folders without images in .*: dog;"):
+    with pytest.raises(InputError, match=r"class folders without images in .*: dog \(no files\);"):
         open_image_folder(str(tmp_path), val_fraction=0.1, seed=0)

@@ -33,7 +33,7 @@ def test_missing_and_empty_paths(folder):
     with pytest.raises(InputError, match=r"images=.*/c\.png: no such file or folder"):
         find_images([str(folder / "c.png")])
     (folder / "empty").mkdir()
-    with pytest.raises(InputError, match=r"empty: has no images \(\.bmp, "):
+    with pytest.raises(InputError, match=r"empty: has no images \(\.apng, "):
         find_images([str(folder / "empty")])
 
 

@@ -95,7 +95,7 @@ def test_the_message_names_what_it_found(tmp_path):
     with pytest.raises(InputError) as caught:
         read_checkpoint(tmp_path / "a.pt")
     _, _, found = str(caught.value).partition("contains no state dict; its keys are ")
-    assert found == f"model_state_dict, epoch\\x0a\\x1b[31m, 5, {'a' * 300}..., and 2 more"
+    assert found == f"model_state_dict, epoch\\n\\x1b[31m, 5, {'a' * 300}..., and 2 more"
 
 
 ODD = {

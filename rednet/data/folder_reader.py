@@ -1,0 +1,137 @@
+"""List the images below folders, each real folder once."""
+
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from rednet.data.folder_entries import Entries, identities_around, identity, scan
+from rednet.data.not_read import READ_ELSEWHERE, UNLISTABLE, NotRead
+from rednet.errors import InputError
+from rednet.wording import printable
+
+
+@dataclass
+class Listing:
+    """The images below a folder.
+
+    Attributes:
+        root: The folder.
+        images: Images of each of its subfolders, relative to `root`, sorted.
+        inner: Names of the folders in each subfolder.
+        unlistable: Reason for each subfolder that could not be listed.
+    """
+
+    root: Path
+    images: dict[str, list[str]] = field(default_factory=dict)
+    inner: dict[str, set[str]] = field(default_factory=dict)
+    unlistable: dict[str, str] = field(default_factory=dict)
+
+
+Found = tuple[Listing, str]
+"""A listing, and the path of a folder relative to its root."""
+
+
+class FolderReader:
+    """Reads the folders of a data set.
+
+    A folder that several links lead to, or that contains itself through a link, is read once. A
+    real folder takes precedence over links to it. Links to folders around the data set are not
+    followed.
+
+    Attributes:
+        not_read: What was passed over.
+        notes: What the user should know about the folders.
+    """
+
+    def __init__(self) -> None:
+        self.not_read = NotRead()
+        self.notes: list[str] = []
+        self._entries: dict[str, Entries] = {}
+        self._seen: set[tuple[int, int] | str] = set()
+
+    def entries(self, folder: Path) -> Entries:
+        """Return the names in a folder; links to the folder itself and to those around it are lost.
+
+        Raises:
+            InputError: The folder is missing, not a folder or not readable.
+        """
+        path = str(folder)
+        if path not in self._entries:
+            try:
+                entries = scan(path, self.not_read)
+            except NotADirectoryError as error:
+                raise InputError(
+                    f"data folder {printable(path)} is a file: expected a folder; unpack an archive"
+                ) from error
+            except OSError as error:
+                raise InputError(
+                    f"data folder {printable(path)} cannot be read: {error.strerror}"
+                ) from error
+            around = identities_around(folder) if entries.links else set()
+            loops = {name for name in entries.links if identity(f"{path}/{name}") in around}
+            for name in sorted(loops):
+                self.not_read.add(READ_ELSEWHERE, f"{path}/{name}")
+            links = [name for name in entries.links if name not in loops]
+            self._entries[path] = entries._replace(links=links)
+        return self._entries[path]
+
+    def subfolders(self, folder: Path) -> list[str]:
+        """Return the sorted names of the folders in a folder, links included."""
+        entries = self.entries(folder)
+        return sorted(entries.folders + entries.links)
+
+    def list_images(self, roots: Sequence[Path]) -> list[Listing]:
+        """List the images below each subfolder of each root."""
+        listings = [Listing(root) for root in roots]
+        for root in roots:
+            self._seen |= identities_around(root)
+        links: deque[Found] = deque()
+        for listing in listings:
+            entries = self.entries(listing.root)
+            for name in entries.folders:
+                links += self._walk(listing, name)
+            links += [(listing, name) for name in sorted(entries.links)]
+        while links:
+            links += self._walk(*links.popleft())
+        for listing in listings:
+            listing.images = {name: sorted(listing.images[name]) for name in sorted(listing.images)}
+        return listings
+
+    def _walk(self, listing: Listing, start: str) -> list[Found]:
+        """Add the images below a folder to a listing; return the links to folders in it."""
+        name = start.partition("/")[0]
+        links: list[Found] = []
+        pending = [start]
+        while pending:
+            inside = pending.pop()
+            path = f"{listing.root}/{inside}"
+            if (key := identity(path)) in self._seen:
+                self.not_read.add(READ_ELSEWHERE, path)
+                continue
+            self._seen.add(key)
+            images = listing.images.setdefault(name, [])
+            try:
+                entries = scan(path, self.not_read)
+            except OSError as error:
+                self.not_read.add(UNLISTABLE, path, error.strerror)
+                listing.unlistable.setdefault(name, error.strerror or "")
+                continue
+            images += [f"{inside}/{image}" for image in entries.images]
+            if inside == name:
+                listing.inner[name] = {*entries.folders, *entries.links}
+            pending += [f"{inside}/{folder}" for folder in entries.folders]
+            links += [(listing, f"{inside}/{link}") for link in sorted(entries.links)]
+        return links
+
+
+def list_images(folder: Path) -> list[str]:
+    """Return the sorted paths, relative to ``folder``, of all images in it that are not hidden.
+
+    Raises:
+        InputError: The folder cannot be read.
+    """
+    reader = FolderReader()
+    (listing,) = reader.list_images([folder])
+    deeper = [image for images in listing.images.values() for image in images]
+    return sorted(reader.entries(folder).images + deeper)

@@ -1,0 +1,44 @@
+"""Lines that tell the user how a data set was understood."""
+
+from collections import Counter
+
+from rednet.data.sources import ImageSource, Splits
+from rednet.wording import count, printable
+
+TITLES = {"train": "training", "val": "validation", "test": "test"}
+
+
+def summarize_splits(splits: Splits) -> list[str]:
+    """Return lines about classes, where each split comes from, and what is not read."""
+    source = splits.train or splits.val
+    assert source is not None
+    lines = [_describe_classes(source, "training" if splits.train else "validation")]
+    if origins := _describe_origins(splits):
+        lines.append(origins)
+    lines += splits.notes
+    if splits.not_read:
+        lines.append(splits.not_read.describe())
+    return lines
+
+
+def _describe_classes(source: ImageSource, title: str) -> str:
+    """Return the first and the last class, and the images of the smallest and largest class."""
+    names, counts = source.class_names, Counter(source.targets)
+    least, most = min(counts.values()), max(counts.values())
+    each = f"{least} to " if least < most else ""
+    with_images = f", {len(counts)} with images" if len(counts) < len(names) else ""
+    return (
+        f"{count(len(names), 'class')}, {printable(names[0])} to {printable(names[-1])}"
+        f"{with_images}; {each}{count(most, f'{title} image')} each"
+    )
+
+
+def _describe_origins(splits: Splits) -> str:
+    """Return where each split comes from; splits of one origin are named together."""
+    titles: dict[str, list[str]] = {}
+    for split, title in TITLES.items():
+        if split in splits.origins:
+            titles.setdefault(splits.origins[split], []).append(title)
+    return "; ".join(
+        f"{' and '.join(names)} images from {printable(origin)}" for origin, names in titles.items()
+    )
