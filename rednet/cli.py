@@ -20,8 +20,9 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from rednet.config import CONFIGS, SCHEMAS, compose_jobs, validate
+from rednet.config import CONFIGS, SCHEMAS, Composition, compose_jobs, validate
 from rednet.config.overrides import one_line
+from rednet.config.sweeps import job_folder, share_folders
 from rednet.errors import InputError
 from rednet.program import CLOSED_PIPE, DONE, WRONG_INPUT, report, run_program, unread_outputs
 from rednet.versions import version_line
@@ -61,7 +62,8 @@ def _run(name: str, command: Command, argv: list[str], unused: Collection[str]) 
     arguments = _parser().parse_intermixed_args(argv)
     options = [text for text in argv if text not in arguments.overrides]
     if arguments.shell_completion:  # its arguments look like overrides but are none
-        return _run_hydra(name, command, frozenset(), options, arguments.overrides)
+        unchecked = Composition(arguments.overrides, frozenset(), frozenset(), [])
+        return _run_hydra(name, command, unchecked, options)
     folders = _config_folders(arguments, name)
     composition = compose_jobs(
         name,
@@ -72,13 +74,12 @@ def _run(name: str, command: Command, argv: list[str], unused: Collection[str]) 
         multirun=arguments.multirun or "hydra.mode=MULTIRUN" in arguments.overrides,
         allow_missing=bool(arguments.help or arguments.cfg or arguments.info),
     )
-    keys, overrides = composition.explicit_keys, composition.overrides
-    if not options and not any(text.startswith("hydra") for text in overrides):
+    if not options and not any(text.startswith("hydra") for text in composition.overrides):
         # Nothing is left for Hydra, which would compose the same configuration twice more.
-        command(validate(composition.configs[0], SCHEMAS[name]), keys)
+        command(validate(composition.configs[0], SCHEMAS[name]), composition.explicit_keys)
         return DONE
     options.append(f"--config-path={Path(folders[0]).absolute()}")  # the last one counts
-    return _run_hydra(name, command, keys, options, overrides)
+    return _run_hydra(name, command, composition, options)
 
 
 def _expand_home(text: str) -> str:
@@ -112,17 +113,16 @@ def _config_folders(arguments: Namespace, name: str) -> list[str | Path]:
     return sorted(folders, key=lambda folder: not Path(folder, file).is_file())
 
 
-def _run_hydra(
-    name: str, command: Command, keys: frozenset[str], options: list[str], overrides: list[str]
-) -> int:
+def _run_hydra(name: str, command: Command, composition: Composition, options: list[str]) -> int:
     """Let Hydra show what its options ask for, or run the command once per job."""
     failures: list[Exception] = []
 
     def run_job(composed: DictConfig) -> None:
         try:
-            _announce_job()
             plain = cast(dict[str, Any], OmegaConf.to_container(composed, resolve=True))
-            command(validate(plain, SCHEMAS[name]), keys)
+            if HydraConfig.get().mode == RunMode.MULTIRUN:
+                _start_job(plain, composition)
+            command(validate(plain, SCHEMAS[name]), composition.explicit_keys)
         except BrokenPipeError:
             if unread_outputs():  # Hydra reports an Exception but not this one
                 raise SystemExit(CLOSED_PIPE) from None
@@ -139,7 +139,7 @@ def _run_hydra(
     with TemporaryDirectory() as folder, env_override({"HYDRA_FULL_ERROR": "1"}):
         # Hydra always writes a multirun.yaml; an override given by the user comes later and wins.
         logging.raiseExceptions = False  # --info logs; each record would report a closed pipe
-        sys.argv = [argv[0], *options, f"hydra.sweep.dir='{folder}'", *overrides]
+        sys.argv = [argv[0], *options, f"hydra.sweep.dir='{folder}'", *composition.overrides]
         try:
             main(run_job)()
         except (HydraException, OmegaConfBaseException, ValueError) as error:
@@ -151,8 +151,10 @@ def _run_hydra(
     return WRONG_INPUT if failures else DONE
 
 
-def _announce_job() -> None:
+def _start_job(plain: dict[str, Any], composition: Composition) -> None:
+    """Announce a job of a sweep, and give it a folder that it does not share with other jobs."""
     settings = HydraConfig.get()
-    if settings.mode == RunMode.MULTIRUN:
-        overrides = " ".join(text.lstrip("+") for text in settings.overrides.task)
-        print(f"job {settings.job.num}: {overrides}", flush=True)
+    overrides = list(settings.overrides.task)
+    print(f"job {settings.job.num}: {' '.join(text.lstrip('+') for text in overrides)}", flush=True)
+    if plain.get("output_dir") and share_folders(composition.configs):
+        plain["output_dir"] = job_folder(plain["output_dir"], overrides, composition.fixed_keys)

@@ -175,8 +175,9 @@ def test_the_home_folder_in_a_file_a_variable_and_a_sweep(
     argv = ["--config-dir=~", "experiment=mine", "-m", "resume=~/a,~/b"]
     assert run("train", command, argv) == 0
     for name, (config, _) in zip("ab", command.calls, strict=True):
-        paths = (config.output_dir, config.data.root, config.resume)
-        assert paths == tuple(str(tmp_path / name) for name in ("runs", "imagenet", name))
+        assert Path(config.output_dir).parent == tmp_path / "runs"
+        paths = (config.data.root, config.resume)
+        assert paths == tuple(str(tmp_path / name) for name in ("imagenet", name))
 
 
 MISTAKES = [
@@ -341,6 +342,21 @@ def test_multirun_runs_each_job_in_turn(
     assert jobs == [("rednet26", 1), ("rednet26", 2), ("rednet38", 1), ("rednet38", 2)]
     assert all(explicit_keys == {"model", "seed"} for _, explicit_keys in command.calls)
     assert "job 3: model=rednet38 seed=2" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("argv", "folders"),
+    [
+        (["optimizer.lr=0.05,0.1", "output_dir=X"], ["X/optimizer.lr-0.05", "X/optimizer.lr-0.1"]),
+        (["output_dir=X/${seed}", "seed=1,2"], ["X/1", "X/2"]),
+        (["seed=1,2"], [None, None]),
+    ],
+)
+def test_jobs_of_a_sweep_share_no_folder(
+    command: Recorder, argv: list[str], folders: list[str | None]
+) -> None:
+    assert run("train", command, ["-m", *argv]) == 0
+    assert [config.output_dir for config, _ in command.calls] == folders
 
 
 def test_multirun_continues_after_a_job_with_wrong_input(

@@ -46,11 +46,13 @@ class Composition:
     Attributes:
         overrides: Overrides in the form that Hydra accepts.
         explicit_keys: Dotted keys that the overrides set; for a group choice the group (``model``).
+        fixed_keys: Those of them that have one value for all jobs.
         configs: Configuration of each job, as plain dicts.
     """
 
     overrides: list[str]
     explicit_keys: frozenset[str]
+    fixed_keys: frozenset[str]
     configs: list[dict[str, Any]]
 
 
@@ -130,7 +132,9 @@ class _Composer:
                 self.problems += error.problems
         configs = [self._compose_job(job) for job in expand_jobs(accepted)]
         overrides = [*self.search, *(text for text, _ in accepted)]
-        return Composition(overrides, frozenset(explicit_keys), configs)
+        swept = {override.key_or_group for _, override in accepted if override.is_sweep_override()}
+        fixed = {override.key_or_group for _, override in accepted} - swept
+        return Composition(overrides, frozenset(explicit_keys), frozenset(fixed), configs)
 
     def _rewrite(self, override: Override) -> str:
         """Return the override in the form that Hydra accepts whether or not its key exists.

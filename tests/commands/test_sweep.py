@@ -1,0 +1,36 @@
+"""Several runs with one command line."""
+
+from pathlib import Path
+
+from rednet.training.log import read_metrics
+
+
+def test_each_job_is_a_run_that_the_same_command_finds_again(train_tiny, files_in):
+    argv = ["-m", "optimizer.lr=0.05,0.1", "output_dir=X"]
+    assert train_tiny(*argv).code == 0
+    losses = set()
+    for lr in (0.05, 0.1):
+        folder = Path(f"X/optimizer.lr-{lr}")
+        assert f"\n  lr: {lr}\n" in (folder / "config.yaml").read_text()
+        losses |= {line["train_loss"] for line in read_metrics(folder)}
+    assert len(losses) == 2
+    before = files_in(Path("X"))
+    again = train_tiny(*argv)
+    assert (again.code, again.out.count("nothing left to do")) == (0, 2)
+    results = [line for line in again.out.splitlines() if line.startswith("best top-1")]
+    assert [line.rpartition("/")[2] for line in results] == [
+        "optimizer.lr-0.05",
+        "optimizer.lr-0.1",
+    ]
+    after = files_in(Path("X"))
+    assert {
+        name for name in before if "checkpoints" in name and before[name] != after[name]
+    } == set()
+
+
+def test_evaluations_of_a_sweep_share_no_folder_either(evaluate, trained):
+    checkpoint = f"{trained}/checkpoints/best.pt"
+    data = ["data=fashion_mnist", "data.val_samples=10,20", "output_dir=X"]
+    assert evaluate(f"checkpoint={checkpoint}", "-m", *data).code == 0
+    names = ["data.val_samples-10", "data.val_samples-20"]
+    assert sorted(path.parent.name for path in Path("X").rglob("evaluation.json")) == names
