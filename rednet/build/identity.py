@@ -25,12 +25,14 @@ NEVER_COMPARED = frozenset(
         *("trainer.grad_checkpointing", "model.options.recompute_kernel"),
         # Compared as the global batch.
         *("data.batch_size", "trainer.grad_accum_steps"),
+        "data.class_order",  # compared as the names of the classes
         # When it evaluates, logs, saves and ends.
-        *("trainer.eval_every", "trainer.log_every", "trainer.max_steps", "resume"),
+        *("data.split", "trainer.eval_every", "trainer.log_every", "trainer.max_steps", "resume"),
         *("trainer.keep_latest", "trainer.keep_best", "trainer.keep_every_epochs"),
         *("trainer.save_every_minutes", "trainer.save_every_steps"),
         # What it does about bad images and numbers.
         *("data.on_unreadable", "data.max_unreadable", "trainer.on_nonfinite"),
+        *("trainer.max_skips", "trainer.max_skips_in_a_row", "trainer.max_rollbacks"),
     ]
 )
 """Dotted keys of the configuration that may change from one start of a run to the next."""
