@@ -13,6 +13,7 @@ from rednet.config import Config, to_yaml
 from rednet.errors import InputError
 from rednet.files import write_text_atomically
 from rednet.runtime import Runtime
+from rednet.wording import printable
 
 FULL_OR_BROKEN = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO)
 
@@ -54,7 +55,7 @@ def require_space(folder: Path, checkpoint_bytes: int) -> None:
     needed, usage = 2 * checkpoint_bytes, shutil.disk_usage(folder)
     if usage.free < needed and usage.total > 0:  # some network file systems report 0
         raise InputError(
-            f"output_dir={folder}: two checkpoints need {_size(needed)}, "
+            f"output_dir={printable(folder)}: two checkpoints need {_size(needed)}, "
             f"but only {_size(usage.free)} are free"
         )
 
@@ -95,7 +96,7 @@ def _make_new(folder: Path) -> Path:
 
 
 def _not_writable(folder: Path, error: OSError) -> InputError:
-    return InputError(f"output_dir={folder}: cannot be written: {error.strerror}")
+    return InputError(f"output_dir={printable(folder)}: cannot be written: {error.strerror}")
 
 
 def _size(num_bytes: int) -> str:

@@ -14,7 +14,7 @@ from omegaconf import OmegaConf
 from rednet.config.problems import RENAMED_KEYS, RENAMED_VALUES, format_value
 from rednet.models.rednet import RedNet
 from rednet.models.variants import LAYERS
-from rednet.wording import count
+from rednet.wording import count, printable
 
 NEVER_COMPARED = frozenset(
     [
@@ -133,12 +133,12 @@ def _changes(
 
 def _line(key: str, before: Any, now: Any) -> str:
     if key == "class_names":
-        return f"class_names: {_first_difference(before, now)}"
+        return f"class_names: {printable(_first_difference(before, now))}"
     texts = [
         "the default" if value is None and key.startswith("model.options.") else _text(value)
         for value in (before, now)
     ]
-    return f"{key}: {texts[0]} in the run, {texts[1]} here"
+    return printable(f"{key}: {texts[0]} in the run, {texts[1]} here")
 
 
 def _first_difference(before: Sequence[str], now: Sequence[str]) -> str:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import filelock
 
 from rednet.errors import InputError
-from rednet.wording import count
+from rednet.wording import count, printable
 
 if TYPE_CHECKING:
     from rednet.runtime import Runtime
@@ -63,20 +63,19 @@ class FolderLock:
         self.path = folder / LOCK
         # A soft lock, a file that exists while it is held, would outlive a killed process.
         self.lock = filelock.FileLock(self.path, fallback_to_soft=False)
+        self._name = f"output_dir={printable(folder)}"
 
     def acquire(self) -> None:
         """Take the lock; say so if that has to wait."""
         try:
             if not self._acquire(0):
-                print(
-                    f"output_dir={self.folder} is in use by {self._holder()}: waiting up to "
-                    f"{count(self.wait_s, 'second')} for it to end",
-                    flush=True,
-                )
+                bound = count(self.wait_s, "second")
+                in_use = f"{self._name} is in use by {self._holder()}"
+                print(f"{in_use}: waiting up to {bound} for it to end", flush=True)
                 if not self._acquire(self.wait_s):
                     raise InputError(
-                        f"output_dir={self.folder} is in use by {self._holder()}: choose another "
-                        "folder, or end that run first"
+                        f"{self._name} is in use by {self._holder()}: choose another folder, or "
+                        "end that run first"
                     )
             self.path.write_text(f"{os.getpid()} {socket.gethostname()}\n")
         except (NotImplementedError, OSError) as error:
@@ -104,16 +103,16 @@ class FolderLock:
             process, host = self.path.read_text().split()
         except (OSError, ValueError):  # just being written, or just released
             return "another process"
-        return f"process {process} on {host}"
+        return printable(f"process {process} on {host}")
 
     def _go_on_without(self, error: NotImplementedError | OSError) -> None:
         if isinstance(error, OSError) and error.errno not in WITHOUT_LOCKS:
             reason = error.strerror or error
-            raise InputError(f"output_dir={self.folder}: cannot be locked: {reason}") from error
+            raise InputError(f"{self._name}: cannot be locked: {reason}") from error
         with suppress(OSError):
             self.path.unlink()
         print(
-            f"warning: output_dir={self.folder}: its file system has no locks, so nothing keeps a "
-            "second run out of the folder",
+            f"warning: {self._name}: its file system has no locks, so nothing keeps a second run "
+            "out of the folder",
             flush=True,
         )
