@@ -22,7 +22,7 @@ from rednet.build.locking import FolderLock
 lock = FolderLock(Path(sys.argv[1]), wait_s=60)
 lock.acquire()
 child = os.fork() if "fork" in sys.argv else None
-if child != 0:
+if not child:
     print("held", flush=True)
 sys.stdin.read()
 lock.release()
