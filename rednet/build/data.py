@@ -13,6 +13,7 @@ from rednet.data import (
     ImageDataset,
     ImageSource,
     Preprocessing,
+    RelabelledSource,
     Splits,
     TrainSampler,
     balanced_subset,
@@ -22,6 +23,7 @@ from rednet.data import (
     open_fashion_mnist,
     open_image_folder,
     open_imagenet,
+    order_classes,
     train_transform,
 )
 from rednet.errors import InputError
@@ -31,35 +33,59 @@ from rednet.wording import count
 PREPROCESSING_KEYS = tuple(field.name for field in dataclasses.fields(Preprocessing))
 
 
-def build_splits(data: Data, seed: int, *, train: bool = True) -> Splits:
-    """Open the training and validation data.
+def build_splits(data: Data, seed: int) -> Splits:
+    """Open the training and validation data of a run.
 
     Args:
         data: Configuration of the data.
         seed: Seed of the split, for data without a validation folder.
-        train: Whether the training data is needed.
 
     Raises:
         InputError: The data is missing or not in the expected layout.
     """
-    splits = _open(data, seed, train)
-    if train and splits.train is None:
-        raise InputError(
-            f"data.val_fraction={data.val_fraction:g} of {data.root} leaves nothing to train on"
-        )
-    if splits.val is None:
-        raise InputError(
-            f"{data.root} has one image in each class and none to validate with: "
-            "add images or a folder val"
-        )
+    splits = open_splits(data, seed)
+    train = _in_class_order(_require(splits, "train", data), data)
+    val = _in_class_order(_require(splits, "val", data), data)
     return dataclasses.replace(
         splits,
-        train=_subset(splits.train, data.train_samples, "data.train_samples") if train else None,
-        val=_subset(splits.val, data.val_samples, "data.val_samples"),
+        train=take_samples(train, data.train_samples, "data.train_samples"),
+        val=take_samples(val, data.val_samples, "data.val_samples"),
     )
 
 
-def _open(data: Data, seed: int, train: bool) -> Splits:
+def _require(splits: Splits, half: str, data: Data) -> ImageSource:
+    source: ImageSource | None = getattr(splits, half)
+    if source is not None:
+        return source
+    purpose = "train on" if half == "train" else "validate with"
+    if splits.whole is None:
+        raise InputError(f"{data.root} has no images to {purpose}")
+    if half == "train":
+        raise InputError(
+            f"data.val_fraction={data.val_fraction:g} of {data.root} leaves nothing to {purpose}"
+        )
+    raise InputError(
+        f"{data.root} has one image in each class and none to {purpose}: add images or a folder val"
+    )
+
+
+def _in_class_order(source: ImageSource, data: Data) -> ImageSource:
+    if data.class_order is None:
+        return source
+    return RelabelledSource(source, order_classes(source.class_names, data.class_order))
+
+
+def open_splits(data: Data, seed: int, half: str = "train") -> Splits:
+    """Open all images of a data set.
+
+    Args:
+        data: Configuration of the data.
+        seed: Seed of the split of a folder without halves.
+        half: The half that is needed most; ImageNet's training images are opened for "train" only.
+
+    Raises:
+        InputError: The data is missing or not in the expected layout.
+    """
     if data.name == "fashion_mnist":
         return open_fashion_mnist(data.root)
     if data.root is None:
@@ -69,12 +95,17 @@ def _open(data: Data, seed: int, train: bool) -> Splits:
             "data=fashion_mnist comes with the package"
         )
     if data.name == "imagenet":
-        return open_imagenet(data.root, train=train)
+        return open_imagenet(data.root, train=half == "train")
     return open_image_folder(data.root, val_fraction=data.val_fraction, seed=seed)
 
 
-def _subset(source: ImageSource | None, samples: int | None, key: str) -> ImageSource | None:
-    if source is None or samples is None:
+def take_samples(source: ImageSource, samples: int | None, key: str) -> ImageSource:
+    """Return the first images, balanced over the classes; None stands for all.
+
+    Raises:
+        InputError: There are fewer images; the message names the configuration key.
+    """
+    if samples is None:
         return source
     if samples > len(source):
         raise InputError(f"{key}={samples}: the data has only {count(len(source), 'image')}")

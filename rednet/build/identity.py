@@ -20,6 +20,8 @@ NEVER_COMPARED = frozenset(
     [
         # Where the run reads, writes and computes; the images are known by their fingerprint.
         *("data.root", "data.num_workers", "output_dir", "trainer.device"),
+        # What evaluate reads, and an order that is compared as the class names.
+        *("data.split", "data.class_order"),
         # How it computes, with the same result up to rounding.
         *("trainer.channels_last", "trainer.compile", "trainer.deterministic", "trainer.tf32"),
         *("trainer.grad_checkpointing", "model.options.recompute_kernel"),

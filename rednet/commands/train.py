@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 def train(argv: Sequence[str] | None = None) -> int:
     """Run the command; return its exit code."""
-    return cli.run("train", _train, argv)
+    return cli.run("train", _train, argv, unused=("data.split",))
 
 
 def _train(config: Config, explicit_keys: frozenset[str]) -> None:

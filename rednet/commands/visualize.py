@@ -11,10 +11,12 @@ from rednet.program import announce_torch
 UNUSED = (
     *TRAINING_ONLY,
     "data.batch_size",
+    "data.class_order",
     "data.name",
     "data.num_workers",
     "data.on_unreadable",
     "data.root",
+    "data.split",
     "data.val_fraction",
     "data.val_samples",
     "trainer.log_every",

@@ -73,6 +73,8 @@ class Data:
 
     name: Literal["fashion_mnist", "imagenet", "image_folder"]
     root: PathText | None
+    split: Literal["train", "val", "test"] | None
+    class_order: Literal["text", "natural"] | None
     image_size: Count
     crop_pct: Fraction
     interpolation: Literal["bilinear", "bicubic", "nearest", "lanczos", "opencv"]

@@ -1,8 +1,14 @@
 """Image sources, transforms, samplers and loaders."""
 
+from rednet.data.classes import (
+    CLASS_ORDERS,
+    RelabelledSource,
+    classes_with_images,
+    order_classes,
+)
 from rednet.data.dataset import Batch, ImageDataset, Sample, collate
 from rednet.data.fashion_mnist import open_fashion_mnist
-from rednet.data.fingerprint import describe_splits, fingerprint
+from rednet.data.fingerprint import count_sampled, describe_splits, fingerprint
 from rednet.data.image_files import read_image
 from rednet.data.image_folder import open_image_folder
 from rednet.data.imagenet import imagenet_labels, imagenet_synsets, open_imagenet
@@ -18,6 +24,7 @@ from rednet.data.transforms import (
 )
 
 __all__ = [
+    "CLASS_ORDERS",
     "Augmentation",
     "Batch",
     "EvalSampler",
@@ -25,12 +32,15 @@ __all__ = [
     "ImageSource",
     "ImageTransform",
     "Preprocessing",
+    "RelabelledSource",
     "Sample",
     "Splits",
     "TrainSampler",
     "UnreadableImage",
     "balanced_subset",
+    "classes_with_images",
     "collate",
+    "count_sampled",
     "default_num_workers",
     "describe_splits",
     "eval_transform",
@@ -41,6 +51,7 @@ __all__ = [
     "open_fashion_mnist",
     "open_image_folder",
     "open_imagenet",
+    "order_classes",
     "read_image",
     "train_transform",
 ]

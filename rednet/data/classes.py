@@ -25,11 +25,6 @@ def order_classes(names: Collection[str], order: str) -> list[str]:
     return by_text if order == TEXT else sorted(by_text, key=_natural_key)
 
 
-def is_order_ambiguous(names: Collection[str]) -> bool:
-    """Return whether the two orders differ, so that a class index alone does not tell the class."""
-    return order_classes(names, TEXT) != order_classes(names, NATURAL)
-
-
 def _natural_key(name: str) -> list[str | int]:
     # Every second part is a number, so that only parts of the same type are compared.
     parts = re.split(r"(\d+)", name.lower())
@@ -65,6 +60,10 @@ class RelabelledSource:
     def load(self, index: int) -> Image.Image:
         """Return a decoded image of the source."""
         return self.source.load(index)
+
+    def read_bytes(self, index: int) -> bytes:
+        """Return what is stored of an image."""
+        return self.source.read_bytes(index)
 
     def name_of(self, index: int) -> str:
         """Return the name that the image has in the source."""

@@ -54,6 +54,10 @@ class ArrayImages:
         """Return an image in mode L."""
         return Image.fromarray(self.images[index])
 
+    def read_bytes(self, index: int) -> bytes:
+        """Return the pixels of an image."""
+        return self.images[index].tobytes()
+
     def name_of(self, index: int) -> str:
         """Return the split and the index, such as ``fashion_mnist/train/17``."""
         return f"{self.name}/{index}"

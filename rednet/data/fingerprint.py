@@ -2,11 +2,15 @@
 
 import hashlib
 import os
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
 from rednet.data.sources import ImageSource, SourceSubset, Splits
+
+SAMPLE_SIZE = 16
+"""Number of training images that are described one by one."""
 
 
 def fingerprint(source: ImageSource) -> str:
@@ -16,7 +20,7 @@ def fingerprint(source: ImageSource) -> str:
     the contents of the files. The names of 1.28 million images take about a second.
     """
     names = source.relative_names
-    codes = np.array([_hash_name(name) for name in source.class_names], np.uint64)
+    codes = np.array([_hash(os.fsencode(name)) for name in source.class_names], "V8")
     classes = codes[np.asarray(source.targets, np.intp)]
     order = np.argsort(names, kind="stable")
     result = hashlib.blake2b(digest_size=16)
@@ -28,22 +32,52 @@ def fingerprint(source: ImageSource) -> str:
 def describe_splits(name: str, splits: Splits) -> dict[str, Any]:
     """Describe the data of a run for its checkpoints.
 
-    The halves are described as they are before `train_samples` and `val_samples`.
+    Each half is described as it is before `train_samples` and `val_samples`, by its fingerprint and
+    its size. A few training images are described one by one, by hashes of name and content.
 
     Args:
         name: Kind of the data, the configuration's `data.name`.
         splits: The halves.
     """
-    return {"name": name, "train": _describe(splits.train), "val": _describe(splits.val)}
+    train, val = (_complete(source) for source in (splits.train, splits.val))
+    sample = {} if train is None else _sample(train)
+    return {"name": name, "train": _describe(train), "val": _describe(val), "sample": sample}
+
+
+def _complete(source: ImageSource | None) -> ImageSource | None:
+    return source.source if isinstance(source, SourceSubset) else source
 
 
 def _describe(source: ImageSource | None) -> dict[str, Any] | None:
     if source is None:
         return None
-    complete = source.source if isinstance(source, SourceSubset) else source
-    return {"fingerprint": fingerprint(complete), "samples": len(complete)}
+    return {"fingerprint": fingerprint(source), "samples": len(source)}
 
 
-def _hash_name(name: str) -> int:
-    digest = hashlib.blake2b(os.fsencode(name), digest_size=8).digest()
-    return int.from_bytes(digest, "little")
+def count_sampled(source: ImageSource, sample: Mapping[str, str]) -> int:
+    """Return how many images of a sample that `describe_splits` took a source has."""
+    if not sample:
+        return 0
+    hashes = (_hash(name).hex() for name in source.relative_names.tolist())
+    known = {index: sample[name] for index, name in enumerate(hashes) if name in sample}
+    return sum(_hash_content(source, index) == content for index, content in known.items())
+
+
+def _sample(source: ImageSource) -> dict[str, str]:
+    """Return hashes of the contents of a few images, by hashes of their names."""
+    order = np.argsort(source.relative_names, kind="stable")
+    spread = np.linspace(0, len(order) - 1, min(SAMPLE_SIZE, len(order)))
+    names = {index: source.relative_names[index] for index in order[spread.astype(int)].tolist()}
+    hashes = ((_hash(name).hex(), _hash_content(source, index)) for index, name in names.items())
+    return {name: content for name, content in hashes if content is not None}
+
+
+def _hash_content(source: ImageSource, index: int) -> str | None:
+    try:
+        return _hash(source.read_bytes(index)).hex()
+    except OSError:
+        return None
+
+
+def _hash(data: bytes) -> bytes:
+    return hashlib.blake2b(data, digest_size=8).digest()

@@ -40,6 +40,10 @@ class ImageFiles:
         """Decode an image; see `read_image`."""
         return read_image(self.path_of(index))
 
+    def read_bytes(self, index: int) -> bytes:
+        """Return the content of an image's file."""
+        return Path(self.name_of(index)).read_bytes()
+
     def name_of(self, index: int) -> str:
         """Return the path of an image, made printable."""
         return printable(self.path_of(index))

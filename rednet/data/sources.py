@@ -53,6 +53,13 @@ class ImageSource(Protocol):
             UnreadableImage: The image cannot be decoded.
         """
 
+    def read_bytes(self, index: int) -> bytes:
+        """Return what is stored of an image: the content of its file, or its pixels.
+
+        Raises:
+            OSError: The file cannot be read.
+        """
+
     def name_of(self, index: int) -> str:
         """Return the name a user knows the image by: its path, or its split and index."""
 
@@ -100,6 +107,10 @@ class SourceSubset:
     def load(self, index: int) -> Image.Image:
         """Return a decoded image of the subset."""
         return self.source.load(self.indices[index])
+
+    def read_bytes(self, index: int) -> bytes:
+        """Return what is stored of an image of the subset."""
+        return self.source.read_bytes(self.indices[index])
 
     def name_of(self, index: int) -> str:
         """Return the name that the image has in the source."""

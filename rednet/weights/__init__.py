@@ -6,6 +6,7 @@ from rednet.weights.description import imagenet_preprocessing
 from rednet.weights.loading import (
     load_weights,
     merge_options,
+    num_classes_and_in_chans,
     override_network,
     require_network,
     restore_model,
@@ -20,6 +21,7 @@ __all__ = [
     "list_guesses",
     "load_weights",
     "merge_options",
+    "num_classes_and_in_chans",
     "override_network",
     "read_checkpoint",
     "require_network",

@@ -167,6 +167,7 @@ def _is_data(value: object) -> bool:
         and value.keys() >= {"name", "train", "val"}
         and _is_str(value["name"])
         and all(map(_is_half, (value["train"], value["val"])))
+        and _is_options(value.get("sample", {}))
     )
 
 

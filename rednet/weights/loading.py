@@ -185,7 +185,7 @@ def _build(checkpoint: Checkpoint, network: Mapping[str, Any]) -> nn.Module:
     if not timm.is_model(network["name"]):
         name = printable(network["name"])
         raise InputError(f"{checkpoint.label}: timm has no model named {name}")
-    options = {**_num_classes_and_in_chans(checkpoint), **network["options"]}
+    options = {**num_classes_and_in_chans(checkpoint), **network["options"]}
     try:
         return timm.create_model(network["name"], **options)
     except (ValueError, TypeError, AssertionError, LookupError, RuntimeError) as error:
@@ -195,7 +195,7 @@ def _build(checkpoint: Checkpoint, network: Mapping[str, Any]) -> nn.Module:
         ) from error
 
 
-def _num_classes_and_in_chans(checkpoint: Checkpoint) -> dict[str, int]:
+def num_classes_and_in_chans(checkpoint: Checkpoint) -> dict[str, int]:
     """Return `num_classes` and `in_chans` as far as the checkpoint or its tensors tell.
 
     timm's configuration of the model names the layers whose shapes tell them.

@@ -1,0 +1,126 @@
+"""Choose the images that an evaluation reads.
+
+From a data set with separate training, validation and test images, the half that `data.split`
+names, by default the validation images. From a folder of classes without such halves, the part
+that training held out if it is the folder of the training, and otherwise all images.
+"""
+
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass, replace
+
+from rednet.build.data import open_splits
+from rednet.build.training_data import Match, TrainingData, read_training_data
+from rednet.config import Data
+from rednet.data import ImageSource, Splits
+from rednet.errors import InputError
+from rednet.weights import Checkpoint
+from rednet.wording import count
+
+HALVES = {"train": "training", "val": "validation", "test": "test"}
+SPLITTING_KEYS = ("seed", "data.val_fraction")
+"""Keys that say how a folder is split; a user who sets one asks for a part of the folder."""
+
+DOUBTS = {
+    Match.NAMESAKE: "the files have the names of the training images, but other contents",
+    Match.UNKNOWN: "the checkpoint does not say which images it was trained on",
+}
+ALL_ARE_EVALUATED = (
+    "all are evaluated; if the training split this folder, data.split=val evaluates the part that "
+    "it held out"
+)
+
+
+@dataclass(frozen=True)
+class ChosenImages:
+    """The images of an evaluation.
+
+    Attributes:
+        source: The images.
+        total: Number of images that there are in the folder or file.
+        origin: The folder or file, and which part of it the images are.
+        notes: Lines that the user should read.
+        data: Configuration of the data, with the fraction by which a folder was split.
+    """
+
+    source: ImageSource
+    total: int
+    origin: str
+    notes: tuple[str, ...]
+    data: Data
+
+    def with_source(self, source: ImageSource, note: str | None) -> "ChosenImages":
+        """Return the choice with other labels or fewer images, and a further note."""
+        return replace(self, source=source, notes=(*self.notes, *([note] if note else [])))
+
+    def describe(self) -> str:
+        """Return how many images of which folder are evaluated."""
+        return f"{len(self.source)} of {count(self.total, 'image')} of {self.origin}"
+
+
+def choose_images(
+    data: Data, seed: int, checkpoint: Checkpoint, explicit_keys: Collection[str]
+) -> ChosenImages:
+    """Open the data and choose the images that an evaluation reads.
+
+    Args:
+        data: Configuration of the data.
+        seed: Seed of a split, if the checkpoint does not say how its folder was split.
+        checkpoint: The checkpoint to evaluate.
+        explicit_keys: Dotted keys that the user set; they take precedence over the checkpoint.
+
+    Raises:
+        InputError: The data is missing, or does not have the images that the user asks for.
+    """
+    training = read_training_data(checkpoint)
+    typed = [key for key in SPLITTING_KEYS if key in explicit_keys]
+    if training and "data.val_fraction" not in typed:
+        data = replace(data, val_fraction=training.val_fraction)
+    if training and "seed" not in typed:
+        seed = training.seed
+    splits = open_splits(data, seed, half=data.split or "val")
+    if typed and data.name == "image_folder" and splits.whole is None:
+        raise InputError(f"{typed[0]}: nothing is split, since {data.root} has separate halves")
+    match = training.compare(splits, data, seed) if training and splits.whole else Match.OTHER
+    half = data.split or _default_half(splits, match, is_split_typed=bool(typed))
+    source = _take(splits, half, data)
+    return ChosenImages(
+        source,
+        total=len(splits.whole or source),
+        origin=_describe_origin(splits, half, match, data, seed),
+        notes=(*splits.notes, *_doubts(training, match, half, source)),
+        data=data,
+    )
+
+
+def _default_half(splits: Splits, match: Match, *, is_split_typed: bool) -> str | None:
+    """Return the half to evaluate where the user names none; None stands for all of a folder."""
+    return "val" if splits.whole is None or match is Match.SAME or is_split_typed else None
+
+
+def _take(splits: Splits, half: str | None, data: Data) -> ImageSource:
+    source: ImageSource | None = getattr(splits, half or "whole")
+    if source is None:
+        raise InputError(f"data.split={half}: {data.root} has no {HALVES[str(half)]} images")
+    return source
+
+
+def _describe_origin(splits: Splits, half: str | None, match: Match, data: Data, seed: int) -> str:
+    """Return the folder or file of the images, and how a part of it was chosen."""
+    origin = splits.origins.get(half or "train", data.root or data.name)
+    if splits.whole is None or half is None:
+        return origin
+    how = "as in training"
+    if match is not Match.SAME:
+        how = f"with seed={seed} and data.val_fraction={data.val_fraction:g}"
+    return f"{origin} ({HALVES[half]} part, split {how})"
+
+
+def _doubts(
+    training: TrainingData | None, match: Match, half: str | None, source: ImageSource
+) -> Iterator[str]:
+    """Yield a warning if there are training images among the images, or if there may be some."""
+    if training is None or half == "train":
+        return
+    doubt = DOUBTS.get(match) if half is None else None
+    if doubt := doubt or training.describe_overlap(source):
+        yield f"warning: {doubt}" + (f"; {ALL_ARE_EVALUATED}" if half is None else "")
