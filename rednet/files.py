@@ -4,11 +4,15 @@ import csv
 import io
 import json
 import os
+import re
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
 
 Record = Mapping[str, Any]
+
+_FORMULA = re.compile(r"\s*[=+\-@\uff1d\uff0b\uff0d\uff20].")
+_NUMBER = re.compile(r"[+-]?\d+(\.\d+)?(e[+-]?\d+)?")
 
 
 def write_atomically(path: Path, write: Callable[[BinaryIO], object]) -> None:
@@ -73,13 +77,19 @@ def to_csv(
 ) -> str:
     """Format records with the same keys as CSV, with a header line.
 
+    Text that a spreadsheet would take for a formula, such as ``=1+1``, gets an apostrophe in front.
     Without `columns`, which may be all that an empty table has, there must be a record.
     """
     text = io.StringIO(newline="")
     writer = csv.DictWriter(text, columns or list(records[0]), lineterminator=line_end)
     writer.writeheader()
-    writer.writerows(records)
+    writer.writerows({key: _quote_formula(value) for key, value in r.items()} for r in records)
     return text.getvalue()
+
+
+def _quote_formula(value: Any) -> Any:
+    is_formula = isinstance(value, str) and _FORMULA.match(value) and not _NUMBER.fullmatch(value)
+    return f"'{value}" if is_formula else value
 
 
 def to_json(content: Record, name: str, records: Sequence[Record]) -> str:

@@ -4,9 +4,11 @@ import os
 import select
 import sys
 from collections.abc import Callable
+from io import TextIOWrapper
 from typing import TextIO
 
 from rednet.errors import InputError
+from rednet.wording import printable
 
 DONE = 0
 WRONG_INPUT = 2
@@ -17,11 +19,16 @@ CLOSED_PIPE = 141  # what a shell reports after SIGPIPE
 def run_program(main: Callable[[], int]) -> int:
     """Run `main`; report a mistake of the user on stderr.
 
+    Characters that stdout and stderr cannot encode are printed as escapes.
+
     Returns:
         The exit code: that of `main`, 2 after a mistake of the user, 130 after an interrupt, 141 if
         the reader of the output has gone, as in ``train.py --help | head -2``. Other exceptions
         are not caught.
     """
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     try:
         code = _run(main)
         # Python would flush at exit too, but answer a closed pipe with a traceback.
@@ -43,8 +50,8 @@ def unread_outputs() -> list[TextIO]:
 
 def report(error: InputError) -> int:
     """Print each line of a mistake to stderr; return the exit code."""
-    for line in str(error).splitlines():
-        print(f"error: {line}", file=sys.stderr)
+    for line in str(error).split("\n"):
+        print(f"error: {printable(line)}", file=sys.stderr)
     return WRONG_INPUT
 
 

@@ -1,8 +1,10 @@
+import csv
+import io
 import os
 
 import pytest
 
-from rednet.files import link_atomically, write_atomically
+from rednet.files import link_atomically, to_csv, write_atomically
 
 
 def test_a_failed_write_keeps_the_existing_file(tmp_path, monkeypatch):
@@ -32,3 +34,18 @@ def test_a_link_is_moved_to_another_file(tmp_path):
         link_atomically(path, name)
     assert name.samefile(second)
     assert first.read_text() == "first"
+
+
+@pytest.mark.parametrize(
+    "name", ["=1+1", "+1 day", "-1+2", "@SUM(A1)", "\t=1", "=cmd|' /C calc'!A0", "\uff1d1+1", "-a"]
+)
+def test_a_name_is_no_formula_in_a_spreadsheet(name):
+    text = to_csv([{"class": name, "top1": -1.5}])
+    (row,) = csv.DictReader(io.StringIO(text, newline=""))
+    assert row == {"class": f"'{name}", "top1": "-1.5"}
+
+
+@pytest.mark.parametrize("name", ["-1", "+2.5e-3", "-", "a=1", "1-2", 'a "b", c', "'x", ""])
+def test_other_names_stay_as_they_are_in_csv(name):
+    (row,) = csv.DictReader(io.StringIO(to_csv([{"class": name, "n": 1}])))
+    assert row["class"] == name

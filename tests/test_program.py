@@ -1,5 +1,6 @@
 """How programs end: exit codes, one-line errors, and a reader that goes away."""
 
+import io
 import os
 import pty
 import subprocess
@@ -152,3 +153,19 @@ def test_only_terminals_of_the_first_process_are_told(capsys, monkeypatch):
     monkeypatch.setenv("RANK", "0")
     announce("thinking")
     assert capsys.readouterr() == ("", "thinking ...\n")
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1", "utf-8"])
+def test_every_name_can_be_printed(encoding, monkeypatch):
+    for name in ("stdout", "stderr"):
+        monkeypatch.setattr(sys, name, io.TextIOWrapper(io.BytesIO(), encoding))
+
+    def main():
+        print("\u732b \udcff")
+        raise InputError("no \x1b[31m\u732b\udcff")
+
+    assert run_program(main) == 2
+    out, err = (stream.buffer.getvalue().decode(encoding) for stream in (sys.stdout, sys.stderr))
+    cat = "\u732b" if encoding == "utf-8" else r"\u732b"
+    assert out == f"{cat} \\udcff\n"
+    assert err == f"error: no \\x1b[31m{cat}\\xff\n"

@@ -15,6 +15,7 @@ from rednet.build.data import (
     build_train_data,
     build_val_loader,
 )
+from rednet.build.data_report import report_data
 from rednet.build.model import (
     build_model,
     check_forward,
@@ -78,6 +79,8 @@ def build_trainer(config: Config, runtime: Runtime, folder: Path) -> Trainer:
     ema = ModelEmaV3(model, config.trainer.ema_decay) if config.trainer.ema_decay else None
     log = RunLog(folder, config.trainer.log_every, enabled=runtime.is_primary)
     store = CheckpointStore(folder, config.trainer.keep_latest, config.trainer.keep_best)
+    if runtime.is_primary:
+        report_data(splits, folder)
     return Trainer(
         model=model,
         train_step=train_step,

@@ -1,6 +1,7 @@
 """Lines that tell the user how a data set was understood."""
 
 from collections import Counter
+from collections.abc import Sequence
 
 from rednet.data.sources import ImageSource, Splits
 from rednet.wording import count, printable
@@ -34,11 +35,17 @@ def _describe_classes(source: ImageSource, title: str) -> str:
 
 
 def _describe_origins(splits: Splits) -> str:
-    """Return where each split comes from; splits of one origin are named together."""
+    """Return where each split comes from; splits with the same origin are named together."""
     titles: dict[str, list[str]] = {}
     for split, title in TITLES.items():
-        if split in splits.origins:
+        if split in splits.origins and getattr(splits, split) is not None:
             titles.setdefault(splits.origins[split], []).append(title)
     return "; ".join(
-        f"{' and '.join(names)} images from {printable(origin)}" for origin, names in titles.items()
+        f"{_join(names)} images from {printable(origin)}" for origin, names in titles.items()
     )
+
+
+def _join(words: Sequence[str]) -> str:
+    """Return "a, b and c"."""
+    *first, last = words
+    return f"{', '.join(first)} and {last}" if first else last

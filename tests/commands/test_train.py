@@ -137,16 +137,20 @@ def test_the_last_line_says_where_and_nothing_else_is_written(train_tiny, work_f
 
 def test_a_run_says_what_it_trains(train_tiny):
     lines = train_tiny("trainer.log_every=1", "data.train_samples=10").out.splitlines()
-    assert lines[0] == (
+    assert lines[:2] == [
+        "10 classes, T-shirt/top to Ankle boot; 1 training image each",
+        "training, validation and test images from the package",
+    ]
+    assert lines[2] == (
         "test_resnet: 0.37 M parameters; fashion_mnist: 10 training and 10 validation images, "
         "10 classes; cpu"
     )
-    assert lines[1] == "lr 0.0015625 = 0.8 x 4 / 2048 at global batch 4; 1 epoch of 3 steps"
-    assert len(lines) == 7
-    for line in lines[2:5]:
+    assert lines[3] == "lr 0.0015625 = 0.8 x 4 / 2048 at global batch 4; 1 epoch of 3 steps"
+    assert len(lines) == 9
+    for line in lines[4:7]:
         pattern = r"epoch 1/1  loss \d\.\d{4}  norm \d+\.\d\d  \d+ images/s  \d\d:\d\d left"
         assert re.fullmatch(pattern, line)
-    assert re.fullmatch(r"epoch 1  lr .*  train loss .*  top-1 .*  images/s \d+ .*", lines[5])
+    assert re.fullmatch(r"epoch 1  lr .*  train loss .*  top-1 .*  images/s \d+ .*", lines[7])
 
 
 @pytest.mark.parametrize("flat", [False, True])

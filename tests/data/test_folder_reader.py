@@ -99,11 +99,11 @@ def test_links_to_other_places_are_followed_once(make_files):
 
 
 def test_names_that_are_no_utf_8(make_files):
-    name = os.fsdecode(b"caf\xe9")
+    name = os.fsdecode(b"x\xe9")
     root = make_files(f"set/{name}/{name}.jpg", f"set/{name}/{name}.txt")
     ((images,), not_read) = read(root, "set")
     assert images == {name: [f"{name}/{name}.jpg"]}
-    assert not_read.records()[0]["path"] == rf"{root}/set/caf\xe9/caf\xe9.txt"
+    assert not_read.records()[0]["path"] == rf"{root}/set/x\xe9/x\xe9.txt"
 
 
 def test_missing_folders_and_files_are_named(make_files, tmp_path):

@@ -100,12 +100,12 @@ def test_image_files_load_by_index_after_pickling(make_images):
 
 
 def test_names_that_no_terminal_can_take_are_escaped(tmp_path):
-    names = [os.fsdecode(b"caf\xe9.png"), "\x1b[31mred.png", "two\nlines.png"]
+    names = [os.fsdecode(b"x\xe9.png"), "\x1b[31mred.png", "two\nlines.png"]
     for name in names:
         Image.new("L", (8, 6)).save(tmp_path / name)
     files = ImageFiles(tmp_path, ["a", "b"], [(name, 0) for name in names])
     assert [files.load(i).size for i in range(3)] == [(8, 6)] * 3
-    shown = [r"caf\xe9.png", r"\x1b[31mred.png", r"two\nlines.png"]
+    shown = [r"x\xe9.png", r"\x1b[31mred.png", r"two\nlines.png"]
     assert [files.name_of(i) for i in range(3)] == [f"{tmp_path}/{name}" for name in shown]
     (tmp_path / names[1]).write_bytes(b"no image")
     with pytest.raises(UnreadableImage) as caught:
