@@ -27,9 +27,8 @@ NEVER_COMPARED = frozenset(
         *("trainer.grad_checkpointing", "model.options.recompute_kernel"),
         # Compared as the global batch.
         *("data.batch_size", "trainer.grad_accum_steps"),
-        "data.class_order",  # compared as the names of the classes
         # When it evaluates, logs, saves and ends.
-        *("data.split", "trainer.eval_every", "trainer.log_every", "trainer.max_steps", "resume"),
+        *("trainer.eval_every", "trainer.log_every", "trainer.max_steps", "resume"),
         *("trainer.keep_latest", "trainer.keep_best", "trainer.keep_every_epochs"),
         *("trainer.save_every_minutes", "trainer.save_every_steps"),
         # What it does about bad images and numbers.
@@ -67,8 +66,7 @@ def identity(description: Mapping[str, Any]) -> dict[str, Any]:
     # What was derived from the settings takes precedence over them.
     entries |= _flatten(description.get("preprocessing", {}), "data.")
     entries |= _model(description.get("model", {}))
-    images = description.get("data", {})
-    entries |= {f"data.{half}": images[half] for half in ("train", "val") if images.get(half)}
+    entries |= _images(description.get("data") or {})
     others = ("class_names", "global_batch")
     return entries | {key: _plain(description[key]) for key in others if key in description}
 
@@ -153,7 +151,7 @@ def _first_difference(before: Sequence[str], now: Sequence[str]) -> str:
 
 def _text(value: Any) -> str:
     if isinstance(value, Mapping):  # one half of the data
-        return f"{count(value['samples'], 'image')} ({value['fingerprint'][:12]})"
+        return f"{count(value['samples'], 'image')} (fingerprint {value['fingerprint'][:12]})"
     return value if isinstance(value, str) else format_value(value)
 
 
@@ -166,6 +164,13 @@ def _config(description: Mapping[str, Any]) -> dict[str, Any]:
         key: RENAMED_VALUES.get((key, value), value) if isinstance(value, str) else value
         for key, value in renamed.items()
     }
+
+
+def _images(data: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what is known of the images of each half of the data."""
+    halves = {half: data[half] for half in ("train", "val") if data.get(half)}
+    known = ("samples", "fingerprint")
+    return {f"data.{half}": {key: found[key] for key in known} for half, found in halves.items()}
 
 
 def _model(model: Mapping[str, Any]) -> dict[str, Any]:

@@ -146,7 +146,7 @@ def test_data_is_known_by_its_fingerprint():
     assert differences(describe(), other) == [
         "data.val_fraction: 0.1 in the run, 0.2 here",
         "seed: 0 in the run, 1 here",
-        "data.train: 12 images (train) in the run, 12 images (other) here",
+        "data.train: 12 images (fingerprint train) in the run, 12 images (fingerprint other) here",
     ]
 
 
