@@ -152,19 +152,6 @@ def test_the_configuration_is_written(evaluate, trained):
     assert config.checkpoint == f"{trained}/checkpoints/last.pt"
 
 
-def test_a_folder_of_classes_is_split_as_in_training(evaluate, train_tiny, make_images):
-    """Otherwise training images would be evaluated."""
-    root = make_images("images", ["cat", "dog"], 8)
-    data = ["data=image_folder", f"data.root={root}", "data.val_samples=null"]
-    trained_with = ["seed=3", "data.val_fraction=0.5", "optimizer.lr=40"]
-    assert train_tiny(*data, *trained_with, "output_dir=run").code == 0
-    evaluate(*data, last("run"), "output_dir=results")
-    assert results()["samples"] == 8
-    assert_as_in_training(results(), "run")
-    evaluate(*data, last("run"), "seed=4", "data.val_fraction=0.25", "output_dir=explicit")
-    assert results("explicit")["samples"] == 4
-
-
 @pytest.mark.parametrize("flat", [False, True])
 def test_imagenet_needs_no_training_images(flat, evaluate, imagenet, flatten, save_network):
     if flat:
