@@ -45,8 +45,8 @@ def run(
     Args:
         name: Name of the command's schema in `rednet.config.SCHEMAS` and of its file in
             ``configs/``.
-        command: Receives the checked configuration and the dotted keys that the user set; a group
-            choice such as ``model=rednet26`` counts as the group, "model".
+        command: Receives the checked configuration and the dotted keys that the user set, also by
+            an experiment; a group choice such as ``model=rednet26`` counts as the group, "model".
         argv: Arguments; by default those of the process.
         unused: Dotted keys that have no effect on this command; setting one is a mistake.
 
@@ -76,7 +76,7 @@ def _run(name: str, command: Command, argv: list[str], unused: Collection[str]) 
     )
     if not options and not any(text.startswith("hydra") for text in composition.overrides):
         # Nothing is left for Hydra, which would compose the same configuration twice more.
-        command(validate(composition.configs[0], SCHEMAS[name]), composition.explicit_keys)
+        command(validate(composition.configs[0], SCHEMAS[name]), composition.user_keys)
         return DONE
     options.append(f"--config-path={Path(folders[0]).absolute()}")  # the last one counts
     return _run_hydra(name, command, composition, options)
@@ -122,7 +122,7 @@ def _run_hydra(name: str, command: Command, composition: Composition, options: l
             plain = cast(dict[str, Any], OmegaConf.to_container(composed, resolve=True))
             if HydraConfig.get().mode == RunMode.MULTIRUN:
                 _start_job(plain, composition)
-            command(validate(plain, SCHEMAS[name]), composition.explicit_keys)
+            command(validate(plain, SCHEMAS[name]), composition.user_keys)
         except BrokenPipeError:
             if unread_outputs():  # Hydra reports an Exception but not this one
                 raise SystemExit(CLOSED_PIPE) from None

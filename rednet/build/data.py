@@ -1,7 +1,6 @@
 """Build data sets, preprocessing and loaders from the configuration."""
 
 import dataclasses
-from collections.abc import Collection, Mapping
 from typing import Any
 
 from torch.utils.data import DataLoader
@@ -29,8 +28,6 @@ from rednet.data import (
 from rednet.errors import InputError
 from rednet.runtime import Runtime
 from rednet.wording import count
-
-PREPROCESSING_KEYS = tuple(field.name for field in dataclasses.fields(Preprocessing))
 
 
 def build_splits(data: Data, seed: int) -> Splits:
@@ -110,23 +107,6 @@ def take_samples(source: ImageSource, samples: int | None, key: str) -> ImageSou
     if samples > len(source):
         raise InputError(f"{key}={samples}: the data has only {count(len(source), 'image')}")
     return balanced_subset(source, samples)
-
-
-def build_preprocessing(
-    data: Data, known: Mapping[str, Any] | None = None, explicit_keys: Collection[str] = ()
-) -> Preprocessing:
-    """Build the preprocessing that evaluation applies to images.
-
-    Args:
-        data: Configuration of the data.
-        known: Preprocessing stored in a checkpoint, if any; it takes precedence over `data`.
-        explicit_keys: Dotted keys that the user set; they take precedence over `known`.
-    """
-    values = {name: getattr(data, name) for name in PREPROCESSING_KEYS}
-    for name in PREPROCESSING_KEYS:
-        if known and f"data.{name}" not in explicit_keys:
-            values[name] = known[name]
-    return Preprocessing(**values)
 
 
 def build_train_data(

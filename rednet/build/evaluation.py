@@ -1,20 +1,32 @@
 """Build and run the evaluation of a checkpoint."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import asdict, dataclass, replace
 
 from torch import nn
 
 from rednet.build.classes import match_classes
-from rednet.build.data import build_preprocessing, build_val_loader, take_samples
+from rednet.build.data import build_val_loader, take_samples
 from rednet.build.model import build_model, check_forward, place_model
+from rednet.build.preprocessing import (
+    build_preprocessing,
+    preprocessing_of_weights,
+    require_channels,
+)
 from rednet.build.splits import ChosenImages, choose_images
 from rednet.config import Data, Model, Trainer
 from rednet.data import ImageSource, Preprocessing
 from rednet.evaluation import Evaluation, evaluate
 from rednet.runtime import Runtime
 from rednet.training.progress import Progress
-from rednet.weights import Checkpoint, load_weights, override_network, require_network
+from rednet.weights import (
+    Checkpoint,
+    count_channels,
+    list_notes,
+    load_weights,
+    override_network,
+    require_network,
+)
 
 
 @dataclass(frozen=True)
@@ -27,6 +39,7 @@ class EvaluationSetup:
         images: The images and their labels.
         data: Configuration of the data, with the preprocessing that is used.
         preprocessing: Preprocessing of the images.
+        notes: What the user must know about the weights, one line each.
     """
 
     network: Model
@@ -34,6 +47,7 @@ class EvaluationSetup:
     images: ChosenImages
     data: Data
     preprocessing: Preprocessing
+    notes: Sequence[str] = ()
 
     @property
     def source(self) -> ImageSource:
@@ -43,13 +57,11 @@ class EvaluationSetup:
     def describe(self) -> str:
         """Return a line about network, data and preprocessing, and those about the images."""
         options = "".join(f" {name}={value}" for name, value in self.network.options.items())
-        preprocessing = self.preprocessing
         line = (
             f"{self.network.name}{options}; {self.images.describe()}, "
-            f"{preprocessing.image_size} px, crop {preprocessing.crop_pct:g}, "
-            f"{preprocessing.interpolation}"
+            f"{self.preprocessing.describe()}"
         )
-        return "\n".join([line, *self.images.notes])
+        return "\n".join([line, *self.notes, *self.images.notes])
 
 
 def build_evaluation(
@@ -80,11 +92,15 @@ def build_evaluation(
     source, line = match_classes(images.source, named, data)
     source = take_samples(source, data.val_samples, "data.val_samples")
     images = images.with_source(source, line)
-    preprocessing = build_preprocessing(data, checkpoint.preprocessing, explicit_keys)
+    known, notes = preprocessing_of_weights(checkpoint, network)
+    channels = count_channels(named)
+    preprocessing = build_preprocessing(data, known, explicit_keys, in_chans=channels)
+    require_channels(named, preprocessing)
     built = build_model(network, len(source.class_names), preprocessing.in_chans)
-    load_weights(built, checkpoint)
+    load_weights(built, named)
     data = replace(images.data, **asdict(preprocessing))
-    return EvaluationSetup(network, built, images, data, preprocessing)
+    notes = [*list_notes(named), *notes]
+    return EvaluationSetup(network, built, images, data, preprocessing, notes)
 
 
 def run_evaluation(

@@ -10,7 +10,6 @@ from timm.utils import ModelEmaV3
 from torch import nn
 
 from rednet.build.data import (
-    build_preprocessing,
     build_splits,
     build_train_data,
     build_val_loader,
@@ -24,6 +23,8 @@ from rednet.build.model import (
     parallel_model,
     place_model,
 )
+from rednet.build.preprocessing import build_preprocessing
+from rednet.build.starting import Start
 from rednet.config import Config, Optimizer, to_yaml
 from rednet.config import Schedule as ScheduleConfig
 from rednet.data import Preprocessing, Splits, describe_splits
@@ -39,16 +40,18 @@ from rednet.training.schedule import Schedule
 from rednet.training.step import TrainStep
 from rednet.training.trainer import LoopSettings, Trainer
 from rednet.training.unreadable import UnreadableImages
-from rednet.weights import load_weights, read_checkpoint
 
 
-def build_trainer(config: Config, runtime: Runtime, folder: Path) -> Trainer:
+def build_trainer(
+    config: Config, runtime: Runtime, folder: Path, start: Start | None = None
+) -> Trainer:
     """Build a run that has not started yet.
 
     Args:
         config: Whole configuration.
         runtime: Device, precision and processes.
         folder: Folder that the run writes to.
+        start: Weights to start from, see `follow_weights`; None for a fresh network.
 
     Raises:
         InputError: Data, network, weights and settings do not fit together.
@@ -67,7 +70,7 @@ def build_trainer(config: Config, runtime: Runtime, folder: Path) -> Trainer:
     val_loader = build_val_loader(splits.val, preprocessing, config.data, runtime)
 
     model = build_model(config.model, len(class_names), preprocessing.in_chans)
-    _start_from(config.checkpoint, model)
+    _start_from(start, model, class_names, runtime)
     model = place_model(model, config.trainer, runtime)
     check_forward(model, config.model.name, len(class_names), preprocessing, runtime)
     if sampler.smallest_micro_batch() == 1:
@@ -138,12 +141,12 @@ def build_schedule(schedule: ScheduleConfig, lr: float, steps_per_epoch: int) ->
     return Schedule(lr=lr, steps_per_epoch=steps_per_epoch, **values)
 
 
-def _start_from(path: str | None, model: nn.Module) -> None:
-    if path is None:
-        return
-    note = load_weights(model, read_checkpoint(path), new_head=True)
-    if note:
-        print(note, flush=True)
+def _start_from(
+    start: Start | None, model: nn.Module, class_names: list[str], runtime: Runtime
+) -> None:
+    notes = [] if start is None else start.load(model, class_names)
+    if notes and runtime.is_primary:
+        print("\n".join(notes), flush=True)
 
 
 def _build_step(config: Config, model: nn.Module, lr: float, runtime: Runtime) -> TrainStep:

@@ -7,10 +7,14 @@ from pathlib import Path
 
 from torch import nn
 
-from rednet.build.data import build_preprocessing
 from rednet.build.model import check_forward, place_model
+from rednet.build.preprocessing import (
+    build_preprocessing,
+    preprocessing_of_weights,
+    require_channels,
+)
 from rednet.build.training import build_schedule
-from rednet.config import FigureName, VisualizationConfig
+from rednet.config import FigureName, Model, VisualizationConfig
 from rednet.data import Preprocessing
 from rednet.errors import InputError
 from rednet.figures.generated_kernels import find_involutions, select_involutions
@@ -24,8 +28,15 @@ from rednet.figures.writers import (
     write_taps,
 )
 from rednet.runtime import Runtime
-from rednet.weights import Checkpoint, override_network, read_checkpoint, restore_model
-from rednet.wording import count
+from rednet.weights import (
+    Checkpoint,
+    count_channels,
+    list_notes,
+    override_network,
+    read_checkpoint,
+    require_network,
+    restore_model,
+)
 
 Writers = dict[FigureName, Callable[[Path], list[Path]]]
 """For each figure, a function that writes it into a folder and returns the paths."""
@@ -68,13 +79,20 @@ def build_inputs(
     """
     assert config.checkpoint is not None and config.images is not None
     checkpoint = read_checkpoint(config.checkpoint)
-    preprocessing = build_preprocessing(config.data, checkpoint.preprocessing, explicit_keys)
+    if config.model is not None:
+        checkpoint = override_network(checkpoint, config.model.name, config.model.options)
+    known, notes = preprocessing_of_weights(checkpoint, Model(**require_network(checkpoint)))
+    preprocessing = build_preprocessing(
+        config.data, known, explicit_keys, in_chans=count_channels(checkpoint)
+    )
     paths = find_images(config.images)
     model = _restore(checkpoint, config, preprocessing, runtime)
     images = load_images(paths[: config.max_images], preprocessing, runtime.device)
     if runtime.is_primary:
         cut = f", the first of {len(paths)} (max_images)" if len(paths) > len(images) else ""
-        print(f"{checkpoint.label}; images: {len(images)}{cut}", flush=True)
+        line = f"{checkpoint.label}; images: {len(images)}{cut}"
+        lines = [line, preprocessing.describe(), *list_notes(checkpoint), *notes]
+        print("\n".join(lines), flush=True)
     data = replace(config.data, **asdict(preprocessing))
     return VisualizationInputs(model, images, replace(config, data=data))
 
@@ -86,16 +104,8 @@ def _restore(
     runtime: Runtime,
 ) -> nn.Module:
     """Return the checkpoint's network; a classifier is checked on a blank image."""
-    if config.model is not None:
-        checkpoint = override_network(checkpoint, config.model.name, config.model.options)
-    channels = checkpoint.in_chans or preprocessing.in_chans
-    if channels != preprocessing.in_chans:
-        raise InputError(
-            f"{checkpoint.label}: takes images with {count(channels, 'channel')}, but "
-            f"data.mean and data.std have {count(preprocessing.in_chans, 'number')}: give "
-            f"{channels} each"
-        )
-    model = restore_model(replace(checkpoint, in_chans=channels))
+    require_channels(checkpoint, preprocessing)
+    model = restore_model(replace(checkpoint, in_chans=preprocessing.in_chans))
     model = place_model(model, config.trainer, runtime).eval()
     if checkpoint.has_head and checkpoint.model is not None:
         classes = getattr(model, "num_classes", 0)

@@ -45,14 +45,10 @@ def _convert_weights(config: ConvertWeightsConfig, explicit_keys: frozenset[str]
 
 def _print_checkpoint(checkpoint: "Checkpoint", parameters: int) -> None:
     """Print the format of a checkpoint, its network, and what was assumed about it."""
-    from rednet.weights import list_guesses
-    from rednet.weights.messages import list_some
+    from rednet.weights import list_notes
 
     origin = " (inferred from its tensors)" if checkpoint.is_inferred else ""
     print(f"{checkpoint.label}: {checkpoint.kind}")
-    if checkpoint.dropped_parts:
-        print(f"left out: {list_some(checkpoint.dropped_parts)}")
     print(f"network: {checkpoint.describe_network()}{origin}, {parameters:,} parameters")
-    if checkpoint.is_inferred and checkpoint.model is not None:
-        guesses = list_guesses(checkpoint.state_dict, checkpoint.model["options"])
-        print(f"assumed: {'; '.join(guesses) or 'nothing'}")
+    for line in list_notes(checkpoint):
+        print(line)

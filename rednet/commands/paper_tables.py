@@ -148,6 +148,8 @@ def _evaluate(
     if network is None or not has_row(network):
         words = [model.name, *(f"{key}={value}" for key, value in model.options.items())]
         raise InputError(f"checkpoints={path}: no table contains {' '.join(words)}")
+    if runtime.is_primary and setup.notes:
+        print("\n".join(f"{path.name}: {note}" for note in setup.notes), flush=True)
     result = run_evaluation(setup, config.trainer, runtime, label=path.name)
     accuracy = Accuracy(
         top1=result.top1,
@@ -168,11 +170,17 @@ def _precision(trainer: Trainer, runtime: "Runtime") -> str:
 
 
 def _strip(checkpoint: "Checkpoint") -> "Checkpoint":
-    """Return the checkpoint without OpenMMLab's prefixes; the names of a ResNet are then timm's."""
+    """Return a ResNet's checkpoint with timm's names and with the paper's image preparation."""
+    from rednet.weights import imagenet_preprocessing
     from rednet.weights.naming import strip_prefixes
 
     weights, dropped = strip_prefixes(checkpoint.state_dict)
-    return replace(checkpoint, state_dict=weights, dropped_parts=dropped)
+    return replace(
+        checkpoint,
+        state_dict=weights,
+        dropped_parts=dropped,
+        preprocessing=imagenet_preprocessing(),
+    )
 
 
 def _resnet_from_file_name(checkpoint: "Checkpoint") -> Model | None:

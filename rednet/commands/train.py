@@ -24,8 +24,10 @@ def _train(config: Config, explicit_keys: frozenset[str]) -> None:
     from rednet.build.folders import run_folder
     from rednet.build.resuming import find_checkpoint, resume
     from rednet.build.runtime import build_runtime
+    from rednet.build.starting import follow_weights
     from rednet.build.training import build_trainer
 
+    config, start = follow_weights(config, explicit_keys)
     label = f"{config.model.name if config.model else 'run'}-{config.data.name}"
     with (
         build_runtime(config.trainer) as runtime,
@@ -33,7 +35,7 @@ def _train(config: Config, explicit_keys: frozenset[str]) -> None:
     ):
         announce("opening the data and building the network")
         checkpoint = find_checkpoint(config, folder)
-        trainer = build_trainer(config, runtime, folder)
+        trainer = build_trainer(config, runtime, folder, start)
         if checkpoint is not None:
             resume(trainer, checkpoint)
         if runtime.is_primary:

@@ -27,6 +27,7 @@ from rednet.config.checking import (
     misplaced_keys,
     validate,
 )
+from rednet.config.experiment_keys import experiment_keys
 from rednet.config.overrides import expand_jobs, named_keys, one_line, parse, values
 from rednet.config.problems import ConfigError, unknown_choice
 from rednet.config.resolvers import register_resolvers
@@ -47,13 +48,20 @@ class Composition:
         overrides: Overrides in the form that Hydra accepts.
         explicit_keys: Dotted keys that the overrides set; for a group choice the group (``model``).
         fixed_keys: Those of them that have one value for all jobs.
+        experiment_keys: Dotted keys that the experiments of the jobs set, named in the same way.
         configs: Configuration of each job, as plain dicts.
     """
 
     overrides: list[str]
     explicit_keys: frozenset[str]
     fixed_keys: frozenset[str]
+    experiment_keys: frozenset[str]
     configs: list[dict[str, Any]]
+
+    @property
+    def user_keys(self) -> frozenset[str]:
+        """Dotted keys that the user set, on the command line or by an experiment."""
+        return self.explicit_keys | self.experiment_keys
 
 
 def compose(command: str, overrides: Sequence[str] = ()) -> Any:
@@ -130,11 +138,21 @@ class _Composer:
                 accepted.append((self._rewrite(override), override))
             except ConfigError as error:
                 self.problems += error.problems
-        configs = [self._compose_job(job) for job in expand_jobs(accepted)]
+        jobs = expand_jobs(accepted)
+        configs = [self._compose_job(job) for job in jobs]
         overrides = [*self.search, *(text for text, _ in accepted)]
         swept = {override.key_or_group for _, override in accepted if override.is_sweep_override()}
         fixed = {override.key_or_group for _, override in accepted} - swept
-        return Composition(overrides, frozenset(explicit_keys), frozenset(fixed), configs)
+        of_experiments = frozenset[str]()
+        if not self.problems:
+            found = (experiment_keys(loader, self.config_name, self._all(job)) for job in jobs)
+            of_experiments = of_experiments.union(*found)
+        return Composition(
+            overrides, frozenset(explicit_keys), frozenset(fixed), of_experiments, configs
+        )
+
+    def _all(self, job: Sequence[str]) -> list[str]:
+        return [*self.search, *job]
 
     def _rewrite(self, override: Override) -> str:
         """Return the override in the form that Hydra accepts whether or not its key exists.
@@ -181,7 +199,7 @@ class _Composer:
         return config
 
     def _compose(self, job: Sequence[str]) -> dict[str, Any]:
-        composed = hydra.compose(self.config_name, [*self.search, *job])
+        composed = hydra.compose(self.config_name, self._all(job))
         return cast(dict[str, Any], OmegaConf.to_container(composed, resolve=True))
 
 

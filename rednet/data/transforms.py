@@ -61,6 +61,14 @@ class Preprocessing:
         """Number of channels of the network's input."""
         return len(self.mean)
 
+    def describe(self) -> str:
+        """Return all values as text."""
+        mean, std = (" ".join(f"{value:g}" for value in row) for row in (self.mean, self.std))
+        return (
+            f"{self.image_size} px, crop {self.crop_pct:g}, {self.interpolation}, mean {mean}, "
+            f"std {std}"
+        )
+
     @property
     def pillow_interpolation(self) -> str:
         """The filter to build timm's transforms with, before OpenCV's replace them."""

@@ -1,9 +1,10 @@
 """Read, identify, load and write files of weights of all kinds."""
 
-from rednet.weights.architecture import list_guesses
 from rednet.weights.checkpoint import OURS, Checkpoint
 from rednet.weights.description import imagenet_preprocessing
+from rednet.weights.fine_tuning import start_from
 from rednet.weights.loading import (
+    count_channels,
     load_weights,
     merge_options,
     num_classes_and_in_chans,
@@ -11,14 +12,16 @@ from rednet.weights.loading import (
     require_network,
     restore_model,
 )
+from rednet.weights.notes import list_notes
 from rednet.weights.reading import read_checkpoint
 from rednet.weights.safetensors_file import write_safetensors
 
 __all__ = [
     "OURS",
     "Checkpoint",
+    "count_channels",
     "imagenet_preprocessing",
-    "list_guesses",
+    "list_notes",
     "load_weights",
     "merge_options",
     "num_classes_and_in_chans",
@@ -26,5 +29,6 @@ __all__ = [
     "read_checkpoint",
     "require_network",
     "restore_model",
+    "start_from",
     "write_safetensors",
 ]

@@ -7,7 +7,7 @@ each with different groups, the one closest to the paper's is chosen, else the o
 groups. `list_guesses` names what was assumed.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -46,6 +46,9 @@ DEFAULTS: dict[str, Any] = {
     "generator": "bottleneck",
 }
 
+UNSEEN: dict[str, Any] = {"act_layer": "relu", "global_pool": "avg", "output_stride": 32}
+"""Defaults of the options that change the outputs and never show in the tensors."""
+
 
 def infer_architecture(weights: Mapping[str, Tensor]) -> dict[str, Any] | None:
     """Return the name of the RedNet that tensors belong to, and its options without defaults.
@@ -79,15 +82,26 @@ def infer_architecture(weights: Mapping[str, Tensor]) -> dict[str, Any] | None:
     return {"name": names[0] if names else "rednet50", "options": changed}
 
 
-def list_guesses(weights: Mapping[str, Tensor], options: Mapping[str, Any]) -> list[str]:
+def list_guesses(
+    weights: Mapping[str, Tensor],
+    options: Mapping[str, Any],
+    given: Collection[str] = (),
+) -> list[str]:
     """List the options that the tensors of an inferred RedNet leave open, as text.
 
     Args:
         weights: Tensors under our names.
         options: The inferred options and those known from elsewhere.
+        given: Names of the options that are known from elsewhere.
     """
-    shapes = _shapes(weights)
-    guesses = _list_stem_guesses(options.get("stem"))
+    stem = _list_stem_guesses(options.get("stem"))
+    return [*stem, *_list_kernel_guesses(_shapes(weights), options, given)]
+
+
+def _list_kernel_guesses(
+    shapes: Shapes, options: Mapping[str, Any], given: Collection[str]
+) -> list[str]:
+    guesses: list[str] = []
     stages = _involution_stages(shapes)
     if not stages:
         return guesses
@@ -98,6 +112,8 @@ def list_guesses(weights: Mapping[str, Tensor], options: Mapping[str, Any]) -> l
     if is_attention and "softmax" not in options.get("generator_options", {}):
         guesses.append("attention without softmax")
     layer = "conv2.position" if is_attention else "conv2.conv"
+    if any(name in given for name in names):
+        return guesses
     if blocks.has(layer) and _is_ambiguous(blocks.channels, blocks.outputs(layer)):
         guesses.append(f"{kernel}, of several that fit")
     elif not blocks.has(layer) and not all(name in options for name in names):

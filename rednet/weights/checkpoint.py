@@ -1,5 +1,6 @@
 """The contents of a file of weights."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,17 +24,23 @@ class Checkpoint:
             are "openmmlab" (the original's), "paddle", "timm", "safetensors" and "state-dict".
         content: Everything in the file; a bare state dict is under the key "state_dict".
         state_dict: Weights to use: the averaged ones if there are any; a RedNet's have our names.
+        is_averaged: Whether `state_dict` holds averages over training steps.
+        weights_key: Key of `state_dict` in the file; empty for a bare state dict.
+        other_keys: Keys of the weights in the file that were not chosen.
+        prefix: What was removed from the beginning of the tensors' names.
         model: Name and options of the network without `num_classes` and `in_chans`; None if
             unknown.
         is_inferred: Whether `model` was inferred from the tensors, now or when the file was
             converted. What tensors do not determine has its default, see `list_guesses`.
+        file_model: Name and options that the file is for, if the user gave others.
+        given_options: Names of the options in `model` that the user gave.
         num_classes: Outputs of the classifier, 0 without one; None if unknown.
         in_chans: Channels of the images; None if unknown.
         preprocessing: How to prepare images, by the names of `rednet.data.Preprocessing`; None if
             unknown.
         class_names: Names of the classes; None if unknown.
-        dropped_parts: Parts of a detector or segmentor that `state_dict` lacks: all but its
-            backbone and classifier.
+        dropped_parts: First parts of the names of tensors that `state_dict` lacks, such as those
+            of a detector other than its backbone.
         key: Configuration key that named the file, for error messages.
     """
 
@@ -43,11 +50,17 @@ class Checkpoint:
     state_dict: dict[str, Tensor]
     model: dict[str, Any] | None = None
     is_inferred: bool = False
+    file_model: dict[str, Any] | None = None
+    given_options: frozenset[str] = frozenset()
     num_classes: int | None = None
     in_chans: int | None = None
     preprocessing: dict[str, Any] | None = None
     class_names: list[str] | None = None
     dropped_parts: tuple[str, ...] = ()
+    is_averaged: bool = False
+    weights_key: str = ""
+    other_keys: tuple[str, ...] = ()
+    prefix: str = ""
     key: str = "checkpoint"
 
     @property
@@ -64,6 +77,11 @@ class Checkpoint:
         """Return the network's name and options as text."""
         if self.model is None:
             return "an unknown network"
-        options = ", ".join(f"{name}={value}" for name, value in self.model["options"].items())
         suffix = "" if self.has_head else " without classifier"
-        return printable(f"{self.model['name']}{f' ({options})' if options else ''}") + suffix
+        return f"{describe_model(**self.model)}{suffix}"
+
+
+def describe_model(name: str, options: Mapping[str, Any]) -> str:
+    """Return a network's name and options as text."""
+    given = ", ".join(f"{option}={value}" for option, value in options.items())
+    return printable(f"{name}{f' ({given})' if given else ''}")

@@ -11,9 +11,12 @@ from torch import Tensor, nn
 
 from rednet.errors import InputError
 from rednet.models.variants import LAYERS
-from rednet.weights.checkpoint import Checkpoint
+from rednet.weights.checkpoint import Checkpoint, describe_model
 from rednet.weights.messages import list_some, printable
 from rednet.wording import count
+
+RECORDED: dict[str, Any] = {"stem": "involution3", "act_layer": "relu", "generator_options": {}}
+"""Defaults of options of a RedNet whose tensors may fit although another value was trained."""
 
 
 def load_weights(model: nn.Module, checkpoint: Checkpoint, *, new_head: bool = False) -> str | None:
@@ -50,16 +53,21 @@ def _head_to_keep(model: nn.Module, weights: Mapping[str, Tensor]) -> dict[str, 
 
     That is, if `weights` has no classifier or one for another number of classes.
     """
-    names = getattr(model, "pretrained_cfg", {}).get("classifier") or ()
-    names = (names,) if isinstance(names, str) else names
     expected = model.state_dict()
-    head = {key: tensor for key, tensor in expected.items() if key.rpartition(".")[0] in names}
+    head = {name: expected[name] for name in head_names(model)}
     found = [weights[key].shape for key in head if key in weights]
     wanted = [tensor.shape for tensor in head.values()]
     is_resized = found != wanted and [shape[1:] for shape in found] == [s[1:] for s in wanted]
     if found and not is_resized:
         return {}
     return {} if _mismatches({**weights, **head}, expected) else head
+
+
+def head_names(model: nn.Module) -> list[str]:
+    """Return the names of the tensors of a timm model's classifiers."""
+    layers = getattr(model, "pretrained_cfg", {}).get("classifier") or ()
+    layers = (layers,) if isinstance(layers, str) else layers
+    return [name for name in model.state_dict() if name.rpartition(".")[0] in layers]
 
 
 def _compare_heads(checkpoint: Checkpoint, head: Mapping[str, Tensor]) -> tuple[str, str]:
@@ -94,8 +102,16 @@ def require_fit(
     """
     problems = _mismatches(weights, expected)
     if problems:
-        origin = f"; it is for {checkpoint.describe_network()}" if checkpoint.model else ""
+        origin = _explain_origin(checkpoint)
         raise InputError(f"{checkpoint.label}: does not fit this network: {problems}{origin}")
+
+
+def _explain_origin(checkpoint: Checkpoint) -> str:
+    """Return which network a checkpoint is for and, if the user named another one, that too."""
+    if checkpoint.file_model is not None and checkpoint.model is not None:
+        theirs, ours = describe_model(**checkpoint.file_model), describe_model(**checkpoint.model)
+        return f"; it is for {theirs}, not for {ours}" if theirs != ours else f"; it is for {ours}"
+    return f"; it is for {checkpoint.describe_network()}" if checkpoint.model else ""
 
 
 def _mismatches(weights: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> str:
@@ -140,6 +156,7 @@ def merge_options(checkpoint: Checkpoint, name: str, options: Mapping[str, Any])
         return options
     saved_name, saved = get_arch_name(checkpoint.model["name"]), checkpoint.model["options"]
     name = get_arch_name(name)
+    _require_same_unseen(checkpoint, options)
     if saved_name == name:
         return {**saved, **options}
     saved_layers = saved.get("layers", LAYERS.get(saved_name))
@@ -151,10 +168,35 @@ def merge_options(checkpoint: Checkpoint, name: str, options: Mapping[str, Any])
     return {**saved, **options, "layers": layers}
 
 
+def _require_same_unseen(checkpoint: Checkpoint, options: Mapping[str, Any]) -> None:
+    """Refuse other values of options that a file knows, but that its tensors would not show.
+
+    Raises:
+        InputError: An option has another value than in the file.
+    """
+    assert checkpoint.model is not None
+    saved = checkpoint.model["options"]
+    if checkpoint.is_inferred or get_arch_name(checkpoint.model["name"]) not in LAYERS:
+        return
+    for name, default in RECORDED.items():
+        if name in options and _plain(options[name]) != _plain(saved.get(name, default)):
+            raise InputError(
+                f"{checkpoint.label} is for {checkpoint.describe_network()}, not for "
+                f"{name}={printable(str(options[name]))}"
+            )
+
+
+def _plain(value: Any) -> Any:
+    """Return an option's value; a layer may be given as its class, too."""
+    name = getattr(value, "__name__", value)
+    return name.lower() if isinstance(name, str) else value
+
+
 def override_network(checkpoint: Checkpoint, name: str, options: Mapping[str, Any]) -> Checkpoint:
     """Return the checkpoint with the network that the user names, see `merge_options`."""
     network = {"name": name, "options": merge_options(checkpoint, name, options)}
-    return replace(checkpoint, model=network, is_inferred=False)
+    given = frozenset(option for option, value in options.items() if value is not None)
+    return replace(checkpoint, model=network, file_model=checkpoint.model, given_options=given)
 
 
 def require_network(checkpoint: Checkpoint) -> dict[str, Any]:
@@ -193,6 +235,11 @@ def _build(checkpoint: Checkpoint, network: Mapping[str, Any]) -> nn.Module:
         raise InputError(
             f"{checkpoint.label}: cannot build {checkpoint.describe_network()}: {reason}"
         ) from error
+
+
+def count_channels(checkpoint: Checkpoint) -> int | None:
+    """Return the image channels that a checkpoint's network takes, None if unknown."""
+    return num_classes_and_in_chans(checkpoint).get("in_chans")
 
 
 def num_classes_and_in_chans(checkpoint: Checkpoint) -> dict[str, int]:

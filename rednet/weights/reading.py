@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from timm.models import clean_state_dict
 from torch import Tensor
 
 from rednet.errors import InputError
@@ -14,8 +13,8 @@ from rednet.weights.description import check_description, describe_data, find_mo
 from rednet.weights.formats import one_line_errors, read_content
 from rednet.weights.messages import list_some, printable
 from rednet.weights.naming import from_paddle, is_rednet, strip_prefixes
-
-WEIGHTS = ("state_dict_ema", "model_ema", "state_dict", "model")
+from rednet.weights.prefixes import unwrap
+from rednet.weights.sets import WeightSet, choose_set, is_average
 
 
 def read_checkpoint(path: str | Path, key: str = "checkpoint") -> Checkpoint:
@@ -38,20 +37,20 @@ def read_checkpoint(path: str | Path, key: str = "checkpoint") -> Checkpoint:
 
 def _interpret(path: Path, key: str, file_format: str, content: Any) -> Checkpoint:
     _require_known_format(content)
-    found = _find_weights(file_format, content)
-    if found is None:
+    chosen = _choose_set(file_format, content)
+    if chosen is None:
         keys = f"; its keys are {list_some(content)}" if isinstance(content, dict) else ""
         raise InputError(f"contains no state dict{keys}")
-    if found is content or file_format == "pickle":
-        content = {"state_dict": found}
-    weights: dict[str, Tensor] = clean_state_dict(found)
-    _require_dense(weights)
-    kind = _find_kind(file_format, content, weights)
+    if not chosen.key:
+        content = {"state_dict": chosen.weights}
+    _require_dense(chosen.weights)
+    kind = _find_kind(file_format, content, chosen.weights)
     if kind in OURS:
         check_description(content)
-    stripped, dropped_parts = strip_prefixes(weights)
+    unwrapped = unwrap(chosen.weights)
+    stripped, dropped_parts = strip_prefixes(unwrapped.weights)
     if not is_rednet(stripped):
-        stripped, dropped_parts = weights, ()
+        stripped, dropped_parts = unwrapped.weights, ()
     model, is_inferred = find_model(kind, content, stripped)
     return Checkpoint(
         path=path,
@@ -60,7 +59,11 @@ def _interpret(path: Path, key: str, file_format: str, content: Any) -> Checkpoi
         state_dict=stripped,
         model=model,
         is_inferred=is_inferred,
-        dropped_parts=dropped_parts,
+        dropped_parts=tuple(sorted({*unwrapped.dropped, *dropped_parts})),
+        is_averaged=chosen.is_averaged or is_average(chosen.weights, unwrapped.prefix),
+        weights_key=chosen.key,
+        other_keys=chosen.others,
+        prefix=unwrapped.prefix,
         key=key,
         **describe_data(kind, content, stripped),
     )
@@ -73,22 +76,13 @@ def _require_known_format(content: Any) -> None:
         raise InputError(f"its format {printable(name)} is newer than this rednet: update rednet")
 
 
-def _find_weights(file_format: str, content: Any) -> dict[str, Tensor] | None:
+def _choose_set(file_format: str, content: Any) -> WeightSet | None:
     if not isinstance(content, dict):
         return None
     if file_format == "pickle":
-        return from_paddle(content)
-    if _is_state_dict(content):
-        return content
-    found = next((content[name] for name in WEIGHTS if content.get(name) is not None), None)
-    return found if _is_state_dict(found) else None
-
-
-def _is_state_dict(value: Any) -> bool:
-    is_filled = isinstance(value, dict) and bool(value)
-    return is_filled and all(
-        isinstance(name, str) and isinstance(tensor, Tensor) for name, tensor in value.items()
-    )
+        weights = from_paddle(content)
+        return None if weights is None else WeightSet("", weights)
+    return choose_set(content)
 
 
 def _require_dense(weights: Mapping[str, Tensor]) -> None:
@@ -118,5 +112,5 @@ def _find_kind(file_format: str, content: Mapping[str, Any], weights: Mapping[st
         return "rednet"
     if isinstance(content.get("arch"), str):
         return "timm"
-    has_prefix = any(name.startswith("backbone.") for name in weights)
+    has_prefix = any("backbone" in name.split(".") for name in weights)
     return "openmmlab" if has_prefix or "meta" in content else "state-dict"
