@@ -48,15 +48,15 @@ class Composition:
         overrides: Overrides in the form that Hydra accepts.
         explicit_keys: Dotted keys that the overrides set; for a group choice the group (``model``).
         fixed_keys: Those of them that have one value for all jobs.
-        experiment_keys: Dotted keys that the experiments of the jobs set, named in the same way.
         configs: Configuration of each job, as plain dicts.
+        experiment_keys: Dotted keys that the experiments of the jobs set, named in the same way.
     """
 
     overrides: list[str]
     explicit_keys: frozenset[str]
     fixed_keys: frozenset[str]
-    experiment_keys: frozenset[str]
     configs: list[dict[str, Any]]
+    experiment_keys: frozenset[str] = frozenset()
 
     @property
     def user_keys(self) -> frozenset[str]:
@@ -148,7 +148,7 @@ class _Composer:
             found = (experiment_keys(loader, self.config_name, self._all(job)) for job in jobs)
             of_experiments = of_experiments.union(*found)
         return Composition(
-            overrides, frozenset(explicit_keys), frozenset(fixed), of_experiments, configs
+            overrides, frozenset(explicit_keys), frozenset(fixed), configs, of_experiments
         )
 
     def _all(self, job: Sequence[str]) -> list[str]:
