@@ -160,4 +160,4 @@ def test_keys_are_printed_without_control_characters(make_tiny, saved):
     weights = {**make_tiny().state_dict(), "evil\n\x1b[31mkey": torch.ones(1)}
     with pytest.raises(InputError) as caught:
         restore_model(saved(weights))
-    assert r"1 unexpected (evil\x0a\x1b[31mkey)" in str(caught.value)
+    assert r"1 unexpected (evil\n\x1b[31mkey)" in str(caught.value)
