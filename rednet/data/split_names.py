@@ -6,6 +6,8 @@ from typing import Literal
 
 Split = Literal["train", "val", "test"]
 
+TITLES: dict[Split, str] = {"train": "training", "val": "validation", "test": "test"}
+
 WORDS: dict[Split, frozenset[str]] = {
     "train": frozenset(("train", "training", "trn", "trainval")),
     "val": frozenset((

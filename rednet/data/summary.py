@@ -4,22 +4,18 @@ from collections import Counter
 from collections.abc import Sequence
 
 from rednet.data.sources import ImageSource, Splits
+from rednet.data.split_names import TITLES
 from rednet.wording import count, printable
-
-TITLES = {"train": "training", "val": "validation", "test": "test"}
 
 
 def summarize_splits(splits: Splits) -> list[str]:
-    """Return lines about classes, where each split comes from, and what is not read."""
+    """Return lines about the classes, where each split comes from, and what to know about both."""
     source = splits.train or splits.val
     assert source is not None
     lines = [_describe_classes(source, "training" if splits.train else "validation")]
     if origins := _describe_origins(splits):
         lines.append(origins)
-    lines += splits.notes
-    if splits.not_read:
-        lines.append(splits.not_read.describe())
-    return lines
+    return [*lines, *splits.notes]
 
 
 def _describe_classes(source: ImageSource, title: str) -> str:
@@ -40,8 +36,9 @@ def _describe_origins(splits: Splits) -> str:
     for split, title in TITLES.items():
         if split in splits.origins and getattr(splits, split) is not None:
             titles.setdefault(splits.origins[split], []).append(title)
+    how = ", split by data.val_fraction" if splits.whole else ""
     return "; ".join(
-        f"{_join(names)} images from {printable(origin)}" for origin, names in titles.items()
+        f"{_join(names)} images from {printable(origin)}{how}" for origin, names in titles.items()
     )
 
 
