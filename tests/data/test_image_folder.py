@@ -1,4 +1,5 @@
 import os
+import re
 from pathlib import Path
 
 import pytest
@@ -39,6 +40,47 @@ def test_the_only_test_images_are_the_validation_images_too(make_images):
     splits = open_image_folder(root, val_fraction=0.1, seed=0)
     assert splits.val is splits.test
     assert splits.origins["val"] == splits.origins["test"] == f"{root}/test"
+
+
+def test_classes_that_no_validation_image_has_are_named(make_images):
+    root = make_images(
+        "train/a/1.png", "train/b/1.png", "dev/a/2.png", "test/C/2.png", "test/D/3.png"
+    )
+    splits = open_image_folder(root, val_fraction=0.1, seed=0)
+    assert splits.test is None
+    assert splits.notes == (
+        "warning: no validation images of 1 class: b",
+        f"warning: the test images are not used: classes in {root}/test that the training images "
+        "lack: C, D",
+    )
+
+
+@pytest.mark.parametrize(
+    ("files", "note"),
+    [
+        (("Cat/1.png", "cat/2.png", "dog/3.png"), "classes Cat, cat in .* differ only in case or"),
+        (("a b/1.png", "a_b/2.png"), "classes a b, a_b in .* differ only in case or spaces"),
+        (("cat/1.png", "Images/2.png"), "taken for a class: Images"),
+        (("cat/1.png", "dog/1.png", "test/2.png"), "taken for a class: test"),
+        (("x/cat/1.png", "y/cat/1.png"), "each class in .* has folders named cat: .* one of x, y"),
+        (("x/images/1.png", "y/images/1.png"), None),
+    ],
+)
+def test_classes_that_are_unlikely_to_be_meant_are_a_warning(make_images, files, note):
+    root = make_images(*files)
+    notes = open_image_folder(root, val_fraction=1, seed=0).notes
+    assert len(notes) == (note is not None)
+    assert all(re.match(f"warning: {note}", line) for line in notes)
+
+
+def test_one_class_in_two_forms_of_unicode(make_images):
+    root = make_images("train/cafe\u0301/1.png", "train/b/1.png", "val/caf\u00e9/2.png")
+    splits = open_image_folder(root, val_fraction=0.1, seed=0)
+    assert splits.val.class_names == ["b", "caf\u00e9"]
+    assert splits.val.targets == [1]
+    make_images("train/caf\u00e9/1.png")
+    with pytest.raises(InputError, match=r"different Unicode forms: 'cafe\\u0301', 'caf\\xe9'"):
+        open_image_folder(root, val_fraction=0.1, seed=0)
 
 
 @pytest.mark.parametrize("inside", ["", "train/"])
@@ -109,6 +151,7 @@ def test_a_class_can_be_named_train(make_images):
         ((), "is empty: expected .*/<class>/<image>"),
         (("1.png", "2.png"), "has no class folders"),
         (("train/1.png", "val/a/2.png"), "train has no class folders"),
+        (("cat/1.png", "train/2.png", "test/3.png"), "train has no class folders"),
         (
             ("train/a/1.png", "train/d/1.png", "val/b/2.png", "val/c/2.png"),
             "classes in .*val that the training images lack: b, c",

@@ -65,6 +65,37 @@ def test_wrong_folders_are_named(make_images, files, message):
         open_imagenet(make_images(*files))
 
 
+def test_the_folders_of_the_competition(make_images):
+    root = make_images(
+        "ILSVRC/Data/CLS-LOC/train/n15075141/a.JPEG",
+        "ILSVRC/Data/CLS-LOC/val/ILSVRC2012_val_00000001.JPEG",
+        "ILSVRC/Data/CLS-LOC/test/ILSVRC2012_test_00000001.JPEG",
+    )
+    (Path(root) / "ILSVRC" / "Annotations").mkdir()
+    splits = open_imagenet(root)
+    folder = f"{root}/ILSVRC/Data/CLS-LOC"
+    assert splits.origins == {"train": f"{folder}/train", "val": f"{folder}/val"}
+    assert splits.notes[-2:] == (
+        f"{folder}/test is not used: it has no folders of these classes",
+        "warning: no validation images of 1 class: n15075141",
+    )
+    assert splits.not_read.describe() == (
+        "not read: 1 folder beside those that are read (Annotations)"
+    )
+
+
+def test_test_images_in_folders_are_a_third_split(make_images):
+    names = [f"{split}/n15075141/a.JPEG" for split in ("Training", "Validation", "Test")]
+    splits = open_imagenet(make_images(*names), train=False)
+    assert (splits.train, splits.test.targets) == (None, [999])
+
+
+def test_archives_are_to_be_unpacked(tmp_path):
+    (tmp_path / "ILSVRC2012_img_val.tar").touch()
+    with pytest.raises(InputError, match=r"no folder train: .*; unpack archives$"):
+        open_imagenet(str(tmp_path))
+
+
 def test_empty_and_missing_folders_are_named(make_images, tmp_path):
     with pytest.raises(
         InputError, match="nowhere does not exist: expected a folder with train/ and val/"
