@@ -7,7 +7,8 @@ from collections.abc import Callable, Collection, Container, Hashable, Iterable
 from pathlib import Path
 
 from rednet.data.folder_entries import is_image_name
-from rednet.data.folder_reader import FolderReader, Listing
+from rednet.data.folder_reader import FolderReader
+from rednet.data.listing import Listing
 from rednet.data.not_read import LOOSE_IMAGE, count_suffixes, suffix_of
 from rednet.data.split_names import parse_split
 from rednet.errors import InputError

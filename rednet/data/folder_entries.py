@@ -18,12 +18,24 @@ SYSTEM_NAMES = frozenset((
 """Names, in lower case, of what operating systems and tools leave in folders."""
 
 
+Identity = tuple[int, int] | str
+"""What all paths to a file or folder have in common: device and inode, or else a path."""
+
+
 class Entries(NamedTuple):
-    """Names in a folder: its folders, links to folders, and image files."""
+    """Names in a folder.
+
+    Attributes:
+        folders: Its folders.
+        links: Its links to folders.
+        images: Its image files, and links to files that are named like images.
+        linked: The files that these links lead to.
+    """
 
     folders: list[str]
     links: list[str]
     images: list[str]
+    linked: dict[str, Identity]
 
 
 def scan(folder: str, not_read: NotRead) -> Entries:
@@ -34,7 +46,7 @@ def scan(folder: str, not_read: NotRead) -> Entries:
     Raises:
         OSError: The folder cannot be listed.
     """
-    found = Entries([], [], [])
+    found = Entries([], [], [], {})
     with os.scandir(folder) as entries:
         for entry in entries:
             name = entry.name
@@ -56,16 +68,17 @@ def scan(folder: str, not_read: NotRead) -> Entries:
 def _follow(link: os.DirEntry[str], found: Entries, not_read: NotRead) -> None:
     """Sort a link by what it leads to."""
     try:
-        mode = os.stat(link.path).st_mode
+        status = os.stat(link.path)
     except OSError as error:
         not_read.add(BROKEN_LINK, link.path, error.strerror)
         return
-    if stat.S_ISDIR(mode):
+    if stat.S_ISDIR(status.st_mode):
         found.links.append(link.name)
-    elif not stat.S_ISREG(mode):
+    elif not stat.S_ISREG(status.st_mode):
         not_read.add(NOT_A_FILE, link.path)
     elif is_image_name(link.name):
         found.images.append(link.name)
+        found.linked[link.name] = status.st_dev, status.st_ino
     else:
         not_read.add_by_suffix(link.path)
 
@@ -95,16 +108,16 @@ def has_images(folder: Path) -> bool:
     return False
 
 
-def identity(folder: str) -> tuple[int, int] | str:
-    """Return what is the same for all paths to a folder, or the path if it cannot be reached."""
+def identity(path: str) -> Identity:
+    """Return what is the same for all paths to a file or folder; one that is missing is unique."""
     try:
-        status = os.stat(folder)
+        status = os.stat(path)
     except OSError:
-        return folder
+        return path
     return status.st_dev, status.st_ino
 
 
-def identities_around(folder: Path) -> set[tuple[int, int] | str]:
+def identities_around(folder: Path) -> set[Identity]:
     """Return the identities of a folder and of all folders that contain it."""
     real = Path(os.path.realpath(folder))
     return {identity(str(path)) for path in (real, *real.parents)}

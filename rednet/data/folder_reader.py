@@ -2,31 +2,14 @@
 
 from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 
-from rednet.data.folder_entries import Entries, identities_around, identity, scan
+from rednet.data.folder_entries import Entries, Identity, identities_around, identity, scan
+from rednet.data.linked_images import warn_of_shared_images
+from rednet.data.listing import Listing
 from rednet.data.not_read import READ_ELSEWHERE, UNLISTABLE, NotRead
 from rednet.errors import InputError
 from rednet.wording import printable
-
-
-@dataclass
-class Listing:
-    """The images below a folder.
-
-    Attributes:
-        root: The folder.
-        images: Images of each of its subfolders, relative to `root`, sorted.
-        inner: Names of the folders in each subfolder.
-        unlistable: Reason for each subfolder that could not be listed.
-    """
-
-    root: Path
-    images: dict[str, list[str]] = field(default_factory=dict)
-    inner: dict[str, set[str]] = field(default_factory=dict)
-    unlistable: dict[str, str] = field(default_factory=dict)
-
 
 Found = tuple[Listing, str]
 """A listing, and the path of a folder relative to its root."""
@@ -48,7 +31,7 @@ class FolderReader:
         self.not_read = NotRead()
         self.notes: list[str] = []
         self._entries: dict[str, Entries] = {}
-        self._seen: set[tuple[int, int] | str] = set()
+        self._seen: set[Identity] = set()
 
     def entries(self, folder: Path) -> Entries:
         """Return the names in a folder; links to the folder itself and to those around it are lost.
@@ -96,6 +79,7 @@ class FolderReader:
             links += self._walk(*links.popleft())
         for listing in listings:
             listing.images = {name: sorted(listing.images[name]) for name in sorted(listing.images)}
+        self.notes += warn_of_shared_images(listings)
         return listings
 
     def _walk(self, listing: Listing, start: str) -> list[Found]:
@@ -118,6 +102,7 @@ class FolderReader:
                 listing.unlistable.setdefault(name, error.strerror or "")
                 continue
             images += [f"{inside}/{image}" for image in entries.images]
+            listing.linked.update({f"{inside}/{k}": v for k, v in entries.linked.items()})
             if inside == name:
                 listing.inner[name] = {*entries.folders, *entries.links}
             pending += [f"{inside}/{folder}" for folder in entries.folders]

@@ -98,6 +98,24 @@ def test_links_to_other_places_are_followed_once(make_files):
     assert passed == {"cat2", "dog/back/cats", "dog/back/dogs"}
 
 
+def test_images_that_links_put_into_several_splits_or_classes_are_a_warning(make_files):
+    root = make_files(
+        *("all/1.jpg", "all/2.jpg", "all/3.jpg", "train/dog/5.jpg", "train/cat/4.jpg"),
+        *("train/cat/1.jpg -> ../../all/1.jpg", "val/cat/1.jpg -> ../../all/1.jpg"),
+        *("train/cat/2.jpg -> ../../all/2.jpg", "train/cat/again.jpg -> ../../all/2.jpg"),
+        *("val/cat/3.jpg -> ../../all/3.jpg", "val/dog/9.jpg -> ../../train/dog/5.jpg"),
+        "train/cat/5.jpg -> ../dog/5.jpg",
+    )
+    reader = FolderReader()
+    reader.list_images([root / "train", root / "val"])
+    assert reader.notes == [
+        f"warning: through links, 2 images can be found in several splits, such as {root}/val/"
+        "cat/1.jpg",
+        f"warning: through links, 1 image can be found in several classes, such as {root}/val/"
+        "dog/9.jpg",
+    ]
+
+
 def test_names_that_are_no_utf_8(make_files):
     name = os.fsdecode(b"x\xe9")
     root = make_files(f"set/{name}/{name}.jpg", f"set/{name}/{name}.txt")
