@@ -80,6 +80,15 @@ STEM_WIDTHS = (32, 64)
 STEM_GROUP_CHANNELS = 16
 """Channels that share a kernel in a stem's involution."""
 
+UNSEEN: dict[str, Any] = {"act_layer": "relu", "global_pool": "avg", "output_stride": 32}
+"""Defaults of options that change the outputs and never show in the tensors."""
+HIDDEN_DEFAULTS: dict[str, Any] = {
+    "stem": "involution3",
+    "act_layer": "relu",
+    "generator_options": {},
+}
+"""Defaults of options of which another value may fit the same tensors, but gives nonsense."""
+
 PRETRAINED_CFG: dict[str, Any] = {
     "num_classes": 1000,
     "input_size": (3, 224, 224),

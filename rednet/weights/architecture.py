@@ -46,9 +46,6 @@ DEFAULTS: dict[str, Any] = {
     "generator": "bottleneck",
 }
 
-UNSEEN: dict[str, Any] = {"act_layer": "relu", "global_pool": "avg", "output_stride": 32}
-"""Defaults of the options that change the outputs and never show in the tensors."""
-
 
 def infer_architecture(weights: Mapping[str, Tensor]) -> dict[str, Any] | None:
     """Return the name of the RedNet that tensors belong to, and its options without defaults.
@@ -94,7 +91,7 @@ def list_guesses(
         options: The inferred options and those known from elsewhere.
         given: Names of the options that are known from elsewhere.
     """
-    stem = _list_stem_guesses(options.get("stem"))
+    stem = [] if "stem" in given else _list_stem_guesses(options.get("stem"))
     return [*stem, *_list_kernel_guesses(_shapes(weights), options, given)]
 
 
@@ -109,7 +106,10 @@ def _list_kernel_guesses(
     names = ("kernel_size", "group_channels")
     kernel = " and ".join(f"{name} {options.get(name, DEFAULTS[name])}" for name in names)
     is_attention = blocks.has("conv1.query")
-    if is_attention and "softmax" not in options.get("generator_options", {}):
+    knows_softmax = (
+        "softmax" in options.get("generator_options", {}) or "generator_options" in given
+    )
+    if is_attention and not knows_softmax:
         guesses.append("attention without softmax")
     layer = "conv2.position" if is_attention else "conv2.conv"
     if any(name in given for name in names):

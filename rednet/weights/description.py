@@ -7,6 +7,7 @@ from typing import Any
 
 import timm
 from timm.data import resolve_data_config
+from timm.models import get_pretrained_cfg
 from torch import Tensor
 
 from rednet.models.variants import PRETRAINED_CFG
@@ -91,8 +92,14 @@ def describe_data(
         in_chans = len(preprocessing["mean"]) if preprocessing else None
     if is_rednet(weights):
         num_classes, in_chans = count_classes(weights), weights["stem.0.conv.weight"].shape[1]
-        if kind not in OURS and (num_classes, in_chans) == RELEASED:
-            preprocessing = _preprocessing_of_timm(content.get("args"))
+    is_released = is_rednet(weights) and (num_classes, in_chans) == RELEASED
+    if kind == "timm" and isinstance(content.get("args"), argparse.Namespace):
+        cfg = PRETRAINED_CFG if is_rednet(weights) else _pretrained_cfg(content["arch"])
+        preprocessing = _preprocessing_of_timm(content["args"], cfg, in_chans)
+    elif kind not in OURS and is_released:
+        preprocessing = imagenet_preprocessing()
+    if kind not in OURS and not is_released:  # OpenMMLab's names of ImageNet's are no synsets
+        names = _class_names_of_openmmlab(content.get("meta"), num_classes)
     return {
         "num_classes": num_classes,
         "in_chans": in_chans,
@@ -103,21 +110,40 @@ def describe_data(
 
 def imagenet_preprocessing() -> dict[str, Any]:
     """Return the original's image preparation, by the names of `rednet.data.Preprocessing`."""
-    preprocessing = _preprocessing_of_timm(None)
+    preprocessing = _preprocessing_of_timm(argparse.Namespace(), PRETRAINED_CFG, None)
     assert preprocessing is not None
     return preprocessing
 
 
-def _preprocessing_of_timm(args: object) -> dict[str, Any] | None:
-    """Return the original's image preparation with the changes of timm's command-line arguments.
+def _preprocessing_of_timm(
+    args: argparse.Namespace, cfg: Mapping[str, Any], in_chans: int | None
+) -> dict[str, Any] | None:
+    """Return a network's image preparation with the changes of timm's command-line arguments.
 
-    Return None if images are not square.
+    Return None if images are not square, or have other channels than the network.
     """
-    given = vars(args) if isinstance(args, argparse.Namespace) else {}
-    config = resolve_data_config(given, PRETRAINED_CFG)
+    try:
+        config = resolve_data_config(vars(args), cfg)
+    except (AssertionError, TypeError):  # of values that timm's own program would not accept
+        return None
     _, height, width = config["input_size"]
     preprocessing = {"image_size": height, **{name: config[name] for name in CFG_NAMES}}
-    return preprocessing if height == width and _is_preprocessing(preprocessing) else None
+    fits = in_chans in (None, len(config["mean"]))
+    return preprocessing if height == width and fits and _is_preprocessing(preprocessing) else None
+
+
+def _pretrained_cfg(arch: str) -> dict[str, Any]:
+    cfg = get_pretrained_cfg(arch) if timm.is_model(arch) else None
+    return cfg.to_dict() if cfg else {}
+
+
+def _class_names_of_openmmlab(meta: Any, num_classes: int | None) -> list[str] | None:
+    """Return the classes' names that OpenMMLab's programs write, if there is one per output."""
+    meta = meta if isinstance(meta, dict) else {}
+    of_data = meta.get("dataset_meta")
+    found = meta.get("CLASSES") or (of_data.get("classes") if isinstance(of_data, dict) else None)
+    names = list(found) if isinstance(found, list | tuple) else None
+    return names if names and len(names) == num_classes and all(map(_is_str, names)) else None
 
 
 def _with_tuples(preprocessing: Mapping[str, Any]) -> dict[str, Any]:

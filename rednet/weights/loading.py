@@ -10,13 +10,10 @@ from timm.models import get_arch_name, get_pretrained_cfg
 from torch import Tensor, nn
 
 from rednet.errors import InputError
-from rednet.models.variants import LAYERS
+from rednet.models.variants import HIDDEN_DEFAULTS, LAYERS
 from rednet.weights.checkpoint import Checkpoint, describe_model
 from rednet.weights.messages import list_some, printable
 from rednet.wording import count
-
-RECORDED: dict[str, Any] = {"stem": "involution3", "act_layer": "relu", "generator_options": {}}
-"""Defaults of options of a RedNet whose tensors may fit although another value was trained."""
 
 
 def load_weights(model: nn.Module, checkpoint: Checkpoint, *, new_head: bool = False) -> str | None:
@@ -106,6 +103,27 @@ def require_fit(
         raise InputError(f"{checkpoint.label}: does not fit this network: {problems}{origin}")
 
 
+def require_body_fits(weights: Mapping[str, Tensor], model: nn.Module) -> None:
+    """Check that weights fit a network but for its classifier and its image channels.
+
+    Args:
+        weights: Weights under the network's names.
+        model: A timm model.
+
+    Raises:
+        InputError: They do not fit; the message names some of the keys.
+    """
+    cfg = getattr(model, "pretrained_cfg", {})
+    adapted = {*head_names(model), f"{cfg.get('first_conv')}.weight"}
+    theirs, ours = (
+        {name: tensor for name, tensor in tensors.items() if name not in adapted}
+        for tensors in (weights, model.state_dict())
+    )
+    if problems := _mismatches(theirs, ours):
+        name = cfg.get("architecture", "this network")
+        raise InputError(f"the pretrained weights do not fit {name}: {problems}")
+
+
 def _explain_origin(checkpoint: Checkpoint) -> str:
     """Return which network a checkpoint is for and, if the user named another one, that too."""
     if checkpoint.file_model is not None and checkpoint.model is not None:
@@ -156,7 +174,7 @@ def merge_options(checkpoint: Checkpoint, name: str, options: Mapping[str, Any])
         return options
     saved_name, saved = get_arch_name(checkpoint.model["name"]), checkpoint.model["options"]
     name = get_arch_name(name)
-    _require_same_unseen(checkpoint, options)
+    require_same_unseen(checkpoint, options)
     if saved_name == name:
         return {**saved, **options}
     saved_layers = saved.get("layers", LAYERS.get(saved_name))
@@ -168,7 +186,7 @@ def merge_options(checkpoint: Checkpoint, name: str, options: Mapping[str, Any])
     return {**saved, **options, "layers": layers}
 
 
-def _require_same_unseen(checkpoint: Checkpoint, options: Mapping[str, Any]) -> None:
+def require_same_unseen(checkpoint: Checkpoint, options: Mapping[str, Any]) -> None:
     """Refuse other values of options that a file knows, but that its tensors would not show.
 
     Raises:
@@ -178,7 +196,7 @@ def _require_same_unseen(checkpoint: Checkpoint, options: Mapping[str, Any]) -> 
     saved = checkpoint.model["options"]
     if checkpoint.is_inferred or get_arch_name(checkpoint.model["name"]) not in LAYERS:
         return
-    for name, default in RECORDED.items():
+    for name, default in HIDDEN_DEFAULTS.items():
         if name in options and _plain(options[name]) != _plain(saved.get(name, default)):
             raise InputError(
                 f"{checkpoint.label} is for {checkpoint.describe_network()}, not for "

@@ -4,10 +4,13 @@ from collections.abc import Iterator
 
 import torch
 
-from rednet.weights.architecture import UNSEEN, list_guesses
+from rednet.models.variants import UNSEEN
+from rednet.weights.architecture import list_guesses
 from rednet.weights.checkpoint import Checkpoint
 from rednet.weights.messages import list_some, printable
 from rednet.wording import count
+
+ASSUMED = "assumed: "
 
 
 def list_notes(checkpoint: Checkpoint) -> list[str]:
@@ -34,16 +37,17 @@ def _weights_notes(checkpoint: Checkpoint) -> Iterator[str]:
 
 
 def _network_notes(checkpoint: Checkpoint) -> Iterator[str]:
-    guesses = describe_guesses(checkpoint)
+    guesses = _describe_guesses(checkpoint)
     if guesses:
-        yield f"assumed: {guesses}"
+        yield f"{ASSUMED}{guesses}"
 
 
-def describe_guesses(checkpoint: Checkpoint) -> str:
+def _describe_guesses(checkpoint: Checkpoint) -> str:
     """Return what was assumed about an inferred network, separated by semicolons."""
     if not checkpoint.is_inferred or checkpoint.model is None:
         return ""
     options, given = checkpoint.model["options"], checkpoint.given_options
     guesses = list_guesses(checkpoint.state_dict, options, given)
-    unseen = [f"{name} {value}" for name, value in UNSEEN.items() if name not in options]
+    known = {*options, *given}
+    unseen = [f"{name} {value}" for name, value in UNSEEN.items() if name not in known]
     return "; ".join([*guesses, ", ".join(unseen)] if unseen else guesses)
