@@ -39,7 +39,7 @@ class EvaluationSetup:
         images: The images and their labels.
         data: Configuration of the data, with the preprocessing that is used.
         preprocessing: Preprocessing of the images.
-        notes: What the user must know about the weights, one line each.
+        notes: What the user must know about weights and images, one line each.
     """
 
     network: Model
@@ -55,13 +55,13 @@ class EvaluationSetup:
         return self.images.source
 
     def describe(self) -> str:
-        """Return a line about network, data and preprocessing, and those about the images."""
+        """Return a line about network, data and preprocessing, one about classes, and the notes."""
         options = "".join(f" {name}={value}" for name, value in self.network.options.items())
         line = (
             f"{self.network.name}{options}; {self.images.describe()}, "
             f"{self.preprocessing.describe()}"
         )
-        return "\n".join([line, *self.notes, *self.images.notes])
+        return "\n".join([line, self.images.classes, *self.notes])
 
 
 def build_evaluation(
@@ -99,7 +99,7 @@ def build_evaluation(
     built = build_model(network, len(source.class_names), preprocessing.in_chans)
     load_weights(built, named)
     data = replace(images.data, **asdict(preprocessing))
-    notes = [*list_notes(named), *notes]
+    notes = [*list_notes(named), *notes, *images.notes]
     return EvaluationSetup(network, built, images, data, preprocessing, notes)
 
 

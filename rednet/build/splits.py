@@ -13,11 +13,12 @@ from rednet.build.training_data import Match, TrainingData, read_training_data
 from rednet.config import Data
 from rednet.data import ImageSource, Splits
 from rednet.data.not_read import NotRead
+from rednet.data.split_names import TITLES, Split
+from rednet.data.summary import describe_classes
 from rednet.errors import InputError
 from rednet.weights import Checkpoint
-from rednet.wording import count
+from rednet.wording import count, printable
 
-HALVES = {"train": "training", "val": "validation", "test": "test"}
 SPLITTING_KEYS = ("seed", "data.val_fraction")
 """Keys that say how a folder is split; a user who sets one asks for a part of the folder."""
 
@@ -39,6 +40,7 @@ class ChosenImages:
         source: The images.
         total: Number of images that there are in the folder or file.
         origin: The folder or file, and which part of it the images are.
+        classes: Line about the classes of the images.
         notes: Lines that the user should read.
         data: Configuration of the data, with the fraction by which a folder was split.
         not_read: What was passed over.
@@ -47,6 +49,7 @@ class ChosenImages:
     source: ImageSource
     total: int
     origin: str
+    classes: str
     notes: tuple[str, ...]
     data: Data
     not_read: NotRead
@@ -57,7 +60,7 @@ class ChosenImages:
 
     def describe(self) -> str:
         """Return how many images of which folder are evaluated."""
-        return f"{len(self.source)} of {count(self.total, 'image')} of {self.origin}"
+        return f"{len(self.source)} of {count(self.total, 'image')} of {printable(self.origin)}"
 
 
 def choose_images(
@@ -90,37 +93,45 @@ def choose_images(
         source,
         total=len(splits.whole or source),
         origin=_describe_origin(splits, half, match, data, seed),
+        classes=describe_classes(source),
         notes=(*splits.notes, *_doubts(training, match, half, source)),
         data=data,
         not_read=splits.not_read,
     )
 
 
-def _default_half(splits: Splits, match: Match, *, is_split_typed: bool) -> str | None:
+def _default_half(splits: Splits, match: Match, *, is_split_typed: bool) -> Split | None:
     """Return the half to evaluate where the user names none; None stands for all of a folder."""
     return "val" if splits.whole is None or match is Match.SAME or is_split_typed else None
 
 
-def _take(splits: Splits, half: str | None, data: Data) -> ImageSource:
+def _take(splits: Splits, half: Split | None, data: Data) -> ImageSource:
     source: ImageSource | None = getattr(splits, half or "whole")
     if source is None:
-        raise InputError(f"data.split={half}: {data.root} has no {HALVES[str(half)]} images")
+        assert half is not None
+        raise InputError(f"data.split={half}: {data.root} has no {TITLES[half]} images")
     return source
 
 
-def _describe_origin(splits: Splits, half: str | None, match: Match, data: Data, seed: int) -> str:
+def _describe_origin(
+    splits: Splits, half: Split | None, match: Match, data: Data, seed: int
+) -> str:
     """Return the folder or file of the images, and how a part of it was chosen."""
-    origin = splits.origins.get(half or "train", data.root or data.name)
-    if splits.whole is None or half is None:
+    origin = data.name if data.root is None else splits.origins[half or "train"]
+    if half is None:
         return origin
+    if splits.whole is None:
+        other = "val" if half == "train" else "train"
+        is_shared = splits.origins.get(other) == splits.origins[half]
+        return f"{origin} ({TITLES[half]} images)" if is_shared else origin
     how = "as in training"
     if match is not Match.SAME:
         how = f"with seed={seed} and data.val_fraction={data.val_fraction:g}"
-    return f"{origin} ({HALVES[half]} part, split {how})"
+    return f"{origin} ({TITLES[half]} part, split {how})"
 
 
 def _doubts(
-    training: TrainingData | None, match: Match, half: str | None, source: ImageSource
+    training: TrainingData | None, match: Match, half: Split | None, source: ImageSource
 ) -> Iterator[str]:
     """Yield a warning if there are training images among the images, or if there may be some."""
     if training is None or half == "train":

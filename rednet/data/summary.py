@@ -12,13 +12,13 @@ def summarize_splits(splits: Splits) -> list[str]:
     """Return lines about the classes, where each split comes from, and what to know about both."""
     source = splits.train or splits.val
     assert source is not None
-    lines = [_describe_classes(source, "training" if splits.train else "validation")]
+    lines = [describe_classes(source, f"{TITLES['train' if splits.train else 'val']} image")]
     if origins := _describe_origins(splits):
         lines.append(origins)
     return [*lines, *splits.notes]
 
 
-def _describe_classes(source: ImageSource, title: str) -> str:
+def describe_classes(source: ImageSource, noun: str = "image") -> str:
     """Return the first and the last class, and the images of the smallest and largest class."""
     names, counts = source.class_names, Counter(source.targets)
     least, most = min(counts.values()), max(counts.values())
@@ -26,7 +26,7 @@ def _describe_classes(source: ImageSource, title: str) -> str:
     with_images = f", {len(counts)} with images" if len(counts) < len(names) else ""
     return (
         f"{count(len(names), 'class')}, {printable(names[0])} to {printable(names[-1])}"
-        f"{with_images}; {each}{count(most, f'{title} image')} each"
+        f"{with_images}; {each}{count(most, noun)} each"
     )
 
 

@@ -89,7 +89,8 @@ def test_the_folder_of_the_training_is_split_as_in_training():
     assert chosen.describe() == (
         f"{HELD_OUT} of 24 images of pets (validation part, split as in training)"
     )
-    assert (chosen.data.val_fraction, chosen.notes) == (0.25, ())
+    assert chosen.data.val_fraction == 0.25
+    assert (chosen.classes, chosen.notes) == ("3 classes, cat to emu; 2 images each", ())
 
 
 @pytest.mark.parametrize("move", ["copied", "linked", "absolute"])
@@ -196,6 +197,19 @@ def test_the_user_chooses_a_half(split, total):
     chosen = choose(trained_on("halves"), "halves", split=split)
     assert chosen.describe() == f"{total} of {total} images of halves/{split}"
     assert chosen.notes == ()
+
+
+@pytest.mark.parametrize(
+    ("split", "text"),
+    [
+        (None, "2000 of 2000 images of fashion_mnist (validation images)"),
+        ("test", "2000 of 2000 images of fashion_mnist (test images)"),
+        ("train", "10000 of 10000 images of fashion_mnist (training images)"),
+    ],
+)
+def test_halves_of_one_file(split, text):
+    data = replace(configure("pets").data, name="fashion_mnist", root=None, split=split)
+    assert choose_images(data, 0, FOREIGN, ()).describe() == text
 
 
 def test_training_images_in_the_validation_folder(tmp_path):
