@@ -12,6 +12,7 @@ from rednet.data import (
     imagenet_synsets,
     order_classes,
 )
+from rednet.data.class_folders import class_name
 from rednet.errors import InputError
 from rednet.weights import Checkpoint, num_classes_and_in_chans
 from rednet.wording import count, join_names
@@ -36,10 +37,12 @@ def match_classes(
     Raises:
         InputError: The data has classes that the checkpoint lacks, or their order is unknown.
     """
-    names = checkpoint.class_names
-    if names is None and _are_synsets(source, checkpoint):
+    if checkpoint.class_names is not None:
+        # Files from before names were normalised hold them as the file system gave them.
+        names = [class_name(name) for name in checkpoint.class_names]
+    elif _are_synsets(source, checkpoint):
         names = list(imagenet_synsets())
-    if names is None:
+    else:
         return _in_order(source, checkpoint, data)
     if names == source.class_names:
         return source, None

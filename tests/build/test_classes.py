@@ -55,6 +55,13 @@ def test_the_names_of_the_file_decide(data):
         assert matched[1] is None
 
 
+def test_names_as_file_systems_write_them(data):
+    composed, decomposed = "M\u00fcnchen", "Mu\u0308nchen"
+    checkpoint = checkpoint_of(["\udcff", decomposed, "bar"])
+    matched = match_classes(source_of(["bar", composed, r"\xff"]), checkpoint, data)
+    assert outputs(matched) == {"bar": 2, composed: 1, r"\xff": 0}
+
+
 def test_some_of_the_classes(data):
     source, line = match_classes(
         source_of(["ant", "cat"]), checkpoint_of(["ant", "bee", "cat"]), data

@@ -10,6 +10,7 @@ from PIL import Image
 
 from rednet.data import (
     balanced_subset,
+    count_sampled,
     describe_splits,
     fingerprint,
     open_fashion_mnist,
@@ -70,6 +71,24 @@ def test_a_folder_that_was_moved(make_images, tmp_path):
     assert before["train"]["fingerprint"] != before["val"]["fingerprint"]
     Image.new("L", (4, 4)).save(tmp_path / "there/dog/2.png")
     assert of_folder(f"{root}/there") != before
+
+
+def test_a_few_training_images_are_known_by_their_contents(make_images, tmp_path):
+    names = [f"{name}/{number}.png" for name in ("cat", "dog") for number in range(20)]
+    root = make_images(*(f"here/{name}" for name in names))
+    splits = open_image_folder(f"{root}/here", val_fraction=0.25, seed=1)
+    sample = describe_splits("image_folder", splits)["sample"]
+    assert len(sample) == 16
+    assert count_sampled(splits.train, sample) == count_sampled(splits.whole, sample) == 16
+    assert count_sampled(splits.val, sample) == 0
+    make_images(*(f"there/{name}" for name in reversed(names)))
+    other = open_image_folder(f"{root}/there", val_fraction=0.25, seed=1)
+    assert fingerprint(other.train) == fingerprint(splits.train)
+    assert count_sampled(other.whole, sample) == 0
+    for name in names[::2]:
+        (tmp_path / "here" / name).unlink()
+    assert 0 < count_sampled(splits.whole, sample) < 16
+    assert len(describe_splits("image_folder", splits)["sample"]) < 16
 
 
 def test_the_halves_are_described_before_a_subset_is_taken(fashion_mnist):
