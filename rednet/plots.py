@@ -12,6 +12,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from torch import Tensor
 
+from rednet.wording import printable
+
 MAX_CLASSES_WITH_COUNTS = 20
 MAX_CLASSES_IN_MATRIX = 60
 """Number of classes up to which a matrix with the classes' names is legible."""
@@ -29,6 +31,7 @@ def draw_curves(metrics: Sequence[dict[str, Any]], path: Path, title: str) -> No
         title: Title of the plot, which names the run.
     """
     figure = Figure(figsize=(12, 3.9), layout="constrained")
+    title = printable(title)
     figure.suptitle(title, parse_math=False)
     losses, accuracy, rate = figure.subplots(1, 3)
     _plot_curve(losses, metrics, "train_loss", "training")
@@ -127,6 +130,7 @@ def _describe_top(rows: Sequence[Mapping[str, Any]]) -> str:
 
 
 def _shorten(name: str) -> str:
+    name = printable(name)
     return name if len(name) <= MAX_NAME_LENGTH else f"{name[: MAX_NAME_LENGTH - 3]}..."
 
 

@@ -1,6 +1,7 @@
-"""Numbers with their nouns, and foreign names, in messages and reports."""
+"""Numbers with their nouns, and names of files and classes, in messages and reports."""
 
 import os
+import unicodedata
 from collections.abc import Sequence
 
 _JOINERS = "\u200c\u200d"  # they shape letters and emoji, and cannot hide or reorder text
@@ -35,6 +36,14 @@ def _escape(character: str) -> str:
     if "\udc80" <= character <= "\udcff":  # os.fsdecode's stand-in for a byte
         return f"\\x{ord(character) - 0xDC00:02x}"
     return character.encode("unicode_escape").decode()
+
+
+def class_name(name: str) -> str:
+    """Return the name of a class: composed (NFC) and printable.
+
+    A folder that another system named in decomposed letters is the same class.
+    """
+    return printable(unicodedata.normalize("NFC", name))
 
 
 def join_names(names: Sequence[str], limit: int = 5) -> str:

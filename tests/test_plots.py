@@ -82,3 +82,11 @@ def test_class_names_are_plain_text(tmp_path):
     names = ["$x_{$", r"a $\nothing$ b", "\u4e2d\u6587", "T-shirt/top", "_"]
     draw_confusion(confusion_of(5), names, tmp_path / "confusion.png", "title")
     assert (tmp_path / "confusion.png").is_file()
+
+
+def test_names_that_are_no_text_can_be_drawn(tmp_path):
+    names = ["\udcff", "\x1b[31m"]
+    draw_confusion(torch.eye(2, dtype=torch.int64), names, tmp_path / "c.png", "title")
+    draw_curves([], tmp_path / "curves.png", f"title {names[0]}{names[1]}")
+    with Image.open(tmp_path / "curves.png") as image:
+        assert image.info["Title"] == r"title \xff\x1b[31m"

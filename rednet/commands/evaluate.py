@@ -7,6 +7,7 @@ from rednet import cli
 from rednet.config import EvaluationConfig, to_yaml
 from rednet.errors import InputError
 from rednet.program import announce, announce_torch
+from rednet.wording import printable
 
 TRAINING_ONLY = (
     "data.train_samples",
@@ -52,7 +53,9 @@ def _evaluate(config: EvaluationConfig, explicit_keys: frozenset[str]) -> None:
         run_folder(config.output_dir, label, runtime) as folder,
     ):
         if runtime.is_primary:
-            print(f"{checkpoint.path} ({checkpoint.kind}): {setup.describe()}", flush=True)
+            print(
+                f"{printable(checkpoint.path)} ({checkpoint.kind}): {setup.describe()}", flush=True
+            )
             report_not_read(setup.images.not_read, folder)
         result = run_evaluation(setup, config.trainer, runtime)
         if runtime.is_primary:

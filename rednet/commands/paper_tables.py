@@ -11,7 +11,7 @@ from rednet.commands.evaluate import TRAINING_ONLY
 from rednet.config import Model, PaperTablesConfig, Trainer
 from rednet.errors import InputError
 from rednet.program import announce, announce_torch
-from rednet.wording import count
+from rednet.wording import count, printable
 
 if TYPE_CHECKING:
     from rednet.evaluation import Evaluation
@@ -143,21 +143,21 @@ def _evaluate(
     resnet = _resnet_from_file_name(checkpoint)
     checkpoint = checkpoint if resnet is None else _strip(checkpoint)
     setup = build_evaluation(checkpoint, resnet, config.data, 0, explicit_keys)
-    model = setup.network
+    model, name = setup.network, printable(path.name)
     network = network_from_options(model.name, model.options)
     if network is None or not has_row(network):
         words = [model.name, *(f"{key}={value}" for key, value in model.options.items())]
-        raise InputError(f"checkpoints={path}: no table contains {' '.join(words)}")
+        raise InputError(f"checkpoints={printable(path)}: no table contains {' '.join(words)}")
     if runtime.is_primary and setup.notes:
-        print("\n".join(f"{path.name}: {note}" for note in setup.notes), flush=True)
-    result = run_evaluation(setup, config.trainer, runtime, label=path.name)
+        print("\n".join(f"{name}: {note}" for note in setup.notes), flush=True)
+    result = run_evaluation(setup, config.trainer, runtime, label=name)
     accuracy = Accuracy(
         top1=result.top1,
         top5=result.top5,
         images=result.samples,
         preprocessing=setup.preprocessing,
         precision=_precision(config.trainer, runtime),
-        checkpoint=path.name,
+        checkpoint=name,
         is_named_by_file=resnet is not None,
     )
     return network, accuracy, result

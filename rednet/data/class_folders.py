@@ -12,7 +12,7 @@ from rednet.data.listing import Listing
 from rednet.data.not_read import LOOSE_IMAGE, count_suffixes, suffix_of
 from rednet.data.split_names import parse_split
 from rednet.errors import InputError
-from rednet.wording import count, join_names, printable
+from rednet.wording import class_name, count, join_names, printable
 
 ARCHIVES = frozenset((
     ".7z", ".bz2", ".gz", ".rar", ".tar", ".tgz", ".xz", ".zip", ".zst",
@@ -27,14 +27,6 @@ NOT_CLASSES = frozenset((
     "pictures", "segmentation",
 ))  # fmt: skip
 """Names, in lower case, that folders of classes do not have."""
-
-
-def class_name(folder: str) -> str:
-    """Return the class of a folder: its name, composed (NFC) and printable.
-
-    A name that another system wrote in decomposed letters is the same class.
-    """
-    return printable(unicodedata.normalize("NFC", folder))
 
 
 def images_by_class(listing: Listing, reader: FolderReader) -> dict[str, list[str]]:

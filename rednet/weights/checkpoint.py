@@ -66,7 +66,7 @@ class Checkpoint:
     @property
     def label(self) -> str:
         """Name of the file in error messages."""
-        return f"{self.key}={self.path}"
+        return f"{self.key}={printable(str(self.path))}"
 
     @property
     def has_head(self) -> bool:

@@ -14,6 +14,7 @@ from rednet.models.variants import PRETRAINED_CFG
 from rednet.weights.architecture import count_classes, infer_architecture
 from rednet.weights.checkpoint import OURS
 from rednet.weights.naming import is_rednet
+from rednet.wording import class_name
 
 SOURCE_OPTIONS = (
     "pretrained",
@@ -104,7 +105,7 @@ def describe_data(
         "num_classes": num_classes,
         "in_chans": in_chans,
         "preprocessing": preprocessing and _with_tuples(preprocessing),
-        "class_names": names,
+        "class_names": None if names is None else [class_name(name) for name in names],
     }
 
 
