@@ -137,7 +137,7 @@ def test_windows_paths(command: Recorder) -> None:
         ("train", "data.root=~/my pics", "data.root", "/home/me/my pics"),
         ("train", "+output_dir=~/a=b", "output_dir", "/home/me/a=b"),
         ("train", "resume=~/run", "resume", "/home/me/run"),
-        ("train", "resume=auto", "resume", "auto"),
+        ("train", "resume=never", "resume", "never"),
         ("train", "checkpoint=~/a.pt", "checkpoint", "/home/me/a.pt"),
         ("train", "checkpoint=./~/a~b.pt", "checkpoint", "./~/a~b.pt"),
         ("train", r"data.root=C:\PROGRA~1\x", "data.root", r"C:\PROGRA~1\x"),

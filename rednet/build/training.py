@@ -1,6 +1,7 @@
 """Build a training run from its configuration."""
 
 import dataclasses
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from rednet.build.data import (
     build_val_loader,
 )
 from rednet.build.data_report import report_data
+from rednet.build.effects import require_optimizer_effects, require_split_effects
 from rednet.build.model import (
     build_model,
     check_forward,
@@ -43,7 +45,11 @@ from rednet.training.unreadable import UnreadableImages
 
 
 def build_trainer(
-    config: Config, runtime: Runtime, folder: Path, start: Start | None = None
+    config: Config,
+    runtime: Runtime,
+    folder: Path,
+    start: Start | None = None,
+    explicit_keys: Collection[str] = (),
 ) -> Trainer:
     """Build a run that has not started yet.
 
@@ -52,14 +58,18 @@ def build_trainer(
         runtime: Device, precision and processes.
         folder: Folder that the run writes to.
         start: Weights to start from, see `follow_weights`; None for a fresh network.
+        explicit_keys: Dotted keys that the user set.
 
     Raises:
-        InputError: Data, network, weights and settings do not fit together.
+        InputError: Data, network, weights and settings do not fit together, or leave one of the
+            explicit keys without effect.
     """
     if config.model is None:
         raise InputError("model: say which network to train, e.g. model=rednet50")
     torch.manual_seed(config.seed)
+    require_optimizer_effects(config.optimizer, explicit_keys)
     splits = build_splits(config.data, config.seed)
+    require_split_effects(splits, explicit_keys)
     assert splits.train is not None and splits.val is not None
     class_names = splits.train.class_names
     preprocessing = build_preprocessing(config.data)

@@ -30,12 +30,12 @@ def _train(config: Config, explicit_keys: frozenset[str]) -> None:
     config, start = follow_weights(config, explicit_keys)
     label = f"{config.model.name if config.model else 'run'}-{config.data.name}"
     with (
-        build_runtime(config.trainer) as runtime,
+        build_runtime(config.trainer, explicit_keys) as runtime,
         run_folder(config.output_dir, label, runtime) as folder,
     ):
         announce("opening the data and building the network")
         checkpoint = find_checkpoint(config, folder)
-        trainer = build_trainer(config, runtime, folder, start)
+        trainer = build_trainer(config, runtime, folder, start, explicit_keys)
         if checkpoint is not None:
             resume(trainer, checkpoint)
         if runtime.is_primary:

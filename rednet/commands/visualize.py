@@ -51,7 +51,7 @@ def _visualize(config: VisualizationConfig, explicit_keys: frozenset[str]) -> No
     from rednet.build.runtime import build_runtime
     from rednet.build.visualization import build_inputs, network_writers, plain_writers
 
-    with build_runtime(config.trainer) as runtime:
+    with build_runtime(config.trainer, explicit_keys) as runtime:
         writers = plain_writers(config, figures)
         if set(figures) & set(OF_NETWORK):
             inputs = build_inputs(config, explicit_keys, runtime)

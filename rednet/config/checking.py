@@ -84,18 +84,6 @@ def misplaced_keys(keys: Iterable[str], schema: type, unused: Collection[str]) -
     return lines
 
 
-def ignored_schedule_keys(plain: Mapping[str, Any], explicit_keys: Collection[str]) -> list[str]:
-    """Return one line for each explicit key that the chosen schedule ignores."""
-    schedule = plain.get("schedule") or {}
-    return [
-        f"schedule.{name}: only schedule=step uses it"
-        for name in ("milestones", "gamma")
-        if f"schedule.{name}" in explicit_keys
-        and schedule.get(name) is not None
-        and schedule.get("name") != "step"
-    ]
-
-
 def to_yaml(config: Any) -> str:
     """Return the configuration as YAML; `validate` accepts it once it is loaded."""
     return OmegaConf.to_yaml(OmegaConf.create(dataclasses.asdict(config)))

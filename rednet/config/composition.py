@@ -22,11 +22,11 @@ from yaml import YAMLError
 
 from rednet.config.checking import (
     find_problems,
-    ignored_schedule_keys,
     legal_keys,
     misplaced_keys,
     validate,
 )
+from rednet.config.effects import idle_keys
 from rednet.config.experiment_keys import experiment_keys
 from rednet.config.overrides import expand_jobs, named_keys, one_line, parse, values
 from rednet.config.problems import ConfigError, unknown_choice
@@ -112,10 +112,17 @@ def compose_jobs(
     problems = composer.problems
     for config in composition.configs:
         problems += find_problems(config, SCHEMAS[command], allow_missing=allow_missing)
-        problems += ignored_schedule_keys(config, composition.explicit_keys)
+    problems += _idle_in_all(command, composition)
     if problems:
         raise ConfigError(problems)
     return composition
+
+
+def _idle_in_all(command: str, composition: Composition) -> list[str]:
+    """Return one line for each explicit key that has no effect in any job."""
+    lines = [idle_keys(command, job, composition.explicit_keys) for job in composition.configs]
+    common = set.intersection(*(set(job) for job in lines)) if lines else set()
+    return [line for key, line in lines[0].items() if key in common] if lines else []
 
 
 class _Composer:

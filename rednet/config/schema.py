@@ -42,6 +42,7 @@ class EvaluationConfig:
     seed: Seed
     output_dir: PathText | None
     checkpoint: PathText | None
+    predictions: StrictBool
 
 
 @dataclass(config=RULES, frozen=True, kw_only=True)

@@ -1,0 +1,205 @@
+"""Keys that the rest of a configuration leaves without effect.
+
+A key has an effect if another value of it, with all else equal, could change what a command does.
+One that has none is a mistake where the user set it, since the user expects it to do something.
+``false`` and ``null`` expect nothing: they are legal anywhere.
+
+Rules that need the data, the network or the device are in `rednet.build.effects`.
+"""
+
+import math
+from collections.abc import Callable, Collection, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from rednet.models.variants import STAGE_STRIDES, STEMS
+
+Lookup = Callable[[str], Any]
+"""Returns the value of a dotted key, None for a key that the configuration lacks."""
+
+
+@dataclass(frozen=True)
+class Rule:
+    """Keys without effect.
+
+    Attributes:
+        keys: Dotted keys.
+        is_idle: Whether they have no effect in a configuration.
+        reason: The rest of the line about each key.
+        commands: Commands that the rule is for; empty for all that have the keys.
+    """
+
+    keys: tuple[str, ...]
+    is_idle: Callable[[Lookup], bool]
+    reason: str
+    commands: tuple[str, ...] = ()
+
+
+def _has_involution(get: Lookup) -> bool:
+    return get("model.options.involution_stages") != []
+
+
+def _keeps_size(get: Lookup) -> bool:
+    """Whether images of Fashion-MNIST, which have 28 x 28 pixels, are never resized."""
+    crops = (get("augment.scale"), get("augment.ratio")) != ([1, 1], [1, 1])
+    sizes = get("data.image_size"), get("data.crop_pct")
+    is_plain = not crops and not get("augment.auto_augment") and get("checkpoint") is None
+    return get("data.name") == "fashion_mnist" and sizes == (28, 1) and is_plain
+
+
+def _stem_is_plain(get: Lookup) -> bool:
+    stem = STEMS.get(get("model.options.stem"))
+    return stem is not None and stem.involution_kernel_size is None
+
+
+def _stem_keeps_size(get: Lookup) -> bool:
+    """Whether the whole network has a stride of 8, the smallest that it can be limited to."""
+    stem = STEMS.get(get("model.options.stem"))
+    return stem is not None and stem.reduction * math.prod(STAGE_STRIDES) <= 8
+
+
+def _has_whole_milestones(get: Lookup) -> bool:
+    milestones = get("schedule.milestones")
+    is_list = isinstance(milestones, list)
+    return is_list and all(isinstance(item, int | float) and item % 1 == 0 for item in milestones)
+
+
+OF_INVOLUTION = tuple(
+    f"model.options.{name}"
+    for name in ("kernel_size", "group_channels", "reduction", "generator", "generator_options")
+)
+
+RULES = (
+    Rule(
+        ("schedule.milestones", "schedule.gamma"),
+        lambda get: get("schedule.name") != "step",
+        "only schedule=step uses it",
+    ),
+    Rule(
+        ("schedule.min_lr",),
+        lambda get: get("schedule.name") != "cosine",
+        "only schedule=cosine and schedule=paper use it",
+    ),
+    Rule(
+        ("schedule.step_on",),
+        lambda get: get("schedule.name") == "constant",
+        "has no effect with schedule=constant",
+    ),
+    Rule(
+        ("schedule.step_on",),
+        lambda get: get("schedule.name") == "step" and _has_whole_milestones(get),
+        "has no effect with schedule=step, unless a milestone lies inside an epoch",
+    ),
+    Rule(
+        ("schedule.warmup_start",),
+        lambda get: get("schedule.warmup_epochs") == 0,
+        "has no effect with schedule.warmup_epochs=0",
+    ),
+    Rule(
+        ("schedule.warmup_epochs",),
+        lambda get: get("schedule.warmup_start") == 1,
+        "has no effect with schedule.warmup_start=1",
+    ),
+    Rule(
+        ("optimizer.decay_all",),
+        lambda get: get("optimizer.weight_decay") == 0,
+        "has no effect with optimizer.weight_decay=0",
+    ),
+    Rule(
+        ("trainer.clip_mode",),
+        lambda get: get("trainer.clip_grad") is None,
+        "has no effect with trainer.clip_grad=null",
+    ),
+    Rule(
+        ("augment.mixup", "augment.cutmix"),
+        lambda get: get("data.batch_size") == 1,
+        "has no effect with data.batch_size=1, which leaves no pairs to blend",
+    ),
+    Rule(
+        ("data.val_fraction",),
+        lambda get: get("data.name") != "image_folder",
+        "only data=image_folder uses it",
+    ),
+    Rule(
+        ("seed",),
+        lambda get: get("data.name") != "image_folder",
+        "this command uses it only to split a folder, with data=image_folder",
+        commands=("evaluate",),
+    ),
+    Rule(
+        ("data.on_unreadable", "data.max_unreadable"),
+        lambda get: get("data.name") == "fashion_mnist",
+        "has no effect with data=fashion_mnist, which has no image files",
+    ),
+    Rule(
+        ("data.interpolation",),
+        _keeps_size,
+        "has no effect with data=fashion_mnist at 28 px, which resizes nothing",
+        commands=("train",),
+    ),
+    Rule(
+        ("resume",),
+        lambda get: get("resume") == "auto" and get("output_dir") is None,
+        "auto needs output_dir=FOLDER, the run to continue",
+    ),
+    Rule(
+        ("checkpoint",),
+        lambda get: get("resume") not in ("auto", "never", None),
+        "has no effect with resume=PATH, which continues with the weights of that run",
+        commands=("train",),
+    ),
+    Rule(
+        OF_INVOLUTION,
+        lambda get: not _has_involution(get),
+        "has no effect with involution_stages=[]",
+    ),
+    Rule(
+        ("model.options.recompute_kernel",),
+        lambda get: not _has_involution(get) and _stem_is_plain(get),
+        "has no effect without involutions",
+    ),
+    Rule(
+        ("model.options.output_stride",),
+        _stem_keeps_size,
+        "has no effect with stem=small, whose output has stride 8",
+    ),
+    Rule(
+        ("model.options.reduction",),
+        lambda get: get("model.options.generator") == "linear",
+        "has no effect with generator=linear",
+    ),
+)
+
+
+def idle_keys(
+    command: str, plain: Mapping[str, Any], explicit_keys: Collection[str]
+) -> dict[str, str]:
+    """Return the explicit keys that have no effect, each with the line about it.
+
+    Args:
+        command: Name of the command.
+        plain: Configuration of plain dicts, lists and values.
+        explicit_keys: Dotted keys that the user set.
+    """
+
+    def get(key: str) -> Any:
+        value: Any = plain
+        for name in key.split("."):
+            value = value.get(name) if isinstance(value, Mapping) else None
+        return value
+
+    return {
+        key: f"{key}: {rule.reason}"
+        for rule in _rules_of(command)
+        for key in rule.keys
+        if key in explicit_keys and expects_something(get(key)) and rule.is_idle(get)
+    }
+
+
+def expects_something(value: Any) -> bool:
+    """Return whether a value asks for more than the absence of something."""
+    return value is not None and value is not False
+
+
+def _rules_of(command: str) -> Iterator[Rule]:
+    return (rule for rule in RULES if not rule.commands or command in rule.commands)

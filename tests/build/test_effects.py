@@ -1,0 +1,216 @@
+"""A key that the user sets either changes the plan of the run or is refused, whatever the rest."""
+
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from run_plan import training_plan
+
+from rednet.build.data import build_splits
+from rednet.build.effects import (
+    require_device_effects,
+    require_optimizer_effects,
+    require_split_effects,
+)
+from rednet.config import Config, ConfigError, compose, legal_keys, validate
+from rednet.config.effects import RULES, expects_something, idle_keys
+from rednet.runtime import Runtime, set_numerics
+
+OTHER_VALUES = {
+    "augment.auto_augment": ["rand-m9-mstd0.5"],
+    "augment.color_jitter": [0.4],
+    "augment.cutmix": [1.0],
+    "augment.hflip": [1.0],
+    "augment.label_smoothing": [0.2],
+    "augment.mixup": [0.2],
+    "augment.random_erasing": [1.0],
+    "augment.ratio": [[0.5, 0.5]],
+    "augment.scale": [[0.3, 0.3]],
+    "data.batch_size": [3],
+    "data.crop_pct": [0.5],
+    "data.image_size": [40],
+    "data.interpolation": ["bicubic", "nearest"],
+    "data.max_unreadable": [3],
+    "data.mean": [[0.1, 0.2, 0.3]],
+    "data.num_workers": [1],
+    "data.on_unreadable": ["skip"],
+    "data.std": [[0.1, 0.2, 0.3]],
+    "data.train_samples": [6],
+    "data.val_fraction": [0.5],
+    "data.val_samples": [1],
+    "model.options.act_layer": ["silu"],
+    "model.options.drop_path_rate": [0.1],
+    "model.options.drop_rate": [0.1],
+    "model.options.generator": ["attention"],
+    "model.options.global_pool": ["max"],
+    "model.options.group_channels": [4],
+    "model.options.involution_stages": [[2]],
+    "model.options.kernel_size": [3],
+    "model.options.layers": [[1, 1, 2, 1]],
+    "model.options.norm_layer": ["frozenbatchnorm2d"],
+    "model.options.output_stride": [16],
+    "model.options.recompute_kernel": [True, False],
+    "model.options.reduction": [2],
+    "model.options.stem": ["involution7"],
+    "model.options.width": [0.5],
+    "optimizer.decay_all": [True, False],
+    "optimizer.lr": [0.01],
+    "optimizer.lr_base_size": [64],
+    "optimizer.momentum": [0.5],
+    "optimizer.name": ["lamb"],
+    "optimizer.weight_decay": [0.3],
+    "schedule.epochs": [4],
+    "schedule.gamma": [0.5],
+    "schedule.milestones": [[2], [1]],
+    "schedule.min_lr": [0.001],
+    "schedule.name": ["cosine", "constant"],
+    "schedule.step_on": ["epoch", "step"],
+    "schedule.warmup_epochs": [1.5, 1.0],
+    "schedule.warmup_start": [0.5],
+    "seed": [3],
+    "trainer.channels_last": [True, False],
+    "trainer.clip_grad": [0.5],
+    "trainer.clip_mode": ["value", "agc"],
+    "trainer.compile": [True],
+    "trainer.deterministic": [True],
+    "trainer.ema_decay": [0.9],
+    "trainer.eval_every": [2],
+    "trainer.grad_accum_steps": [2],
+    "trainer.grad_checkpointing": [True],
+    "trainer.keep_best": [3],
+    "trainer.keep_latest": [3],
+    "trainer.log_every": [3],
+    "trainer.max_steps": [2],
+    "trainer.on_nonfinite": ["skip"],
+    "trainer.precision": ["bf16"],
+    "trainer.tf32": [True, False],
+}
+"""Values to try for each key, of which one should change the plan unless the key has no effect."""
+
+ELSEWHERE = {
+    *("model.name", "data.name", "data.root", "experiment", "model.options.generator_options"),
+    *("checkpoint", "output_dir", "resume", "trainer.device", "trainer.sync_bn"),
+}
+"""Keys with tests of their own, below or next to what they name."""
+
+TINY = [
+    *("model=rednet26", "model.options={stem: small, width: 0.25, layers: [1, 1, 1, 1]}"),
+    *("data.image_size=32", "data.batch_size=2", "data.num_workers=0", "schedule.epochs=3"),
+    "trainer.device=cpu",
+]
+FOLDER = [*TINY, "data=image_folder", "data.root=split"]
+COLOUR = ["data.mean=[0,0,0]", "data.std=[1,1,1]"]
+FASHION = [*TINY, "data=fashion_mnist", "data.train_samples=8", "data.val_samples=2", *COLOUR]
+
+BASES = {
+    "sgd and cosine": FOLDER,
+    "adamw and steps": [
+        *("schedule=step", "optimizer=adamw", "trainer.clip_grad=null", *FOLDER),
+        *("schedule.milestones=[1,2]", "schedule.warmup_epochs=0"),
+    ],
+    "constant without decay": [
+        *("schedule=constant", *FOLDER, "optimizer.weight_decay=0", "data.root=halves"),
+        *("model.options.involution_stages=[]", "model.options.stem=conv7"),
+    ],
+    "steps inside an epoch": [
+        *("schedule=step", *FOLDER, "schedule.milestones=[1.5]", "data.batch_size=1"),
+        *("model.options.generator=linear", "data.image_size=48"),
+    ],
+    "fashion": [*FASHION, "schedule.warmup_start=1"],
+    "fashion, never resized": [*FASHION, "augment=none", "data.image_size=28"],
+}
+"""The overrides of the runs in which each key is tried."""
+
+RULED = {key for rule in RULES for key in rule.keys} | {"optimizer.momentum", "trainer.tf32"}
+
+
+def save_images(root, count):
+    for name in ("cat", "dog"):
+        for index in range(count):
+            path = root / name / f"{index}.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            pixels = np.random.default_rng([ord(name[0]), index]).integers(0, 256, (20, 24, 3))
+            Image.fromarray(pixels.astype(np.uint8)).save(path)
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("images")
+    save_images(folder / "split", 5)
+    save_images(folder / "halves" / "train", 4)
+    save_images(folder / "halves" / "val", 2)
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def _work_folder(folders, monkeypatch):
+    monkeypatch.chdir(folders)
+    yield
+    set_numerics(deterministic=False, tf32=False)
+    torch.backends.cudnn.benchmark = False
+
+
+def with_value(config, key, value):
+    plain = dataclasses.asdict(config)
+    *groups, name = key.split(".")
+    group = plain
+    for part in groups:
+        group = group[part]
+    group[name] = value
+    return plain
+
+
+def is_refused(plain, key):
+    if idle_keys("train", plain, {key}):
+        return True
+    config = validate(plain)
+    try:
+        require_device_effects(config.trainer, Runtime(), {key})
+        require_optimizer_effects(config.optimizer, {key})
+        require_split_effects(build_splits(config.data, config.seed), {key})
+    except ConfigError:
+        return True
+    return False
+
+
+def changes_the_plan(config, plan, key):
+    for value in OTHER_VALUES[key]:
+        other = validate(with_value(config, key, value))
+        if training_plan(other, Path("run")) != plan:
+            return True
+    return False
+
+
+def test_every_key_is_tried():
+    groups = {key.rpartition(".")[0] for key in legal_keys(Config)}
+    assert OTHER_VALUES.keys() | ELSEWHERE == legal_keys(Config).keys() - groups
+
+
+def assert_effect_or_refusal(base, keys):
+    config = compose("train", base)
+    plan = training_plan(config, Path("run"))
+    wrong = {True: [], False: []}
+    for key in keys:
+        value = next(filter(expects_something, OTHER_VALUES[key]))
+        refused = is_refused(with_value(config, key, value), key)
+        if refused == changes_the_plan(config, plan, key):
+            wrong[refused].append(key)
+    assert wrong == {True: [], False: []}, "refused with an effect, accepted without one"
+
+
+def test_every_key_has_an_effect_or_is_refused():
+    assert_effect_or_refusal(FOLDER, OTHER_VALUES)
+
+
+@pytest.mark.parametrize("base", list(BASES.values())[1:], ids=list(BASES)[1:])
+def test_a_ruled_key_has_an_effect_or_is_refused(base):
+    assert_effect_or_refusal(base, sorted(RULED - ELSEWHERE))
+
+
+@pytest.mark.nightly
+@pytest.mark.parametrize("base", list(BASES.values())[1:], ids=list(BASES)[1:])
+def test_every_key_in_every_run_has_an_effect_or_is_refused(base):
+    assert_effect_or_refusal(base, OTHER_VALUES)

@@ -1,0 +1,102 @@
+"""What a training run is going to do, as plain values that can be compared."""
+
+import hashlib
+from dataclasses import asdict
+
+import torch
+from torch import nn
+from torch.nn.functional import one_hot
+
+from rednet.build.training import build_trainer
+from rednet.data.image_files import ImageFiles
+from rednet.runtime import set_numerics, start_runtime
+
+SIMPLE = (bool, int, float, str)
+
+
+def training_plan(config, folder):
+    """Build a run without starting it, and return everything that its settings may change."""
+    trainer = config.trainer
+    set_numerics(deterministic=trainer.deterministic, tf32=trainer.tf32)
+    with start_runtime(trainer.device, trainer.precision, trainer.channels_last) as runtime:
+        built = build_trainer(config, runtime, folder)
+    step, batches = built.train_step, built.batches
+    return {
+        "network": network(built.model),
+        "compiled": type(step.model).__name__,
+        "rates": [built.schedule.lr_at(index) for index in range(built.schedule.total_steps)],
+        "last_step": built.last_step,
+        "optimizer": optimizer(step.optimizer),
+        "clipping": clipped(step.clipping),
+        "step": (step.samples_per_rank, step.nonfinite),
+        "epoch": epoch(batches.loader, batches, step.label_smoothing),
+        "validation": epoch(built.val_loader),
+        "limits": (built.settings.max_steps, built.settings.eval_every, built.log.log_every),
+        "unreadable": has_files(batches.loader)
+        and (batches.unreadable.limit, built.settings.skip_unreadable),
+        "kept": (built.store.keep_latest, built.store.keep_best),
+        "ema": built.ema and built.ema.decay,
+        "runtime": asdict(runtime) | {"deterministic": trainer.deterministic},
+    }
+
+
+def has_files(loader):
+    """Whether an image may turn out to be unreadable."""
+    source = loader.dataset.source
+    return isinstance(getattr(source, "source", source), ImageFiles)
+
+
+def network(model):
+    """The modules with their simple attributes, and the weights with their layout."""
+    modules = [
+        (name, type(module).__name__, {k: v for k, v in vars(module).items() if is_simple(v)})
+        for name, module in model.named_modules()
+    ]
+    weights = [(k, v.dtype, v.shape, v.stride(), digest(v)) for k, v in model.state_dict().items()]
+    return modules, weights
+
+
+def is_simple(value):
+    return isinstance(value, SIMPLE) or (isinstance(value, tuple) and all(map(is_simple, value)))
+
+
+def digest(tensor):
+    return hashlib.blake2b(tensor.detach().cpu().double().numpy().tobytes()).hexdigest()
+
+
+def optimizer(found):
+    groups = [
+        {**group, "params": [parameter.shape for parameter in group["params"]]}
+        for group in found.param_groups
+    ]
+    return type(found).__name__, groups
+
+
+def clipped(clipping):
+    """What becomes of the gradients of a small network."""
+    model = nn.Sequential(nn.Linear(3, 2), nn.Linear(2, 2))
+    for parameter in model.parameters():
+        nn.init.constant_(parameter, 0.1)
+        parameter.grad = torch.full_like(parameter, 30.0)
+    grads = [parameter.grad for parameter in model.parameters()]
+    clipping(model, torch.nn.utils.get_total_norm(grads))
+    return [digest(grad) for grad in grads]
+
+
+def epoch(loader, batches=None, smoothing=0.0):
+    """The images and the probabilities of the classes in one epoch, blended if for training."""
+    if loader.num_workers:
+        return loader.num_workers
+    steps = batches.steps_of_epoch(0) if batches else [[batch[:2]] for batch in loader]
+    classes = len(loader.dataset.source.class_names)
+    return [
+        [(digest(images), probabilities(targets, classes, smoothing)) for images, targets in step]
+        for step in steps
+    ]
+
+
+def probabilities(targets, classes, smoothing):
+    """Index targets as probabilities of the classes, smoothed as the loss does it."""
+    if targets.dim() == 1:
+        targets = one_hot(targets, classes) * (1 - smoothing) + smoothing / classes
+    return targets.double().numpy().round(5).tolist()
