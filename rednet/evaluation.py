@@ -1,10 +1,11 @@
 """Exact evaluation: loss, top-1, top-5 and the confusion matrix."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from timm.task import ClassificationEvaluator
 from torch import Tensor, nn
 
@@ -14,6 +15,8 @@ from rednet.runtime import Runtime
 from rednet.wording import count
 
 MAX_NAMED = 10
+TOP = 5
+"""Predictions of an image that are looked at, where there are more classes."""
 
 
 @dataclass(frozen=True)
@@ -23,39 +26,53 @@ class Evaluation:
     Attributes:
         loss: Mean cross-entropy.
         top1: Top-1 accuracy in percent.
-        top5: Top-5 accuracy in percent.
+        top5: Top-5 accuracy in percent; None with five classes or fewer, where it is always 100.
         samples: Number of evaluated samples.
         confusion: Sample counts (classes, classes): rows are true classes, columns predictions.
         top5_correct: Sample counts (classes,) of each true class that is among the top five.
         unreadable: Name and reason for each image that could not be read.
+        nonfinite: Number of samples whose logits give no finite loss.
     """
 
     loss: float
     top1: float
-    top5: float
+    top5: float | None
     samples: int
     confusion: Tensor
     top5_correct: Tensor
     unreadable: list[tuple[str, str]] = field(default_factory=list)
+    nonfinite: int = 0
+
+    def summary(self) -> str:
+        """Return the scores as text for the screen."""
+        top5 = "" if self.top5 is None else f"top-5 {self.top5:.2f} %, "
+        return f"top-1 {self.top1:.2f} %, {top5}loss {self.loss:.4f}"
 
     def per_class(self, class_names: Sequence[str]) -> list[dict[str, Any]]:
-        """Return a row for each class; top-1 and top-5 are in percent, None without samples."""
-        counts = self.confusion.sum(1)
+        """Return a row for each class; its scores are in percent, None where they are undefined.
+
+        The recall of a class is its top-1 accuracy: the share of its samples that are recognised.
+        """
+        samples, predicted = self.confusion.sum(1).tolist(), self.confusion.sum(0).tolist()
+        correct, top5_correct = self.confusion.diagonal().tolist(), self.top5_correct.tolist()
         mistakes = self.confusion.clone().fill_diagonal_(0)
-        rows = []
-        for index, name in enumerate(class_names):
-            samples = int(counts[index])
-            worst = int(mistakes[index].argmax())
-            rows.append(
-                {
-                    "class": name,
-                    "samples": samples,
-                    "top1": 100 * int(self.confusion[index, index]) / samples if samples else None,
-                    "top5": 100 * int(self.top5_correct[index]) / samples if samples else None,
-                    "most_mistaken_for": class_names[worst] if mistakes[index, worst] else None,
-                }
-            )
-        return rows
+        most, worst = (values.tolist() for values in mistakes.max(1))
+        return [
+            {
+                "class": name,
+                "samples": samples[index],
+                "top1": _percent(correct[index], samples[index]),
+                **self._if_top5(_percent(top5_correct[index], samples[index])),
+                "precision": _percent(correct[index], predicted[index]),
+                "recall": _percent(correct[index], samples[index]),
+                "f1": _percent(2 * correct[index], samples[index] + predicted[index]),
+                "most_mistaken_for": class_names[worst[index]] if most[index] else None,
+            }
+            for index, name in enumerate(class_names)
+        ]
+
+    def _if_top5(self, value: float | None) -> dict[str, float | None]:
+        return {} if self.top5 is None else {"top5": value}
 
     def confusions(self, class_names: Sequence[str]) -> list[dict[str, Any]]:
         """Return a row for each pair of classes that were confused, most frequent first.
@@ -80,6 +97,22 @@ class Evaluation:
         ]
         return sorted(rows, key=lambda row: (-row["count"], -row["share"]))
 
+    def require_finite(self) -> None:
+        """Raise an error if a sample has no finite loss; the scores then mean nothing.
+
+        Raises:
+            InputError: Logits are not finite.
+        """
+        if self.nonfinite:
+            raise InputError(self.explain_nonfinite())
+
+    def explain_nonfinite(self) -> str:
+        """Return a line about samples without a finite loss."""
+        return (
+            f"the logits of {self.nonfinite} of {count(self.samples, 'image')} are not finite: the "
+            "network has diverged, its weights are damaged, or trainer.precision is too low"
+        )
+
     def require_readable(self) -> None:
         """Raise an error if any image could not be read.
 
@@ -91,6 +124,10 @@ class Evaluation:
                 f"{describe_unreadable(self.unreadable)}; fix or remove them, or skip them with "
                 "data.on_unreadable=skip"
             )
+
+
+def _percent(part: int, total: int) -> float | None:
+    return 100 * part / total if total else None
 
 
 def describe_unreadable(unreadable: list[tuple[str, str]]) -> str:
@@ -108,11 +145,14 @@ class _RunningCounts:
         self.scores = ClassificationEvaluator(device)
         self.confusion = torch.zeros(num_classes, num_classes, dtype=torch.int64, device=device)
         self.top5_correct = torch.zeros(num_classes, dtype=torch.int64, device=device)
+        self.nonfinite = torch.zeros((), dtype=torch.int64, device=device)
 
     def add(self, logits: Tensor, targets: Tensor) -> None:
         self.scores.update(logits, targets)
+        losses = F.cross_entropy(logits.float(), targets, reduction="none")
+        self.nonfinite += losses.isfinite().logical_not().sum()
         classes = self.confusion.shape[0]
-        predictions = logits.topk(min(5, classes), dim=1).indices
+        predictions = logits.topk(min(TOP, classes), dim=1).indices
         cells = targets * classes + predictions[:, 0]
         self.confusion.view(-1).scatter_add_(0, cells, torch.ones_like(targets))
         in_top5 = predictions.eq(targets[:, None]).any(1)
@@ -126,6 +166,7 @@ def evaluate(
     num_classes: int,
     runtime: Runtime,
     progress: Any = None,
+    observe: Callable[[Batch, Tensor], None] | None = None,
 ) -> Evaluation:
     """Evaluate a network; each process passes its batches and gets the results of all processes.
 
@@ -135,6 +176,7 @@ def evaluate(
         num_classes: Number of classes.
         runtime: Device, precision and processes.
         progress: Object whose `advance(images)` is called after each batch, or None.
+        observe: Function that is called with each batch and its logits (n, num_classes), or None.
 
     Raises:
         InputError: No image could be read.
@@ -145,10 +187,13 @@ def evaluate(
     model.eval()
     for batch in batches:
         unreadable += batch.unreadable
+        logits = torch.empty(0, num_classes)
         if len(batch.targets):
             with runtime.autocast():
                 logits = model(runtime.place_images(batch.images))
             counts.add(logits, batch.targets.to(runtime.device))
+        if observe is not None:
+            observe(batch, logits)
         if progress is not None:
             progress.advance(len(batch.targets) * runtime.world_size)
     model.train(training)
@@ -167,9 +212,10 @@ def _collect(
     return Evaluation(
         loss=scores["loss"],
         top1=scores["top1"],
-        top5=scores["top5"],
+        top5=scores["top5"] if len(confusion) > TOP else None,
         samples=samples,
         confusion=confusion,
         top5_correct=runtime.sum(counts.top5_correct).cpu(),
         unreadable=unreadable,
+        nonfinite=int(runtime.sum(counts.nonfinite)),
     )

@@ -5,7 +5,8 @@ import io
 import json
 import os
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -15,12 +16,14 @@ _FORMULA = re.compile(r"\s*[=+\-@\uff1d\uff0b\uff0d\uff20].")
 _NUMBER = re.compile(r"[+-]?\d+(\.\d+)?(e[+-]?\d+)?")
 
 
-def write_atomically(path: Path, write: Callable[[BinaryIO], object]) -> None:
-    """Write a file that is complete or absent, even after power loss.
+@contextmanager
+def open_atomically(path: Path) -> Iterator[BinaryIO]:
+    """Open a file for writing that is complete or absent, even after power loss.
+
+    It gets its name when the context ends without an exception.
 
     Args:
         path: File to create or replace. Missing parent folders are created.
-        write: Function that writes the content to an open binary file.
 
     Raises:
         OSError: The file cannot be written. An existing file keeps its content.
@@ -29,7 +32,7 @@ def write_atomically(path: Path, write: Callable[[BinaryIO], object]) -> None:
     partial = _partial(path)
     try:
         with partial.open("wb") as file:
-            write(file)
+            yield file
             file.flush()
             # The content must be on the disk before the rename, which may reach it first.
             os.fsync(file.fileno())
@@ -37,6 +40,12 @@ def write_atomically(path: Path, write: Callable[[BinaryIO], object]) -> None:
     finally:
         partial.unlink(missing_ok=True)
     _sync_folder(path.parent)
+
+
+def write_atomically(path: Path, write: Callable[[BinaryIO], object]) -> None:
+    """Write a file by a function of the open binary file; see `open_atomically`."""
+    with open_atomically(path) as file:
+        write(file)
 
 
 def write_text_atomically(path: Path, text: str) -> None:
@@ -77,17 +86,17 @@ def to_csv(
 ) -> str:
     """Format records with the same keys as CSV, with a header line.
 
-    Text that a spreadsheet would take for a formula, such as ``=1+1``, gets an apostrophe in front.
-    Without `columns`, which may be all that an empty table has, there must be a record.
+    Text is quoted by `quote_formula`. Without `columns`, which may be all that an empty table has, there must be a record.
     """
     text = io.StringIO(newline="")
     writer = csv.DictWriter(text, columns or list(records[0]), lineterminator=line_end)
     writer.writeheader()
-    writer.writerows({key: _quote_formula(value) for key, value in r.items()} for r in records)
+    writer.writerows({key: quote_formula(value) for key, value in r.items()} for r in records)
     return text.getvalue()
 
 
-def _quote_formula(value: Any) -> Any:
+def quote_formula(value: Any) -> Any:
+    """Put an apostrophe before text that a spreadsheet takes for a formula, such as ``=1+1``."""
     is_formula = isinstance(value, str) and _FORMULA.match(value) and not _NUMBER.fullmatch(value)
     return f"'{value}" if is_formula else value
 

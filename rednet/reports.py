@@ -2,9 +2,11 @@
 
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
+from rednet.data import english_names
 from rednet.evaluation import Evaluation
 from rednet.files import to_csv, write_text_atomically
 from rednet.plots import MAX_CLASSES_IN_MATRIX, draw_confusion, draw_top_confusions
@@ -14,7 +16,11 @@ CONFUSION_COLUMNS = ("true", "predicted", "count", "share")
 
 
 def write_evaluation(
-    result: Evaluation, class_names: Sequence[str], folder: Path, model: str
+    result: Evaluation,
+    class_names: Sequence[str],
+    folder: Path,
+    model: str,
+    conditions: Mapping[str, Any],
 ) -> list[str]:
     """Write evaluation.json, per_class.csv, confusions.csv and confusion.png.
 
@@ -23,22 +29,16 @@ def write_evaluation(
         class_names: Names of the classes, by class index.
         folder: Folder of the files.
         model: Name of the network.
+        conditions: What is needed to repeat the evaluation, as plain values for evaluation.json.
 
     Returns:
         Lines that summarize the result for the user.
     """
-    scores = {
-        "model": model,
-        "samples": result.samples,
-        "top1": result.top1,
-        "top5": result.top5,
-        "loss": result.loss if math.isfinite(result.loss) else None,  # JSON has no NaN
-        "unreadable": [list(image) for image in result.unreadable],
-    }
-    write_text_atomically(folder / "evaluation.json", json.dumps(scores, indent=2) + "\n")
-    rows = result.per_class(class_names)
-    write_text_atomically(folder / "per_class.csv", to_csv(rows, line_end="\r\n"))
-    summary = f"top-1 {result.top1:.2f} %, top-5 {result.top5:.2f} %, loss {result.loss:.4f}"
+    record = {"model": model, **_scores(result), **conditions}
+    write_text_atomically(folder / "evaluation.json", json.dumps(record, indent=2) + "\n")
+    table = to_csv(_class_table(result, class_names), line_end="\r\n")
+    write_text_atomically(folder / "per_class.csv", table)
+    summary = result.summary()
     title = f"{model}: {summary}, {count(result.samples, 'image')}"
     confusions = result.confusions(class_names)
     text = to_csv(confusions, line_end="\r\n", columns=CONFUSION_COLUMNS)
@@ -53,3 +53,24 @@ def write_evaluation(
             f"{count(len(result.unreadable), 'image')} could not be read; listed in evaluation.json"
         )
     return [*lines, f"per-class table and confusions are in {folder}"]
+
+
+def _scores(result: Evaluation) -> dict[str, Any]:
+    return {
+        "samples": result.samples,
+        "top1": result.top1,
+        "top5": result.top5,
+        "loss": result.loss if math.isfinite(result.loss) else None,  # JSON has no NaN
+        "nonfinite": result.nonfinite,
+        "unreadable": [list(image) for image in result.unreadable],
+    }
+
+
+def _class_table(result: Evaluation, class_names: Sequence[str]) -> list[dict[str, Any]]:
+    """Return the rows of per_class.csv, where synsets are followed by their English names."""
+    rows, names = result.per_class(class_names), english_names(class_names)
+    if not any(names):
+        return rows
+    return [
+        {"class": row["class"], "name": name, **row} for row, name in zip(rows, names, strict=True)
+    ]

@@ -71,11 +71,12 @@ def test_evaluation_is_exact(classes, batch_size, unreadable):
     kept = [index for index in range(53) if index not in unreadable]
     loss, top1, top5, confusion = evaluate_plainly(logits[kept], targets[kept])
     assert result.loss == pytest.approx(loss, rel=1e-6)
-    assert (result.top1, result.top5) == pytest.approx((top1, top5), rel=1e-12)
+    assert result.top1 == pytest.approx(top1, rel=1e-12)
+    assert result.top5 == (pytest.approx(top5, rel=1e-12) if classes > 5 else None)
     assert result.confusion.tolist() == confusion
     assert result.samples == len(kept)
     assert result.unreadable == [(f"{index}.png", "broken") for index in unreadable]
-    assert 100 * int(result.top5_correct.sum()) / len(kept) == pytest.approx(result.top5)
+    assert 100 * int(result.top5_correct.sum()) / len(kept) == pytest.approx(top5)
 
 
 @pytest.mark.parametrize(("batch_size", "num_workers"), [(1, 0), (3, 2), (64, 1)])
@@ -125,7 +126,28 @@ def test_precision_and_memory_format_of_the_runtime():
 def test_nan_logits_give_a_nan_loss():
     logits, targets = logits_and_targets(8, 3)
     logits[3] = float("nan")
-    assert math.isnan(evaluate(Lookup(logits), batches_of(targets, 4), 3, Runtime()).loss)
+    result = evaluate(Lookup(logits), batches_of(targets, 4), 3, Runtime())
+    assert math.isnan(result.loss)
+    with pytest.raises(InputError, match="the logits of 1 of 8 images are not finite"):
+        result.require_finite()
+
+
+@pytest.mark.parametrize(
+    ("row", "target", "nonfinite"),
+    [
+        ([0.0, math.inf, 0.0], 0, 1),
+        ([0.0, math.inf, 0.0], 1, 1),
+        ([0.0, -math.inf, 0.0], 0, 0),  # a class that the network rules out
+        ([0.0, -math.inf, 0.0], 1, 1),
+        ([1e38, -1e38, 0.0], 0, 0),
+        ([-math.inf] * 3, 0, 1),
+    ],
+)
+def test_infinite_logits_are_counted_where_the_loss_is_not_finite(row, target, nonfinite):
+    logits, targets = logits_and_targets(5, 3)
+    logits[2], targets[2] = torch.tensor(row), target
+    result = evaluate(Lookup(logits), batches_of(targets, 2), 3, Runtime())
+    assert (result.nonfinite, math.isfinite(result.loss)) == (nonfinite, not nonfinite)
 
 
 def test_progress_counts_images():
@@ -154,13 +176,33 @@ def test_no_readable_image_is_an_input_error(unreadable, message):
 
 
 def test_per_class_has_a_row_for_each_class():
-    confusion = torch.tensor([[2, 1, 1], [0, 0, 0], [0, 0, 4]])
-    result = Evaluation(0.0, 0.0, 0.0, 8, confusion, torch.tensor([3, 0, 4]))
-    assert result.per_class(["cat", "dog", "eel"]) == [
-        {"class": "cat", "samples": 4, "top1": 50, "top5": 75, "most_mistaken_for": "dog"},
-        {"class": "dog", "samples": 0, "top1": None, "top5": None, "most_mistaken_for": None},
-        {"class": "eel", "samples": 4, "top1": 100, "top5": 100, "most_mistaken_for": None},
-    ]
+    confusion = torch.tensor([[2, 1, 1, 0], [0, 0, 0, 0], [1, 0, 4, 0], [0, 0, 1, 0]])
+    result = Evaluation(0.0, 0.0, 90.0, 10, confusion, torch.tensor([3, 0, 5, 1]))
+    cat, dog, eel, fox = result.per_class(["cat", "dog", "eel", "fox"])
+    assert cat == {
+        **{"class": "cat", "samples": 4, "top1": 50, "top5": 75},
+        **{"precision": pytest.approx(200 / 3), "recall": 50, "f1": pytest.approx(400 / 7)},
+        "most_mistaken_for": "dog",
+    }
+    assert dog == {  # no samples, and one wrong prediction
+        **{"class": "dog", "samples": 0, "top1": None, "top5": None},
+        **{"precision": 0, "recall": None, "f1": 0, "most_mistaken_for": None},
+    }
+    assert eel["f1"] == pytest.approx(2 / (1 / eel["precision"] + 1 / eel["recall"]))
+    assert fox == {  # never predicted
+        **{"class": "fox", "samples": 1, "top1": 0, "top5": 100},
+        **{"precision": None, "recall": 0, "f1": 0, "most_mistaken_for": "eel"},
+    }
+
+
+@pytest.mark.parametrize("classes", [2, 5, 6])
+def test_top5_of_five_classes_is_left_out(classes):
+    logits, targets = logits_and_targets(12, classes)
+    result = evaluate(Lookup(logits), batches_of(targets, 4), classes, Runtime())
+    has_top5 = classes > 5
+    assert ("top-5" in result.summary(), result.top5 is not None) == (has_top5, has_top5)
+    (first, *_) = result.per_class([f"class {index}" for index in range(classes)])
+    assert ("top5" in first) == has_top5
 
 
 def test_confusions_are_sorted_by_count_and_share():

@@ -1,13 +1,24 @@
 """Evaluate a checkpoint."""
 
+import shlex
+import sys
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rednet import cli
 from rednet.config import EvaluationConfig, to_yaml
 from rednet.errors import InputError
 from rednet.program import announce, announce_torch
 from rednet.wording import printable
+
+if TYPE_CHECKING:
+    from rednet.build.evaluation import EvaluationSetup
+    from rednet.predictions import Observer
+    from rednet.runtime import Runtime
 
 TRAINING_ONLY = (
     "data.train_samples",
@@ -24,18 +35,25 @@ TRAINING_ONLY = (
     "trainer.max_steps",
     "trainer.on_nonfinite",
     "trainer.sync_bn",
+    "model.options.drop_path_rate",
+    "model.options.drop_rate",
+    "model.options.recompute_kernel",
 )
 
 
 def evaluate(argv: Sequence[str] | None = None) -> int:
     """Run the command; return its exit code."""
-    return cli.run("evaluate", _evaluate, argv, unused=TRAINING_ONLY)
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    command_line = shlex.join(["python", "-m", "rednet", "evaluate", *arguments])
+    command = partial(_evaluate, command_line=command_line)
+    return cli.run("evaluate", command, arguments, unused=TRAINING_ONLY)
 
 
-def _evaluate(config: EvaluationConfig, explicit_keys: frozenset[str]) -> None:
+def _evaluate(config: EvaluationConfig, explicit_keys: frozenset[str], command_line: str) -> None:
     if config.checkpoint is None:
         raise InputError("checkpoint=FILE is needed: the weights to evaluate")
     announce_torch()
+    from rednet.build.conditions import evaluation_conditions
     from rednet.build.data_report import report_not_read
     from rednet.build.evaluation import build_evaluation, run_evaluation
     from rednet.build.folders import run_folder
@@ -49,7 +67,7 @@ def _evaluate(config: EvaluationConfig, explicit_keys: frozenset[str]) -> None:
     network, names = setup.network, setup.source.class_names
     label = f"evaluate-{network.name}-{config.data.name}"
     with (
-        build_runtime(config.trainer) as runtime,
+        build_runtime(config.trainer, explicit_keys) as runtime,
         run_folder(config.output_dir, label, runtime) as folder,
     ):
         if runtime.is_primary:
@@ -57,11 +75,27 @@ def _evaluate(config: EvaluationConfig, explicit_keys: frozenset[str]) -> None:
                 f"{printable(checkpoint.path)} ({checkpoint.kind}): {setup.describe()}", flush=True
             )
             report_not_read(setup.images.not_read, folder)
-        result = run_evaluation(setup, config.trainer, runtime)
+        with _observer(config, setup, folder, runtime) as observe:
+            result = run_evaluation(setup, config.trainer, runtime, observe=observe)
         if runtime.is_primary:
             used = replace(config, model=network, data=setup.data)
             (folder / "evaluation.yaml").write_text(to_yaml(used))
-            for line in write_evaluation(result, names, folder, network.name):
+            conditions = evaluation_conditions(setup, checkpoint, config.trainer, runtime)
+            conditions["command"] = command_line
+            for line in write_evaluation(result, names, folder, network.name, conditions):
                 print(line)
+        result.require_finite()
         if config.data.on_unreadable == "error":
             result.require_readable()
+
+
+def _observer(
+    config: EvaluationConfig, setup: "EvaluationSetup", folder: Path, runtime: "Runtime"
+) -> AbstractContextManager["Observer | None"]:
+    """Return the context of the function that looks at the logits, which is None by default."""
+    from rednet.predictions import write_predictions
+
+    if not config.predictions:
+        return nullcontext()
+    path = folder / "predictions.csv"
+    return write_predictions(path, setup.source, setup.data.batch_size, runtime)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from rednet import cli
 from rednet.commands.evaluate import TRAINING_ONLY
-from rednet.config import Model, PaperTablesConfig, Trainer
+from rednet.config import Model, PaperTablesConfig
 from rednet.errors import InputError
 from rednet.program import announce, announce_torch
 from rednet.wording import count, printable
@@ -45,7 +45,7 @@ def _paper_tables(config: PaperTablesConfig, explicit_keys: frozenset[str]) -> N
     accuracies: dict[Network, list[Accuracy]] = {}
     warnings: list[str] = []
     with (
-        build_runtime(config.trainer) as runtime,
+        build_runtime(config.trainer, explicit_keys) as runtime,
         run_folder(config.output_dir, "paper_tables", runtime) as folder,
     ):
         if runtime.is_primary:
@@ -133,6 +133,7 @@ def _evaluate(
     Raises:
         InputError: It is no checkpoint of a network in the tables.
     """
+    from rednet.build.conditions import precision
     from rednet.build.evaluation import build_evaluation, run_evaluation
     from rednet.paper.accuracy import Accuracy
     from rednet.paper.accuracy_tables import has_row
@@ -151,22 +152,19 @@ def _evaluate(
     if runtime.is_primary and setup.notes:
         print("\n".join(f"{name}: {note}" for note in setup.notes), flush=True)
     result = run_evaluation(setup, config.trainer, runtime, label=name)
+    assert result.top5 is not None  # ImageNet has more than five classes
+    if result.nonfinite:
+        raise InputError(f"checkpoints={printable(path)}: {result.explain_nonfinite()}")
     accuracy = Accuracy(
         top1=result.top1,
         top5=result.top5,
         images=result.samples,
         preprocessing=setup.preprocessing,
-        precision=_precision(config.trainer, runtime),
+        precision=precision(config.trainer, runtime),
         checkpoint=name,
         is_named_by_file=resnet is not None,
     )
     return network, accuracy, result
-
-
-def _precision(trainer: Trainer, runtime: "Runtime") -> str:
-    """Return the precision of the arithmetic, which on a GPU may be TF32 instead of fp32."""
-    uses_tf32 = trainer.precision == "fp32" and trainer.tf32 and runtime.device.type == "cuda"
-    return "tf32" if uses_tf32 else trainer.precision
 
 
 def _strip(checkpoint: "Checkpoint") -> "Checkpoint":

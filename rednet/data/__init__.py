@@ -11,7 +11,12 @@ from rednet.data.fashion_mnist import open_fashion_mnist
 from rednet.data.fingerprint import count_sampled, describe_splits, fingerprint
 from rednet.data.image_files import read_image
 from rednet.data.image_folder import open_image_folder
-from rednet.data.imagenet import imagenet_labels, imagenet_synsets, open_imagenet
+from rednet.data.imagenet import (
+    english_names,
+    imagenet_labels,
+    imagenet_synsets,
+    open_imagenet,
+)
 from rednet.data.loading import default_num_workers, make_loader
 from rednet.data.sampling import EvalSampler, TrainSampler
 from rednet.data.sources import ImageSource, Splits, UnreadableImage, balanced_subset
@@ -43,6 +48,7 @@ __all__ = [
     "count_sampled",
     "default_num_workers",
     "describe_splits",
+    "english_names",
     "eval_transform",
     "fingerprint",
     "imagenet_labels",

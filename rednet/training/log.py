@@ -28,7 +28,7 @@ class EpochMetrics:
         train_loss: Mean training loss of the samples, None if every step was skipped.
         val_loss: Mean validation loss, None if the epoch was not evaluated.
         val_top1: Validation top-1 accuracy in percent, or None.
-        val_top5: Validation top-5 accuracy in percent, or None.
+        val_top5: Validation top-5 accuracy in percent, or None; None with five classes or fewer.
         images_per_second: Training throughput over all ranks.
         seconds: Duration of the epoch, evaluation included.
     """
@@ -51,7 +51,7 @@ class EpochMetrics:
             "train loss": _format(self.train_loss, ".4f"),
             "val loss": _format(self.val_loss, ".4f"),
             "top-1": _format(self.val_top1, ".2f"),
-            "top-5": _format(self.val_top5, ".2f"),
+            **({} if self.val_top5 is None else {"top-5": f"{self.val_top5:.2f}"}),
             "images/s": f"{self.images_per_second:.0f}",
             "seconds": f"{self.seconds:.0f}",
         }

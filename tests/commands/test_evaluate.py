@@ -1,7 +1,10 @@
 """The evaluation command: its results and the files that it writes."""
 
 import csv
+import hashlib
 import json
+import shlex
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
@@ -11,15 +14,18 @@ import yaml
 from foreign_names import openmmlab_names
 from PIL import Image
 from safetensors.torch import save_file
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+from rednet import commands
 from rednet.config import EvaluationConfig, to_yaml, validate
-from rednet.data import imagenet_synsets
+from rednet.data import balanced_subset, imagenet_synsets, open_fashion_mnist
 from rednet.training.log import read_metrics
 
 FASHION = ["data=fashion_mnist", "data.val_samples=10"]
 NETWORK = ["model=timm", "model.name=test_resnet"]
 IMAGE_SIZE = "data.image_size=32"  # not stored in a bare state dict
 SAFE = "a.safetensors"
+TINY = ["trainer.device=cpu", "data.num_workers=0", "data.batch_size=4"]  # as the fixture has it
 
 
 def results(folder="results"):
@@ -199,10 +205,90 @@ def test_a_network_that_has_diverged(evaluate, trained):
     tensors = weights(trained)
     tensors["fc.bias"][0] = float("nan")
     torch.save(tensors, "nan.pt")
-    done = evaluate(*FASHION, *NETWORK, "checkpoint=nan.pt", "output_dir=results")
-    assert done.code == 0
+    done = evaluate(*FASHION, *NETWORK, "checkpoint=nan.pt", IMAGE_SIZE, "output_dir=results")
+    assert done.error.startswith("the logits of 10 of 10 images are not finite: the network has")
     assert "loss nan" in done.out
-    assert results()["loss"] is None
+    assert (results()["loss"], results()["nonfinite"]) == (None, 10)
+
+
+def test_what_is_needed_to_repeat_an_evaluation(evaluate, trained):
+    path = trained / "checkpoints" / "last.pt"
+    argv = [*TINY, *FASHION, last(trained), "trainer.precision=bf16", "output_dir=a folder"]
+    evaluate(*argv[len(TINY) :])
+    found = results("a folder")
+    assert found["command"] == shlex.join(["python", "-m", "rednet", "evaluate", *argv])
+    assert found["checkpoint"] == {
+        "path": str(path.resolve()),
+        "sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
+        "kind": "rednet",
+        "ema": False,
+    }
+    model = timm.create_model("test_resnet", num_classes=10, in_chans=1)
+    assert found["parameters"] == sum(weight.numel() for weight in model.parameters())
+    assert (found["model"], found["options"]) == ("test_resnet", {})
+    assert (found["data"]["name"], found["data"]["classes"]) == ("fashion_mnist", 10)
+    assert found["preprocessing"] == {
+        "image_size": 32,
+        "crop_pct": 1.0,
+        "interpolation": "bilinear",
+        "mean": [0.286],
+        "std": [0.353],
+    }
+    arithmetic = {name: found[name] for name in ("precision", "device", "processes", "batch_size")}
+    assert arithmetic == {"precision": "bf16", "device": "cpu", "processes": 1, "batch_size": 4}
+    assert found["versions"]["torch"] == version("torch")
+    commands.evaluate([*shlex.split(found.pop("command"))[4:-1], "output_dir=again"])
+    again = results("again")
+    assert {key: again[key] for key in found} == found
+
+
+def test_top5_of_five_classes_is_left_out(evaluate, train_tiny, make_images):
+    root = make_images("images", ["cat", "dog", "eel"], 6)
+    data = ["data=image_folder", f"data.root={root}", "data.val_samples=null"]
+    done = train_tiny(*data, "data.val_fraction=0.5", "output_dir=run")
+    assert "top-1" in done.out and "top-5" not in done.out
+    assert read_metrics(Path("run"))[-1]["val_top5"] is None
+    board = EventAccumulator("run/tensorboard").Reload()
+    assert {"val/top1"} == {tag for tag in board.Tags()["scalars"] if "top" in tag}
+    done = evaluate(*data, last("run"), "output_dir=results")
+    assert "top-1" in done.out and "top-5" not in done.out
+    assert results()["top5"] is None
+    assert "top5" not in rows()[0]
+
+
+def predictions(folder="results"):
+    with (Path(folder) / "predictions.csv").open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def test_predictions_have_a_row_for_each_image(evaluate, trained):
+    argv = [*FASHION, last(trained), "predictions=true", "data.batch_size=3"]
+    evaluate(*argv, "output_dir=results")
+    table, names = predictions(), [row["class"] for row in rows()]
+    source = balanced_subset(open_fashion_mnist().val, 10)
+    assert [row["path"] for row in table] == [source.name_of(index) for index in range(10)]
+    assert sorted(row["target"] for row in table) == sorted(names)
+    for row in table:
+        best = [row[f"class_{rank}"] for rank in range(1, 6)]
+        values = [float(row[f"probability_{rank}"]) for rank in range(1, 6)]
+        assert len(set(best)) == 5 and set(best) <= set(names)
+        assert values == sorted(values, reverse=True) and 0 < sum(values) <= 1.00001
+    correct = [row["class_1"] == row["target"] for row in table]
+    assert 100 * sum(correct) / 10 == results()["top1"]
+
+
+def test_no_predictions_by_default_or_of_unreadable_images(evaluate_damaged):
+    evaluate_damaged("data.on_unreadable=skip")
+    assert not Path("results/predictions.csv").exists()
+    evaluate_damaged("data.on_unreadable=skip", "predictions=true", "data.batch_size=1")
+    table = predictions()
+    names = [*("1.png", "2.png", "3.png"), *("0.png", "1.png", "2.png")]
+    assert [Path(row["path"]).name for row in table] == names
+    assert list(table[0])[2:] == ["class_1", "probability_1", "class_2", "probability_2"]
+    assert all(
+        float(row["probability_1"]) + float(row["probability_2"]) == pytest.approx(1, abs=1e-5)
+        for row in table
+    )
 
 
 @pytest.fixture

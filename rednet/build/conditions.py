@@ -1,0 +1,54 @@
+"""The conditions of an evaluation: everything that is needed to repeat it, as plain values."""
+
+import hashlib
+import os
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from rednet.build.evaluation import EvaluationSetup
+from rednet.config import Trainer
+from rednet.runtime import Runtime
+from rednet.training.checkpoints import versions
+from rednet.weights import Checkpoint
+
+
+def evaluation_conditions(
+    setup: EvaluationSetup, checkpoint: Checkpoint, trainer: Trainer, runtime: Runtime
+) -> dict[str, Any]:
+    """Return network, weights, data, preprocessing, arithmetic and versions of an evaluation."""
+    return {
+        "options": setup.network.options,
+        "parameters": sum(parameter.numel() for parameter in setup.model.parameters()),
+        "checkpoint": {
+            "path": os.path.abspath(checkpoint.path),
+            "sha256": _sha256(checkpoint.path),
+            "kind": checkpoint.kind,
+            "ema": checkpoint.is_averaged,
+        },
+        "data": {
+            "name": setup.data.name,
+            "root": setup.data.root and os.path.abspath(setup.data.root),
+            "images": len(setup.source),
+            "classes": len(setup.source.class_names),
+        },
+        "preprocessing": asdict(setup.preprocessing),
+        "precision": precision(trainer, runtime),
+        "device": str(runtime.device),
+        "processes": runtime.world_size,
+        "batch_size": setup.data.batch_size,
+        "channels_last": runtime.channels_last,
+        "deterministic": trainer.deterministic,
+        "versions": versions(),
+    }
+
+
+def precision(trainer: Trainer, runtime: Runtime) -> str:
+    """Return the precision of the arithmetic, which on a GPU may be TF32 instead of fp32."""
+    uses_tf32 = trainer.precision == "fp32" and trainer.tf32 and runtime.device.type == "cuda"
+    return "tf32" if uses_tf32 else trainer.precision
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
