@@ -86,7 +86,8 @@ def to_csv(
 ) -> str:
     """Format records with the same keys as CSV, with a header line.
 
-    Text is quoted by `quote_formula`. Without `columns`, which may be all that an empty table has, there must be a record.
+    Text is quoted by `quote_formula`. Without `columns`, which may be all that an empty table has,
+    there must be a record.
     """
     text = io.StringIO(newline="")
     writer = csv.DictWriter(text, columns or list(records[0]), lineterminator=line_end)

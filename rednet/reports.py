@@ -10,7 +10,7 @@ from rednet.data import english_names
 from rednet.evaluation import Evaluation
 from rednet.files import to_csv, write_text_atomically
 from rednet.plots import MAX_CLASSES_IN_MATRIX, draw_confusion, draw_top_confusions
-from rednet.wording import count
+from rednet.wording import count, printable
 
 CONFUSION_COLUMNS = ("true", "predicted", "count", "share")
 
@@ -34,6 +34,7 @@ def write_evaluation(
     Returns:
         Lines that summarize the result for the user.
     """
+    class_names = [printable(name) for name in class_names]
     record = {"model": model, **_scores(result), **conditions}
     write_text_atomically(folder / "evaluation.json", json.dumps(record, indent=2) + "\n")
     table = to_csv(_class_table(result, class_names), line_end="\r\n")

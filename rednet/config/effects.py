@@ -116,7 +116,13 @@ RULES = (
         "has no effect with data.batch_size=1, which leaves no pairs to blend",
     ),
     Rule(
-        ("data.val_fraction",),
+        ("data.split",),
+        lambda get: True,
+        "this command reads the training and the validation images",
+        commands=("train",),
+    ),
+    Rule(
+        ("data.val_fraction", "data.class_order"),
         lambda get: get("data.name") != "image_folder",
         "only data=image_folder uses it",
     ),

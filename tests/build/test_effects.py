@@ -30,6 +30,7 @@ OTHER_VALUES = {
     "augment.ratio": [[0.5, 0.5]],
     "augment.scale": [[0.3, 0.3]],
     "data.batch_size": [3],
+    "data.class_order": ["natural"],
     "data.crop_pct": [0.5],
     "data.image_size": [40],
     "data.interpolation": ["bicubic", "nearest"],
@@ -37,6 +38,7 @@ OTHER_VALUES = {
     "data.mean": [[0.1, 0.2, 0.3]],
     "data.num_workers": [1],
     "data.on_unreadable": ["skip"],
+    "data.split": ["train"],
     "data.std": [[0.1, 0.2, 0.3]],
     "data.train_samples": [6],
     "data.val_fraction": [0.5],
@@ -128,11 +130,11 @@ RULED = {key for rule in RULES for key in rule.keys} | {"optimizer.momentum", "t
 
 
 def save_images(root, count):
-    for name in ("cat", "dog"):
+    for name in ("day9", "day10"):  # text order has 10 first, natural order 9
         for index in range(count):
             path = root / name / f"{index}.png"
             path.parent.mkdir(parents=True, exist_ok=True)
-            pixels = np.random.default_rng([ord(name[0]), index]).integers(0, 256, (20, 24, 3))
+            pixels = np.random.default_rng([len(name), index]).integers(0, 256, (20, 24, 3))
             Image.fromarray(pixels.astype(np.uint8)).save(path)
 
 
