@@ -44,6 +44,10 @@ def match_classes(
         names = list(imagenet_synsets())
     else:
         return _in_order(source, checkpoint, data)
+    if data.class_order is not None:
+        raise InputError(
+            f"data.class_order: has no effect, the outputs of {checkpoint.label} have names"
+        )
     if names == source.class_names:
         return source, None
     found = classes_with_images(source)

@@ -67,7 +67,7 @@ def _require(splits: Splits, half: str, data: Data) -> ImageSource:
 
 
 def _in_class_order(source: ImageSource, data: Data) -> ImageSource:
-    if data.class_order is None:
+    if data.class_order is None or data.name != "image_folder":
         return source
     return RelabelledSource(source, order_classes(source.class_names, data.class_order))
 

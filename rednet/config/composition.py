@@ -50,6 +50,7 @@ class Composition:
         fixed_keys: Those of them that have one value for all jobs.
         configs: Configuration of each job, as plain dicts.
         experiment_keys: Dotted keys that the experiments of the jobs set, named in the same way.
+        own_experiment_keys: Those of them that experiments of the user's own set.
     """
 
     overrides: list[str]
@@ -57,6 +58,18 @@ class Composition:
     fixed_keys: frozenset[str]
     configs: list[dict[str, Any]]
     experiment_keys: frozenset[str] = frozenset()
+    own_experiment_keys: frozenset[str] = frozenset()
+
+    @property
+    def meant_keys(self) -> frozenset[str]:
+        """Dotted keys that are meant to have an effect.
+
+        They are those of the command line, and those of the user's own experiments except in groups
+        that the command line changes: what is left of the experiment there need not fit.
+        """
+        changed = {key.partition(".")[0] for key in self.explicit_keys}
+        kept = {key for key in self.own_experiment_keys if key.partition(".")[0] not in changed}
+        return self.explicit_keys | kept
 
     @property
     def user_keys(self) -> frozenset[str]:
@@ -119,8 +132,8 @@ def compose_jobs(
 
 
 def _idle_in_all(command: str, composition: Composition) -> list[str]:
-    """Return one line for each explicit key that has no effect in any job."""
-    lines = [idle_keys(command, job, composition.explicit_keys) for job in composition.configs]
+    """Return one line for each key of the user that has no effect in any job."""
+    lines = [idle_keys(command, job, composition.meant_keys) for job in composition.configs]
     common = set.intersection(*(set(job) for job in lines)) if lines else set()
     return [line for key, line in lines[0].items() if key in common] if lines else []
 
@@ -150,12 +163,17 @@ class _Composer:
         overrides = [*self.search, *(text for text, _ in accepted)]
         swept = {override.key_or_group for _, override in accepted if override.is_sweep_override()}
         fixed = {override.key_or_group for _, override in accepted} - swept
-        of_experiments = frozenset[str]()
-        if not self.problems:
-            found = (experiment_keys(loader, self.config_name, self._all(job)) for job in jobs)
-            of_experiments = of_experiments.union(*found)
+        found = [
+            experiment_keys(loader, self.config_name, self._all(job), CONFIGS)
+            for job in ([] if self.problems else jobs)
+        ]
         return Composition(
-            overrides, frozenset(explicit_keys), frozenset(fixed), configs, of_experiments
+            overrides,
+            frozenset(explicit_keys),
+            frozenset(fixed),
+            configs,
+            experiment_keys=frozenset[str]().union(*(keys.all for keys in found)),
+            own_experiment_keys=frozenset[str]().union(*(keys.own for keys in found)),
         )
 
     def _all(self, job: Sequence[str]) -> list[str]:

@@ -1,6 +1,8 @@
 """The keys that an experiment sets, which count as set by the user."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple, cast
 
 from hydra.core.config_loader import ConfigLoader
 from hydra.types import RunMode
@@ -10,16 +12,30 @@ from rednet.config.problems import leaves
 from rednet.config.schema import SCHEMAS
 
 
-def experiment_keys(loader: ConfigLoader, config_name: str, overrides: Sequence[str]) -> set[str]:
-    """Return the dotted keys that the experiment of a job sets; for a group choice, the group.
+class ExperimentKeys(NamedTuple):
+    """Dotted keys that experiments set; for a group choice, the group.
 
-    The files that an experiment builds upon count, too, and so does a primary configuration of the
-    user's own.
+    Attributes:
+        all: Keys of every experiment, and of a primary configuration of the user's own.
+        own: Keys of experiments of the user's own.
+    """
+
+    all: set[str]
+    own: set[str]
+
+
+def experiment_keys(
+    loader: ConfigLoader, config_name: str, overrides: Sequence[str], shipped: Path
+) -> ExperimentKeys:
+    """Return the keys that the experiment of a job sets.
+
+    The files that an experiment builds upon count, too.
 
     Args:
         loader: Hydra's loader, initialised.
         config_name: Name of the primary configuration.
         overrides: Overrides of the job, as Hydra accepts them.
+        shipped: Folder of the configurations that are part of the package.
     """
     defaults = loader.compute_defaults_list(config_name, list(overrides), RunMode.RUN)
     files = {
@@ -29,14 +45,20 @@ def experiment_keys(loader: ConfigLoader, config_name: str, overrides: Sequence[
     }
     chosen = defaults.overrides.override_metadata
     keys = {group for group, choice in chosen.items() if choice.containing_config_path in files}
-    return keys.union(*(_keys_of_file(loader, file) for file in files if file))
+    # Hydra's loader itself does not look into the search path that the overrides extend.
+    _, repository = cast(Any, loader)._parse_overrides_and_create_caching_repo(
+        config_name, list(overrides)
+    )
+    own = set()
+    for file in filter(None, files):
+        found = repository.load_config(file)
+        named = _named_keys(found.config)
+        keys |= named
+        if file.startswith("experiment/") and Path(found.path.removeprefix("file://")) != shipped:
+            own |= named
+    return ExperimentKeys(keys, own)
 
 
-def _keys_of_file(loader: ConfigLoader, path: str) -> Iterator[str]:
-    for source in loader.get_sources():
-        if source.available() and source.is_config(path):
-            content = OmegaConf.to_container(source.load_config(path).config)
-            assert isinstance(content, dict)
-            for name, value in content.items():
-                yield from leaves(str(name), value) if name != "defaults" else ()
-            return
+def _named_keys(config: Any) -> set[str]:
+    content = cast(dict[str, Any], OmegaConf.to_container(config))
+    return {leaf for name, value in content.items() for leaf in leaves(name, value)}

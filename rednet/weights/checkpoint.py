@@ -13,9 +13,6 @@ OURS = ("rednet", "rednet-safetensors")
 READABLE_FORMATS = ("rednet-1", "rednet-2", "rednet-safetensors")
 """Values of `format` in our files; rednet-1 differs in the names of training counters and keys."""
 
-AVERAGED = ("state_dict_ema", "model_ema", "ema")
-"""Names that averaged weights have in files of ours, timm's and torchvision's."""
-
 
 @dataclass(frozen=True)
 class Checkpoint:
@@ -70,11 +67,6 @@ class Checkpoint:
     def label(self) -> str:
         """Name of the file in error messages."""
         return f"{self.key}={printable(str(self.path))}"
-
-    @property
-    def is_averaged(self) -> bool:
-        """Whether the weights are averages over steps (EMA)."""
-        return any(self.content.get(name) is not None for name in AVERAGED)
 
     @property
     def has_head(self) -> bool:
