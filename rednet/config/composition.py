@@ -125,15 +125,15 @@ def compose_jobs(
     problems = composer.problems
     for config in composition.configs:
         problems += find_problems(config, SCHEMAS[command], allow_missing=allow_missing)
-    problems += _idle_in_all(command, composition)
+    problems += _idle_in_all(command, composition, composition.meant_keys - set(unused))
     if problems:
         raise ConfigError(problems)
     return composition
 
 
-def _idle_in_all(command: str, composition: Composition) -> list[str]:
-    """Return one line for each key of the user that has no effect in any job."""
-    lines = [idle_keys(command, job, composition.meant_keys) for job in composition.configs]
+def _idle_in_all(command: str, composition: Composition, keys: Collection[str]) -> list[str]:
+    """Return one line for each of the keys that has no effect in any job."""
+    lines = [idle_keys(command, job, keys) for job in composition.configs]
     common = set.intersection(*(set(job) for job in lines)) if lines else set()
     return [line for key, line in lines[0].items() if key in common] if lines else []
 
