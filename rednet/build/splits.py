@@ -109,7 +109,8 @@ def _take(splits: Splits, half: Split | None, data: Data) -> ImageSource:
     source: ImageSource | None = getattr(splits, half or "whole")
     if source is None:
         assert half is not None
-        raise InputError(f"data.split={half}: {data.root} has no {TITLES[half]} images")
+        reason = splits.unused.get(half, f"{data.root} has no {TITLES[half]} images")
+        raise InputError(f"data.split={half}: {reason}")
     return source
 
 

@@ -8,6 +8,7 @@ from rednet.data.folder_entries import Entries, Identity, identities_around, ide
 from rednet.data.linked_images import warn_of_shared_images
 from rednet.data.listing import Listing
 from rednet.data.not_read import READ_ELSEWHERE, UNLISTABLE, NotRead
+from rednet.data.split_names import Split
 from rednet.errors import InputError
 from rednet.wording import printable
 
@@ -25,11 +26,13 @@ class FolderReader:
     Attributes:
         not_read: What was passed over.
         notes: What the user should know about the folders.
+        unused: Why the images of a split are not used, by split.
     """
 
     def __init__(self) -> None:
         self.not_read = NotRead()
         self.notes: list[str] = []
+        self.unused: dict[Split, str] = {}
         self._entries: dict[str, Entries] = {}
         self._seen: set[Identity] = set()
 

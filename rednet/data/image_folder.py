@@ -47,7 +47,9 @@ def open_image_folder(root: str, *, val_fraction: float, seed: int) -> Splits:
         splits = _open_splits(folders, reader)
     else:
         splits = _open_split(folders.get("train", layout.folder), reader, val_fraction, seed)
-    return replace(splits, notes=tuple(reader.notes), not_read=reader.not_read)
+    return replace(
+        splits, notes=tuple(reader.notes), unused=reader.unused, not_read=reader.not_read
+    )
 
 
 def _open_splits(folders: Mapping[Split, Path], reader: FolderReader) -> Splits:
@@ -65,7 +67,7 @@ def _open_splits(folders: Mapping[Split, Path], reader: FolderReader) -> Splits:
         except InputError as error:
             if split != "test" or "val" not in sources:
                 raise
-            reader.notes.append(f"warning: the test images are not used: {error}")
+            reader.unused[split] = str(error)
     val: Split = "val" if "val" in sources else "test"
     origins: dict[str, str] = {split: printable(source.root) for split, source in sources.items()}
     return Splits(

@@ -53,6 +53,7 @@ def open_imagenet(root: str, *, train: bool = True) -> Splits:
         test=sources.get("test"),
         origins={split: printable(source.root) for split, source in sources.items()},
         notes=tuple(reader.notes),
+        unused=reader.unused,
         not_read=reader.not_read,
     )
 

@@ -8,6 +8,7 @@ import numpy as np
 from PIL import Image
 
 from rednet.data.not_read import NotRead
+from rednet.data.split_names import Split
 from rednet.errors import InputError
 from rednet.wording import count
 
@@ -75,6 +76,7 @@ class Splits:
         whole: All images of a folder without such folders, where `train` and `val` are parts of it.
         origins: Where each split comes from, such as its folder, by the name of the attribute.
         notes: Lines that the user should read: folders that were stepped into, likely mistakes.
+        unused: Why the images of a split are not used, by the name of the attribute.
         not_read: Files and folders that were passed over.
     """
 
@@ -84,6 +86,7 @@ class Splits:
     whole: ImageSource | None = None
     origins: Mapping[str, str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    unused: Mapping[Split, str] = field(default_factory=dict)
     not_read: NotRead = field(default_factory=NotRead)
 
 

@@ -71,9 +71,7 @@ def find_class_folders(
             known = known or reader.subfolders(folder)
         elif split == "test" and not _has_classes(folder, reader, known):
             del found[split]
-            reader.notes.append(
-                f"{printable(folder)} is not used: it has no folders of these classes"
-            )
+            reader.unused[split] = f"{printable(folder)} has no folders of these classes"
     return found
 
 

@@ -15,7 +15,8 @@ def summarize_splits(splits: Splits) -> list[str]:
     lines = [describe_classes(source, f"{TITLES['train' if splits.train else 'val']} image")]
     if origins := _describe_origins(splits):
         lines.append(origins)
-    return [*lines, *splits.notes]
+    unused = [f"no {TITLES[s]} images are used: {why}" for s, why in splits.unused.items()]
+    return [*lines, *splits.notes, *unused]
 
 
 def describe_classes(source: ImageSource, noun: str = "image") -> str:

@@ -107,9 +107,10 @@ def test_folders_beside_the_splits_are_passed_over(make_files):
 
 @pytest.mark.parametrize("test", ["Test/1.jpg", "Test/Test/1.jpg"])
 def test_test_images_without_labels_are_left_out(make_files, test):
-    found, reader = find(make_files(*classes("Train/"), test, "Meta/1.png"))
+    root = make_files(*classes("Train/"), test, "Meta/1.png")
+    found, reader = find(root)
     assert found == {"train": "Train"}
-    assert reader.notes[-1].endswith("is not used: it has no folders of these classes")
+    assert reader.unused == {"test": f"{root}/Test has no folders of these classes"}
 
 
 @pytest.mark.parametrize(
