@@ -16,6 +16,7 @@ from rednet.build.preprocessing import (
 from rednet.build.splits import ChosenImages, choose_images
 from rednet.config import Data, Model, Trainer
 from rednet.data import ImageSource, Preprocessing
+from rednet.data.summary import describe_classes
 from rednet.evaluation import Evaluation, evaluate
 from rednet.predictions import Observer
 from rednet.runtime import Runtime
@@ -62,7 +63,7 @@ class EvaluationSetup:
             f"{self.network.name}{options}; {self.images.describe()}, "
             f"{self.preprocessing.describe()}"
         )
-        return "\n".join([line, self.images.classes, *self.notes])
+        return "\n".join([line, describe_classes(self.source), *self.notes])
 
 
 def build_evaluation(

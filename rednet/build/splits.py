@@ -14,7 +14,6 @@ from rednet.config import Data
 from rednet.data import ImageSource, Splits
 from rednet.data.not_read import NotRead
 from rednet.data.split_names import TITLES, Split
-from rednet.data.summary import describe_classes
 from rednet.errors import InputError
 from rednet.weights import Checkpoint
 from rednet.wording import count, printable
@@ -40,7 +39,6 @@ class ChosenImages:
         source: The images.
         total: Number of images that there are in the folder or file.
         origin: The folder or file, and which part of it the images are.
-        classes: Line about the classes of the images.
         notes: Lines that the user should read.
         data: Configuration of the data, with the fraction by which a folder was split.
         not_read: What was passed over.
@@ -49,7 +47,6 @@ class ChosenImages:
     source: ImageSource
     total: int
     origin: str
-    classes: str
     notes: tuple[str, ...]
     data: Data
     not_read: NotRead
@@ -93,7 +90,6 @@ def choose_images(
         source,
         total=len(splits.whole or source),
         origin=_describe_origin(splits, half, match, data, seed),
-        classes=describe_classes(source),
         notes=(*splits.notes, *_doubts(training, match, half, source)),
         data=data,
         not_read=splits.not_read,

@@ -140,6 +140,7 @@ def test_some_of_the_classes_of_a_checkpoint(evaluate, train_tiny, make_images):
     two = make_images("two", ["ant", "cat"], 3)
     argv = [*FOLDER, "checkpoint=run/checkpoints/last.pt"]
     done = evaluate(*argv, f"data.root={two}", "output_dir=results")
+    assert done.out.splitlines()[1] == "3 classes, ant to cat, 2 with images; 3 images each"
     assert "\nthe data has 2 of the checkpoint's 3 classes: ant, cat\n" in done.out
     assert samples_by_class() == {"ant": 3, "bee": 0, "cat": 3}
     four = make_images("four", ["ant", "bee", "cat", "dog"])
