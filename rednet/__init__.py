@@ -1,7 +1,7 @@
 """RedNet: residual networks of involution.
 
-Importing `rednet` registers its models with timm, immediately if timm has been imported and
-otherwise when it is. It imports neither torch nor timm.
+Importing `rednet` registers its operators with torch and its models with timm: immediately if those
+have been imported, otherwise as soon as they are. It imports neither.
 """
 
 from importlib import import_module
@@ -50,8 +50,14 @@ def __getattr__(name: str) -> Any:
     raise AttributeError(f"module 'rednet' has no attribute {name!r}")
 
 
+# A saved program or trace names the operators, but does not import the modules that have them.
+def _register_operators(torch: Any) -> None:
+    import_module("rednet.ops")
+
+
 def _register_models(timm: Any) -> None:
     import_module("rednet.registry")
 
 
+register_post_import_hook(_register_operators, "torch")
 register_post_import_hook(_register_models, "timm")

@@ -53,6 +53,27 @@ def test_timm_knows_the_models_in_any_order_of_imports(imports, fresh_python):
     fresh_python(strict + imports + CREATE)
 
 
+LOAD = """
+import sys, rednet
+assert "torch" not in sys.modules
+import torch
+x = torch.ones(1, 16, 7, 6)
+program, trace = torch.export.load(sys.argv[1]).module(), torch.jit.load(sys.argv[2])
+assert "rednet.layers" not in sys.modules
+assert torch.equal(program(x), trace(x)) and program(x).any()
+"""
+
+
+@pytest.mark.filterwarnings("ignore:`torch.jit")
+def test_saved_programs_need_no_more_than_import_rednet(tmp_path):
+    import torch
+
+    layer, x = rednet.Involution2d(16, kernel_size=3).eval(), torch.ones(1, 16, 7, 6)
+    torch.export.save(torch.export.export(layer, (x,)), tmp_path / "layer.pt2")
+    torch.jit.save(torch.jit.trace(layer, x), tmp_path / "layer.pt")
+    python(LOAD, str(tmp_path / "layer.pt2"), str(tmp_path / "layer.pt"))
+
+
 def test_an_unknown_name_is_an_attribute_error():
     code = "import rednet\ntry: rednet.involution3d\nexcept AttributeError as e: print(e)"
     assert python(code).strip() == "module 'rednet' has no attribute 'involution3d'"

@@ -11,7 +11,9 @@ from rednet.layers.conv import (
 from rednet.layers.generators import GENERATORS
 from rednet.layers.involution import Involution2d
 from rednet.layers.norm import norm_act
+from rednet.layers.observers import is_bare
 from rednet.layers.recompute import checkpoint_module
+from rednet.layers.repeatable import repeatable
 
 __all__ = [
     "GENERATORS",
@@ -21,7 +23,9 @@ __all__ = [
     "PointwiseConv2d",
     "checkpoint_module",
     "init_conv",
+    "is_bare",
     "make_act",
     "make_norm",
     "norm_act",
+    "repeatable",
 ]

@@ -18,6 +18,7 @@ from torch.nn import functional as F
 from rednet.layers.conv import LayerType, PointwiseConv2d, make_act, make_norm
 from rednet.layers.norm import norm_act
 from rednet.layers.pooling import CeilAvgPool2d
+from rednet.layers.repeatable import repeatable
 from rednet.ops import Window, involution2d_grad_weight
 
 
@@ -72,6 +73,7 @@ class Reduce(nn.Module):
         return norm_act(self.conv(self.pool(x)), self.bn, self.act)
 
 
+@repeatable
 class Span(nn.Module):
     """W1 of the paper: 1x1 convolution with bias, from `width` channels to the kernels."""
 
@@ -99,6 +101,7 @@ class QueryKey(nn.Module):
         return self.query(self.pool(x)), self.key(x)
 
 
+@repeatable
 class Attend(nn.Module):
     """The kernels of self-attention: scores of each query with the keys in its window.
 
@@ -121,8 +124,7 @@ class Attend(nn.Module):
         super().__init__()
         self.groups, self.window = spec.groups, spec.window
         self.scale = head_width**-0.5
-        # Autograd saves the result of a softmax, see `apply_with_recomputed_kernel`.
-        self.softmax = self.keeps_result = softmax
+        self.softmax = softmax
         self.position = None
         if relative_position:
             self.position = nn.Conv2d(
@@ -150,6 +152,11 @@ class Attend(nn.Module):
         if self.position is not None:
             scores = scores + self.position(query)
         return self._softmax(scores, key) if self.softmax else scores
+
+    @property
+    def keeps_result(self) -> bool:
+        """Whether autograd saves the result, see `apply_with_recomputed_kernel`."""
+        return self.softmax
 
     def _softmax(self, scores: Tensor, key: Tensor) -> Tensor:
         size = self.window.kernel_size

@@ -7,11 +7,13 @@ from torch import Tensor, nn
 from rednet.layers.conv import LayerType, init_conv
 from rednet.layers.generators import KernelSpec, make_generator
 from rednet.layers.recompute import apply_with_recomputed_kernel
+from rednet.layers.scripting import NotScriptable
 from rednet.ops import Window, involution2d
+from rednet.ops.window import Side, as_side
 from rednet.wording import count
 
 
-class Involution2d(nn.Module):
+class Involution2d(NotScriptable, nn.Module):
     """The inverse of convolution: one kernel for every pixel, shared by the channels of a group.
 
     Parameters are named as in the original's `cls/mmcls/models/utils/involution_cuda.py`. Odd sizes
@@ -19,7 +21,7 @@ class Involution2d(nn.Module):
 
     Args:
         channels: Channels C of the input and of the output.
-        kernel_size: K, odd.
+        kernel_size: K, odd; like `stride` and `dilation` alone or as a pair of equal numbers.
         stride: Stride in pixels; kernels are generated from an average pool of that size.
         dilation: Distance of two taps in pixels; the padding keeps the window centred.
         group_channels: Channels that share a kernel, a divisor of C, or "layer" for all of them.
@@ -38,9 +40,9 @@ class Involution2d(nn.Module):
     def __init__(
         self,
         channels: int,
-        kernel_size: int = 7,
-        stride: int = 1,
-        dilation: int = 1,
+        kernel_size: Side = 7,
+        stride: Side = 1,
+        dilation: Side = 1,
         group_channels: int | str = 16,
         reduction: int = 4,
         generator: str = "bottleneck",
@@ -100,8 +102,10 @@ def count_groups(channels: int, group_channels: int | str) -> int:
     return channels // group_channels
 
 
-def centred_window(kernel_size: int, stride: int, dilation: int) -> Window:
+def centred_window(kernel_size: Side, stride: Side, dilation: Side) -> Window:
     """Return the window whose middle tap is on the pixel; raise ValueError for an even size."""
+    kernel_size = as_side("kernel_size", kernel_size)
+    stride, dilation = as_side("stride", stride), as_side("dilation", dilation)
     if kernel_size % 2 == 0:
         raise ValueError(f"kernel_size must be odd, got {kernel_size}")
     return Window(kernel_size, stride, dilation * (kernel_size - 1) // 2, dilation)

@@ -4,8 +4,8 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.modules.module import _has_any_global_hook
 
+from rednet.layers.observers import has_global_hooks, is_bare
 from rednet.ops.batch_norm import Channels, Statistics, batch_norm, can_run
 
 
@@ -38,20 +38,9 @@ def _are_known(norm: Any, act: nn.Module | None) -> bool:
     """Return whether the modules can be fused and nothing observes them."""
     return (
         type(norm) is nn.BatchNorm2d
-        and _is_bare(norm)
-        and (act is None or (type(act) in (nn.ReLU, nn.Identity) and _is_bare(act)))
-        and not _has_any_global_hook()
-    )
-
-
-def _is_bare(module: nn.Module) -> bool:
-    """Return whether a module has no hooks and runs its class's forward."""
-    return not (
-        module._forward_hooks
-        or module._forward_pre_hooks
-        or module._backward_hooks
-        or module._backward_pre_hooks
-        or "forward" in vars(module)
+        and is_bare(norm)
+        and (act is None or (type(act) in (nn.ReLU, nn.Identity) and is_bare(act)))
+        and not has_global_hooks()
     )
 
 

@@ -18,6 +18,12 @@ class CeilAvgPool2d(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (N, C, H, W) to (N, C, ceil(H/stride), ceil(W/stride))."""
+        # A trace records one branch of a Python `if`, so none depends on the size here.
+        if torch.compiler.is_compiling():
+            return self._pad_and_pool(x)
+        return F.avg_pool2d(x, self.stride, ceil_mode=True)
+
+    def _pad_and_pool(self, x: Tensor) -> Tensor:
         height, width = x.shape[2:]
         missing = (-width % self.stride, -height % self.stride)
         if missing == (0, 0):

@@ -1,30 +1,31 @@
 """Tensors that autograd does not save for the backward pass but computes again there."""
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from collections.abc import Callable
+from contextlib import nullcontext
 from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils.checkpoint import checkpoint
 
+from rednet.layers.repeatable import Replay, is_repeatable
 from rednet.ops.autocast import has_autocast
 
 
 def apply_with_recomputed_kernel(
     function: Callable[[Tensor, Tensor], Tensor],
     kept: Tensor,
-    make: Callable[[Any], Tensor],
+    make: nn.Module,
     source: Any,
     make_keeps_result: bool = False,
 ) -> Tensor:
     """Return `function(kept, make(source))`; the backward pass calls `make(source)` again.
 
-    Unlike with `torch.utils.checkpoint`, `function` runs only once. `make` must be deterministic:
-    no dropout, no batch statistics. If other hooks already decide what autograd saves, such as
-    those of a checkpoint around the whole block, nothing is recomputed here.
+    Unlike with `torch.utils.checkpoint`, `function` runs only once. Nothing is recomputed where it
+    could be noticed, or could give another kernel: if `make` is not repeatable or has hooks, in a
+    trace, inside a transform of `torch.func`, or if other hooks already decide what autograd saves,
+    such as those of a checkpoint around the whole block.
 
     Args:
         function: Computes the output.
@@ -34,21 +35,42 @@ def apply_with_recomputed_kernel(
         make_keeps_result: Autograd saves the result of `make` for the backward pass of `make`, as
             for a softmax; both functions then run again in the backward pass.
     """
-    if not torch.is_grad_enabled() or torch.compiler.is_exporting():
+    if not (_can_recompute(kept) and is_repeatable(make)):
         return function(kept, make(source))
-    compiling = torch.compiler.is_compiling()
-    if not compiling and saved_tensor_hooks_active():
-        return function(kept, make(source))
-    if compiling or make_keeps_result:
+    if torch.compiler.is_compiling():
         # Inductor removes the second run of `function`, whose result is unused.
-        return checkpoint(
-            lambda *args: function(args[0], make(args[1])), kept, source, use_reentrant=False
-        )
+        return _checkpoint_both(function, kept, make, source)
+    if saved_tensor_hooks_active():
+        return function(kept, make(source))
+    if make_keeps_result:
+        return _checkpoint_both(function, kept, Replay(make), source)
     made = make(source)
     remake = _Remake(make, source, made)
     # Only what `function` saves passes through the hooks; of that, only `made` is dropped.
     with torch.autograd.graph.saved_tensors_hooks(remake.pack, remake.unpack):
         return function(kept, made)
+
+
+def _checkpoint_both(
+    function: Callable[[Tensor, Tensor], Tensor],
+    kept: Tensor,
+    make: Callable[[Any], Tensor],
+    source: Any,
+) -> Tensor:
+    return checkpoint(
+        lambda *args: function(args[0], make(args[1])), kept, source, use_reentrant=False
+    )
+
+
+def _can_recompute(x: Any) -> bool:
+    """Return whether autograd records operations on x, and only it."""
+    return (
+        torch.is_grad_enabled()
+        and isinstance(x, Tensor)  # unlike the proxies of torch.fx
+        and not torch.compiler.is_exporting()
+        and not torch.jit.is_tracing()
+        and not torch._C._are_functorch_transforms_active()
+    )
 
 
 def saved_tensor_hooks_active() -> bool:
@@ -59,8 +81,8 @@ def saved_tensor_hooks_active() -> bool:
 class _Remake:
     """Saved-tensor hooks that drop one tensor and compute it again, under the same autocast."""
 
-    def __init__(self, make: Callable[[Any], Tensor], source: Any, made: Tensor) -> None:
-        self.make, self.source = make, source
+    def __init__(self, make: nn.Module, source: Any, made: Tensor) -> None:
+        self.make, self.source = Replay(make, source), source
         self.identity = self._identify(made)
         self.autocast = _current_autocast(made.device.type)
 
@@ -91,29 +113,16 @@ def _current_autocast(device: str) -> Callable[[], Any]:
 def checkpoint_module(module: nn.Module, x: Tensor) -> Tensor:
     """Return `module(x)`, saving only x for the backward pass.
 
-    Running statistics are updated once, in the forward pass.
+    Buffers such as running statistics are updated once, in the forward pass.
     """
+    if not _can_recompute(x):
+        return module(x)
     if torch.compiler.is_compiling():
         return checkpoint(module, x, use_reentrant=False)
+    first_run: list[Callable[[Tensor], Tensor]] = [module]
+    replay = Replay(module).keep_buffers()
 
-    def contexts() -> tuple[Any, Any]:
-        return nullcontext(), _frozen_statistics(module)
+    def run(x: Tensor) -> Tensor:
+        return (first_run.pop() if first_run else replay)(x)
 
-    return checkpoint(module, x, use_reentrant=False, context_fn=contexts)
-
-
-@contextmanager
-def _frozen_statistics(module: nn.Module) -> Iterator[None]:
-    """Keep batch normalisation, within the context, from updating its running statistics."""
-    tracking = [
-        (layer, layer.momentum, layer.num_batches_tracked)
-        for layer in module.modules()
-        if isinstance(layer, _BatchNorm) and layer.track_running_stats and layer.training
-    ]
-    for layer, _, _ in tracking:
-        layer.momentum, layer.num_batches_tracked = 0.0, None
-    try:
-        yield
-    finally:
-        for layer, momentum, count in tracking:
-            layer.momentum, layer.num_batches_tracked = momentum, count
+    return checkpoint(run, x, use_reentrant=False)

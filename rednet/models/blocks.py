@@ -1,4 +1,4 @@
-"""Building blocks of RedNet: bottleneck, stages and stems.
+"""Building blocks of RedNet: bottleneck and stems.
 
 Modules have the names of the original's `cls/mmcls/models/backbones/rednet.py`, so that the
 released weights fit.
@@ -6,11 +6,11 @@ released weights fit.
 Shapes: N batch, H W input size.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from timm.layers import DropPath, make_divisible
+from timm.layers import DropPath
 from torch import Tensor, nn
 
 from rednet.layers import (
@@ -18,18 +18,12 @@ from rednet.layers import (
     Involution2d,
     LayerType,
     PointwiseConv2d,
+    is_bare,
     make_act,
     make_norm,
     norm_act,
 )
-from rednet.models.variants import (
-    EXPANSION,
-    STAGE_STRIDES,
-    STAGE_WIDTHS,
-    STEM_GROUP_CHANNELS,
-    WIDTH_DIVISOR,
-    Stem,
-)
+from rednet.models.variants import EXPANSION, STEM_GROUP_CHANNELS, Stem
 
 SpatialLayer = Callable[[int, int, int], nn.Module]
 """Builds the middle layer of a bottleneck from (channels, stride, dilation)."""
@@ -70,6 +64,8 @@ class Downsample(nn.Sequential):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (N, in_channels, H, W) to (N, out_channels, ceil(H/stride), ceil(W/stride))."""
+        if len(self) != 2:
+            return super().forward(x)
         conv, norm = self
         return norm_act(conv(x), norm)
 
@@ -121,7 +117,7 @@ class Bottleneck(nn.Module):
         shortcut = x if self.downsample is None else self.downsample(x)
         x = norm_act(self.conv1(x), self.bn1, self.act1)
         x = norm_act(self.conv2(x), self.bn2, self.act2)
-        if isinstance(self.drop_path, nn.Identity):  # then the sum can be fused
+        if type(self.drop_path) is nn.Identity and is_bare(self.drop_path):  # the sum can be fused
             return norm_act(self.conv3(x), self.bn3, self.act3, shortcut)
         return self.act3(self.drop_path(self.bn3(self.conv3(x))) + shortcut)
 
@@ -131,96 +127,13 @@ class Bottleneck(nn.Module):
             nn.init.zeros_(self.bn3.weight)
 
 
-@dataclass(frozen=True)
-class StagePlan:
-    """Numbers of one stage.
-
-    Attributes:
-        width: Channels inside the blocks.
-        stride: Stride of the first block.
-        dilations: Dilation of the first block and of the others.
-        reduction: Image size divided by output size, per side.
-        drop_paths: Drop-path rate of each block.
-    """
-
-    width: int
-    stride: int
-    dilations: tuple[int, int]
-    reduction: int
-    drop_paths: list[float]
-
-
-def round_width(channels: int, width: float) -> int:
-    """Return `channels * width` rounded to a multiple of 16, at least 16."""
-    return make_divisible(channels * width, WIDTH_DIVISOR)
-
-
-def plan_stages(
-    layers: Sequence[int],
-    width: float,
-    stem_reduction: int,
-    output_stride: int,
-    drop_path_rate: float,
-) -> list[StagePlan]:
-    """Plan the stages; a stage that would exceed `output_stride` dilates instead of striding.
-
-    Args:
-        layers: Blocks of each stage.
-        width: Multiplier of all widths.
-        stem_reduction: Image size divided by the size of the first stage's input, per side.
-        output_stride: Largest reduction of any stage.
-        drop_path_rate: Drop-path rate of the last block; rates rise linearly from 0.
-    """
-    drop_paths = _linear_drop_paths(drop_path_rate, layers)
-    reduction, dilation = stem_reduction, 1
-    plans = []
-    for channels, stride, rates in zip(STAGE_WIDTHS, STAGE_STRIDES, drop_paths, strict=True):
-        first_dilation = dilation
-        if reduction * stride > output_stride:
-            dilation, stride = dilation * stride, 1
-        reduction *= stride
-        dilations = (first_dilation, dilation)
-        plans.append(StagePlan(round_width(channels, width), stride, dilations, reduction, rates))
-    return plans
-
-
-def _linear_drop_paths(last: float, layers: Sequence[int]) -> list[list[float]]:
-    """Return rates that rise from 0 to `last`, one per block, by stage."""
-    step = last / max(1, sum(layers) - 1)
-    starts = [sum(layers[:stage]) for stage in range(len(layers))]
-    return [
-        [step * (start + block) for block in range(count)]
-        for start, count in zip(starts, layers, strict=True)
-    ]
-
-
-def make_stage(
-    in_channels: int, plan: StagePlan, spatial: SpatialLayer, style: Style
-) -> nn.Sequential:
-    """Build a stage, whose first block has the stride.
-
-    Args:
-        in_channels: Channels of the stage's input.
-        plan: Numbers of the stage.
-        spatial: Builds the middle layer of each block.
-        style: Normalisation and activation.
-    """
-    blocks = []
-    stride, dilation = plan.stride, plan.dilations[0]
-    for drop_path in plan.drop_paths:
-        blocks.append(
-            Bottleneck(in_channels, plan.width, spatial, stride, dilation, style, drop_path)
-        )
-        in_channels = EXPANSION * plan.width
-        stride, dilation = 1, plan.dilations[1]
-    return nn.Sequential(*blocks)
-
-
 class InvolutionStem(nn.Sequential):
     """3x3 convolution, involution with normalisation and activation, 3x3 convolution."""
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (N, in_chans, H, W) to (N, out_channels, ceil(H/stride), ceil(W/stride))."""
+        if len(self) != 5:
+            return super().forward(x)
         first, involution, norm, act, last = self
         return last(norm_act(involution(first(x)), norm, act))
 

@@ -12,23 +12,21 @@ from timm.layers import create_classifier
 from timm.models._features import feature_take_indices
 from torch import Tensor, nn
 
-from rednet.layers import Involution2d, LayerType, checkpoint_module, init_conv
+from rednet.layers import Involution2d, LayerType, init_conv
+from rednet.layers.scripting import NotScriptable
 from rednet.models.blocks import (
     Bottleneck,
     SpatialLayer,
-    StagePlan,
     Style,
     conv3x3,
-    make_stage,
     make_stem,
-    plan_stages,
-    round_width,
 )
 from rednet.models.options import check_options, check_pooling, check_rates
+from rednet.models.stages import Stage, StagePlan, make_stage, plan_stages, round_width
 from rednet.models.variants import EXPANSION, STAGES, STEM_WIDTHS, STEMS, Stem
 
 
-class RedNet(nn.Module):
+class RedNet(NotScriptable, nn.Module):
     """A ResNet whose bottlenecks have an involution instead of the 3x3 convolution.
 
     Args:
@@ -85,7 +83,6 @@ class RedNet(nn.Module):
         self.num_classes = num_classes
         self.in_chans = in_chans
         self.drop_rate = drop_rate
-        self.grad_checkpointing = False
         self.global_pool: Any
         self.feature_info: list[dict[str, Any]] = []
 
@@ -153,6 +150,16 @@ class RedNet(nn.Module):
     def set_grad_checkpointing(self, enable: bool = True) -> None:
         """Store only the input of each block and recompute the block in the backward pass."""
         self.grad_checkpointing = enable
+
+    @property
+    def grad_checkpointing(self) -> bool:
+        """Whether the stages store only the input of each block."""
+        return any(getattr(stage, "grad_checkpointing", False) for stage in self._stages())
+
+    @grad_checkpointing.setter
+    def grad_checkpointing(self, enable: bool) -> None:
+        for stage in self._stages():
+            stage.grad_checkpointing = enable
 
     def get_classifier(self) -> nn.Module:
         """Return the classifier."""
@@ -239,16 +246,12 @@ class RedNet(nn.Module):
         yield 0, x
         if hasattr(self, "maxpool"):
             x = self.maxpool(x)
-        for stage in STAGES:
-            x = self._run_stage(getattr(self, f"layer{stage}"), x)
-            yield stage, x
+        for index, stage in zip(STAGES, self._stages(), strict=True):
+            x = stage(x)
+            yield index, x
 
-    def _run_stage(self, stage: nn.Sequential, x: Tensor) -> Tensor:
-        if not (self.grad_checkpointing and self.training):
-            return stage(x)
-        for block in stage:
-            x = checkpoint_module(block, x)
-        return x
+    def _stages(self) -> list[Stage]:
+        return [getattr(self, f"layer{stage}") for stage in STAGES]
 
 
 def _involution(channels: int, stride: int, dilation: int, **options: Any) -> Involution2d:

@@ -8,28 +8,22 @@ three kernels give derivatives of every order.
 
 from typing import Any
 
-import torch
 from torch import Tensor
+from torch.overrides import handle_torch_function, has_torch_function_variadic
 
+from rednet.ops import torch_ops
 from rednet.ops.autocast import cast_as_convolution
-from rednet.ops.backends import select
-from rednet.ops.checks import check_grad_input, check_grad_weight, check_involution2d
-from rednet.ops.results import (
-    empty_grad_input,
-    empty_grad_weight,
-    empty_output,
-    memory_format_of,
-)
-from rednet.ops.window import Window
+from rednet.ops.derivatives import call
+from rednet.ops.window import Side, as_side
 
 
 def involution2d(
     input: Tensor,
     weight: Tensor,
-    kernel_size: int,
-    stride: int = 1,
-    padding: int = 0,
-    dilation: int = 1,
+    kernel_size: Side,
+    stride: Side = 1,
+    padding: Side = 0,
+    dilation: Side = 1,
 ) -> Tensor:
     """Applies to every pixel of an image the kernel given for that pixel.
 
@@ -42,7 +36,7 @@ def involution2d(
         input: Images (N, C, H, W).
         weight: Kernels (N, G*K*K, Ho, Wo), where G divides C and
             `Ho = (H + 2*padding - dilation*(K-1) - 1) // stride + 1`.
-        kernel_size: K.
+        kernel_size: K, alone or as a pair of equal numbers, like the next three.
         stride: Distance of two windows in pixels.
         padding: Rows and columns of zeros around the image.
         dilation: Distance of two taps of a window in pixels.
@@ -53,18 +47,23 @@ def involution2d(
     Raises:
         ValueError: Shapes, dtypes or devices do not fit.
     """
+    if has_torch_function_variadic(input, weight):
+        sides = (kernel_size, stride, padding, dilation)
+        return handle_torch_function(involution2d, (input, weight), input, weight, *sides)
     input, weight = cast_as_convolution(input, weight)
-    return _involution2d(input, weight, kernel_size, stride, padding, dilation)
+    return call(
+        torch_ops.involution2d, input, weight, *_sides(kernel_size, stride, padding, dilation)
+    )
 
 
 def involution2d_grad_input(
     grad: Tensor,
     weight: Tensor,
     input_size: tuple[int, int],
-    kernel_size: int,
-    stride: int = 1,
-    padding: int = 0,
-    dilation: int = 1,
+    kernel_size: Side,
+    stride: Side = 1,
+    padding: Side = 0,
+    dilation: Side = 1,
 ) -> Tensor:
     """Gradient of `involution2d` with respect to its input: each kernel scattered.
 
@@ -83,19 +82,22 @@ def involution2d_grad_input(
     Raises:
         ValueError: Shapes, dtypes or devices do not fit.
     """
+    if has_torch_function_variadic(grad, weight):
+        arguments = (grad, weight, input_size, kernel_size, stride, padding, dilation)
+        return handle_torch_function(involution2d_grad_input, (grad, weight), *arguments)
     grad, weight = cast_as_convolution(grad, weight)
-    height, width = input_size
-    return _grad_input(grad, weight, height, width, kernel_size, stride, padding, dilation)
+    sides = _sides(kernel_size, stride, padding, dilation)
+    return call(torch_ops.grad_input, grad, weight, *input_size, *sides)
 
 
 def involution2d_grad_weight(
     grad: Tensor,
     input: Tensor,
     groups: int,
-    kernel_size: int,
-    stride: int = 1,
-    padding: int = 0,
-    dilation: int = 1,
+    kernel_size: Side,
+    stride: Side = 1,
+    padding: Side = 0,
+    dilation: Side = 1,
 ) -> Tensor:
     """Gradient of `involution2d` with respect to its weight: a correlation over each group.
 
@@ -116,115 +118,19 @@ def involution2d_grad_weight(
     Raises:
         ValueError: Shapes, dtypes or devices do not fit.
     """
+    if has_torch_function_variadic(grad, input):
+        arguments = (grad, input, groups, kernel_size, stride, padding, dilation)
+        return handle_torch_function(involution2d_grad_weight, (grad, input), *arguments)
     grad, input = cast_as_convolution(grad, input)
-    return _grad_weight(grad, input, groups, kernel_size, stride, padding, dilation)
+    sides = _sides(kernel_size, stride, padding, dilation)
+    return call(torch_ops.grad_weight, grad, input, groups, *sides)
 
 
-@torch.library.custom_op("rednet::involution2d", mutates_args=())
-def _involution2d(
-    input: Tensor, weight: Tensor, kernel_size: int, stride: int, padding: int, dilation: int
-) -> Tensor:
-    window = Window(kernel_size, stride, padding, dilation)
-    check_involution2d(input, weight, window)
-    return select(input.device, input.dtype).involution2d(input, weight, window)
-
-
-@torch.library.custom_op("rednet::involution2d_grad_input", mutates_args=())
-def _grad_input(
-    grad: Tensor,
-    weight: Tensor,
-    height: int,
-    width: int,
-    kernel_size: int,
-    stride: int,
-    padding: int,
-    dilation: int,
-) -> Tensor:
-    window = Window(kernel_size, stride, padding, dilation)
-    check_grad_input(grad, weight, (height, width), window)
-    return select(grad.device, grad.dtype).grad_input(grad, weight, (height, width), window)
-
-
-@torch.library.custom_op("rednet::involution2d_grad_weight", mutates_args=())
-def _grad_weight(
-    grad: Tensor,
-    input: Tensor,
-    groups: int,
-    kernel_size: int,
-    stride: int,
-    padding: int,
-    dilation: int,
-) -> Tensor:
-    window = Window(kernel_size, stride, padding, dilation)
-    check_grad_weight(grad, input, groups, window)
-    return select(grad.device, grad.dtype).grad_weight(grad, input, groups, window)
-
-
-@_involution2d.register_fake
-def _(input, weight, kernel_size, stride, padding, dilation):  # type: ignore[no-untyped-def]
-    check_involution2d(input, weight, Window(kernel_size, stride, padding, dilation))
-    return empty_output(input, weight)
-
-
-@_grad_input.register_fake
-def _(grad, weight, height, width, kernel_size, stride, padding, dilation):  # type: ignore[no-untyped-def]
-    window = Window(kernel_size, stride, padding, dilation)
-    check_grad_input(grad, weight, (height, width), window)
-    return empty_grad_input(grad, weight, (height, width))
-
-
-@_grad_weight.register_fake
-def _(grad, input, groups, kernel_size, stride, padding, dilation):  # type: ignore[no-untyped-def]
-    window = Window(kernel_size, stride, padding, dilation)
-    check_grad_weight(grad, input, groups, window)
-    return empty_grad_weight(grad, input, groups, window)
-
-
-def _save_pair(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
-    """Save both tensors of an operator and the four numbers of its window."""
-    ctx.save_for_backward(*inputs[:2])
-    ctx.window = inputs[-4:]
-
-
-def _backward_involution2d(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-    input, weight = ctx.saved_tensors
-    needed = ctx.needs_input_grad
-    groups = weight.shape[1] // ctx.window[0] ** 2
-    grad_input = _grad_input(grad, weight, *input.shape[2:], *ctx.window) if needed[0] else None
-    grad_weight = _grad_weight(grad, input, groups, *ctx.window) if needed[1] else None
-    return _match_layout(grad_input, input), _match_layout(grad_weight, weight), *[None] * 4
-
-
-def _backward_grad_input(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-    outer, weight = ctx.saved_tensors
-    needed = ctx.needs_input_grad
-    groups = weight.shape[1] // ctx.window[0] ** 2
-    grad_outer = _involution2d(grad, weight, *ctx.window) if needed[0] else None
-    grad_weight = _grad_weight(outer, grad, groups, *ctx.window) if needed[1] else None
-    return _match_layout(grad_outer, outer), _match_layout(grad_weight, weight), *[None] * 6
-
-
-def _backward_grad_weight(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-    outer, input = ctx.saved_tensors
-    needed = ctx.needs_input_grad
-    grad_outer = _involution2d(input, grad, *ctx.window) if needed[0] else None
-    grad_input = _grad_input(outer, grad, *input.shape[2:], *ctx.window) if needed[1] else None
-    return _match_layout(grad_outer, outer), _match_layout(grad_input, input), *[None] * 5
-
-
-def _match_layout(grad: Tensor | None, like: Tensor) -> Tensor | None:
-    """Return a gradient in the memory format of its tensor; copy only if the two differ."""
-    if grad is None:
-        return None
-    return grad.contiguous(memory_format=memory_format_of(like))
-
-
-torch.library.register_autograd(
-    "rednet::involution2d", _backward_involution2d, setup_context=_save_pair
-)
-torch.library.register_autograd(
-    "rednet::involution2d_grad_input", _backward_grad_input, setup_context=_save_pair
-)
-torch.library.register_autograd(
-    "rednet::involution2d_grad_weight", _backward_grad_weight, setup_context=_save_pair
-)
+def _sides(kernel_size: Any, stride: Any, padding: Any, dilation: Any) -> tuple[int, ...]:
+    """Return the four numbers of a window, each given alone or as a pair of equal ones."""
+    return (
+        as_side("kernel_size", kernel_size),
+        as_side("stride", stride),
+        as_side("padding", padding),
+        as_side("dilation", dilation),
+    )

@@ -2,6 +2,29 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from operator import index
+from typing import Any
+
+Side = int | tuple[int, int]
+"""A number for both directions, alone or as a pair of equal ones."""
+
+
+def as_side(name: str, value: Any) -> int:
+    """Return the integer given for both sides of a window, alone or as a pair of equal ones.
+
+    Raises:
+        ValueError: The value is neither; the message begins with `name`.
+    """
+    sides = tuple(value) if isinstance(value, tuple | list) else (value,)
+    try:
+        first, *others = (side if isinstance(side, int) else index(side) for side in sides)
+    except (TypeError, ValueError):
+        raise ValueError(
+            f"{name} must be an integer, or a pair of equal ones, got {value!r}"
+        ) from None
+    if len(sides) > 2 or others not in ([], [first]):
+        raise ValueError(f"{name} must be the same in both directions, got {value!r}")
+    return first
 
 
 @dataclass(frozen=True)

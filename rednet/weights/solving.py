@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from math import gcd, isqrt
 
 from rednet.layers.involution import count_groups
-from rednet.models.blocks import round_width
+from rednet.models.stages import round_width
 from rednet.models.variants import WIDTH_DIVISOR
 
 KERNEL_SIZE, GROUP_CHANNELS, REDUCTION = 7, 16, 4

@@ -1,4 +1,5 @@
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 import torch
@@ -9,14 +10,22 @@ from rednet import Involution2d
 
 
 class KernelRecord:
-    """Records whether the kernels that a layer generated are still in memory."""
+    """Records whether the kernels that a layer generated are still in memory.
 
-    def __init__(self, layer: Involution2d) -> None:
+    A hook would switch the recomputation off, so the generator's class is patched.
+    """
+
+    def __init__(self, layer: Involution2d, patch: pytest.MonkeyPatch) -> None:
         self._storages: list[StorageWeakRef] = []
-        layer.conv2.register_forward_hook(self._note)
+        forward = type(layer.conv2).forward
 
-    def _note(self, module: nn.Module, inputs: tuple, kernel: Tensor) -> None:
-        self._storages.append(StorageWeakRef(kernel.untyped_storage()))
+        def recorded(module: nn.Module, source: Any) -> Tensor:
+            kernel = forward(module, source)
+            if module is layer.conv2:
+                self._storages.append(StorageWeakRef(kernel.untyped_storage()))
+            return kernel
+
+        patch.setattr(type(layer.conv2), "forward", recorded)
 
     @property
     def generated(self) -> int:
@@ -27,9 +36,9 @@ class KernelRecord:
         return any(not storage.expired() for storage in self._storages)
 
 
-@pytest.fixture(scope="session")
-def record() -> type[KernelRecord]:
-    return KernelRecord
+@pytest.fixture
+def record(monkeypatch) -> Callable[[Involution2d], KernelRecord]:
+    return lambda layer: KernelRecord(layer, monkeypatch)
 
 
 @pytest.fixture

@@ -89,3 +89,27 @@ def test_devices_must_agree():
     weight = torch.ones(1, 9, 3, 3, device="meta")
     with pytest.raises(ValueError, match="same device, got cpu and meta"):
         involution2d(torch.ones(1, 2, 3, 3), weight, 3, 1, 1)
+
+
+@pytest.mark.parametrize("equal", [(3, 3), [3, 3], torch.Size([3, 3]), (3,)])
+def test_pairs_of_equal_sides(equal):
+    input, weight = torch.randn(1, 2, 6, 6), torch.randn(1, 9, 6, 6)
+    found = involution2d(input, weight, equal, (1, 1), [1, 1], (1, 1))
+    assert torch.equal(found, involution2d(input, weight, 3, 1, 1))
+
+
+@pytest.mark.parametrize(
+    ("sides", "message"),
+    [
+        (((3, 5), 1, 1, 1), r"kernel_size must be the same in both directions, got \(3, 5\)"),
+        ((3, (1, 2), 1, 1), r"stride must be the same in both directions, got \(1, 2\)"),
+        ((3, 1, (1, 0), 1), r"padding must be the same in both directions, got \(1, 0\)"),
+        ((3, 1, 1, (1, 1, 1)), r"dilation must be the same in both directions, got \(1, 1, 1\)"),
+        ((3.0, 1, 1, 1), r"kernel_size must be an integer, or a pair of equal ones, got 3\.0"),
+        ((3, 1, "same", 1), "padding must be an integer, or a pair of equal ones, got 'same'"),
+        ((3, None, 1, 1), "stride must be an integer, or a pair of equal ones, got None"),
+    ],
+)
+def test_other_sides_are_refused(sides, message):
+    with pytest.raises(ValueError, match=message):
+        involution2d(torch.ones(1, 2, 6, 6), torch.ones(1, 9, 6, 6), *sides)

@@ -1,0 +1,108 @@
+"""The three operators, registered with torch: schema, kernels by backend, and fake kernels.
+
+N batch, C channels, G groups, K kernel size, H W input, Ho Wo output.
+"""
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor
+from torch.autograd import forward_ad
+
+from rednet.ops.backends import select
+from rednet.ops.checks import check_grad_input, check_grad_weight, check_involution2d
+from rednet.ops.results import empty_grad_input, empty_grad_weight, empty_output
+from rednet.ops.window import Window
+
+
+@torch.library.custom_op("rednet::involution2d", mutates_args=())
+def involution2d(
+    input: Tensor, weight: Tensor, kernel_size: int, stride: int, padding: int, dilation: int
+) -> Tensor:
+    """Return the output (N, C, Ho, Wo), see `rednet.ops.involution`."""
+    window = Window(kernel_size, stride, padding, dilation)
+    check_involution2d(input, weight, window)
+    _refuse_tangents()
+    return select(input.device, input.dtype).involution2d(input, weight, window)
+
+
+@torch.library.custom_op("rednet::involution2d_grad_input", mutates_args=())
+def grad_input(
+    grad: Tensor,
+    weight: Tensor,
+    height: int,
+    width: int,
+    kernel_size: int,
+    stride: int,
+    padding: int,
+    dilation: int,
+) -> Tensor:
+    """Return the gradient (N, C, H, W) of the input."""
+    window = Window(kernel_size, stride, padding, dilation)
+    check_grad_input(grad, weight, (height, width), window)
+    _refuse_tangents()
+    return select(grad.device, grad.dtype).grad_input(grad, weight, (height, width), window)
+
+
+@torch.library.custom_op("rednet::involution2d_grad_weight", mutates_args=())
+def grad_weight(
+    grad: Tensor,
+    input: Tensor,
+    groups: int,
+    kernel_size: int,
+    stride: int,
+    padding: int,
+    dilation: int,
+) -> Tensor:
+    """Return the gradient (N, G*K*K, Ho, Wo) of the weight."""
+    window = Window(kernel_size, stride, padding, dilation)
+    check_grad_weight(grad, input, groups, window)
+    _refuse_tangents()
+    return select(grad.device, grad.dtype).grad_weight(grad, input, groups, window)
+
+
+@involution2d.register_fake
+def _(input, weight, kernel_size, stride, padding, dilation):  # type: ignore[no-untyped-def]
+    check_involution2d(input, weight, Window(kernel_size, stride, padding, dilation))
+    return empty_output(input, weight)
+
+
+@grad_input.register_fake
+def _(grad, weight, height, width, kernel_size, stride, padding, dilation):  # type: ignore[no-untyped-def]
+    window = Window(kernel_size, stride, padding, dilation)
+    check_grad_input(grad, weight, (height, width), window)
+    return empty_grad_input(grad, weight, (height, width))
+
+
+@grad_weight.register_fake
+def _(grad, input, groups, kernel_size, stride, padding, dilation):  # type: ignore[no-untyped-def]
+    window = Window(kernel_size, stride, padding, dilation)
+    check_grad_weight(grad, input, groups, window)
+    return empty_grad_weight(grad, input, groups, window)
+
+
+class _Tangents(threading.local):
+    handled = False
+
+
+_tangents = _Tangents()
+
+
+@contextmanager
+def tangents_handled() -> Iterator[None]:
+    """Let the operators run although a level of forward-mode differentiation is entered."""
+    before, _tangents.handled = _tangents.handled, True
+    try:
+        yield
+    finally:
+        _tangents.handled = before
+
+
+def _refuse_tangents() -> None:
+    """Raise NotImplementedError where torch would ignore the tangents of the arguments."""
+    if forward_ad._current_level >= 0 and not _tangents.handled:
+        raise NotImplementedError(
+            "torch.ops.rednet has no forward-mode derivatives: call rednet.involution2d instead"
+        )
