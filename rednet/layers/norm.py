@@ -8,6 +8,11 @@ from torch import Tensor, nn
 from rednet.layers.observers import has_global_hooks, is_bare
 from rednet.ops.batch_norm import Channels, Statistics, batch_norm, can_run
 
+# Whoever replaces the forward of one of these classes wants it called.
+_FORWARDS: dict[type[nn.Module], Any] = {
+    kind: kind.forward for kind in (nn.BatchNorm2d, nn.ReLU, nn.Identity)
+}
+
 
 def norm_act(
     x: Tensor, norm: nn.Module, act: nn.Module | None = None, shortcut: Tensor | None = None
@@ -38,10 +43,14 @@ def _are_known(norm: Any, act: nn.Module | None) -> bool:
     """Return whether the modules can be fused and nothing observes them."""
     return (
         type(norm) is nn.BatchNorm2d
-        and is_bare(norm)
-        and (act is None or (type(act) in (nn.ReLU, nn.Identity) and is_bare(act)))
+        and _is_torchs_own(norm)
+        and (act is None or (type(act) in (nn.ReLU, nn.Identity) and _is_torchs_own(act)))
         and not has_global_hooks()
     )
+
+
+def _is_torchs_own(module: nn.Module) -> bool:
+    return is_bare(module) and type(module).forward is _FORWARDS[type(module)]
 
 
 def _channels(norm: Any) -> Channels:

@@ -23,6 +23,8 @@ FLAGS = ("-fno-math-errno",)
 DTYPES = (torch.float32, torch.bfloat16)
 
 _SPACE = (0, 2, 3)
+# Input, weight, record of the statistics, and output where it has the ReLU's mask.
+_Saved = tuple[Tensor, Tensor | None, Tensor, Tensor | None]
 # The structs Forward and Backward of the C++ source.
 _pack_forward = Struct("2q8P2d2q").pack
 _pack_backward = Struct("2q8P2q").pack
@@ -121,10 +123,23 @@ class _BatchNorm(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        saved = ctx.saved_tensors
         # Gradients are enabled here only with create_graph, for a derivative of higher order.
-        native = not torch.is_grad_enabled() and is_plain_eager() and is_plain(grad)
-        grads = (_backward if native else _differentiable_backward)(ctx, grad)
+        native = not torch.is_grad_enabled() and is_plain_eager() and _are_readable(saved, grad)
+        grads = (_backward if native else _differentiable_backward)(ctx, saved, grad)
         return *grads, None, None, None
+
+
+def _are_readable(saved: _Saved, grad: Tensor) -> bool:
+    """Return whether the kernel can read the saved tensors, which hooks may have changed."""
+    x, _, record, output = saved
+    images = (grad, x) if output is None else (grad, x, output)
+    return (
+        all(is_plain(tensor) and tensor.dtype is grad.dtype for tensor in images)
+        and not grad._is_zerotensor()
+        and is_plain(record)
+        and record.dtype is torch.float64
+    )
 
 
 def _forward(
@@ -145,10 +160,10 @@ def _forward(
     return output, record
 
 
-def _backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+def _backward(ctx: Any, saved: _Saved, grad: Tensor) -> tuple[Tensor | None, ...]:
     """Return the gradients of x, weight, bias and shortcut, None for those not needed."""
-    x, _, record, output = ctx.saved_tensors
-    x, grad = _dense(x), _dense(grad)
+    x, _, record, output = saved
+    x, grad, record = _dense(x), _dense(grad), record.contiguous()
     output = None if output is None else _dense(output)
     needs = ctx.needs_input_grad
     masked = None if output is None else torch.empty_like(x)
@@ -165,9 +180,9 @@ def _backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
     return grad_x, grad_weight, grad_bias, grad_shortcut if needs[3] else None
 
 
-def _differentiable_backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+def _differentiable_backward(ctx: Any, saved: _Saved, grad: Tensor) -> tuple[Tensor | None, ...]:
     """Return the same gradients by operations that autograd can differentiate again."""
-    x, weight, record, output = ctx.saved_tensors
+    x, weight, record, output = saved
     normal, deviation = _standardise(x.float(), record, ctx.statistics)
     if ctx.relu:
         grad = torch.where(_is_off(x.detach(), record) if output is None else output <= 0, 0, grad)

@@ -1,7 +1,5 @@
 """When a kernel may read the memory of tensors directly, unseen by torch."""
 
-from functools import cache
-
 import torch
 from torch import Tensor
 from torch.autograd import forward_ad
@@ -23,22 +21,13 @@ def is_plain_eager() -> bool:
 def is_plain(tensor: Tensor) -> bool:
     """Return whether a tensor is an ordinary array in the CPU's memory."""
     # Other subclasses may hold anything; type() also excludes those of Parameter.
-    return (type(tensor) is Tensor or type(tensor) is Parameter) and torch._C._dispatch_keys(
-        tensor
-    ).raw_repr() in _plain_keys()
-
-
-@cache
-def _plain_keys() -> frozenset[int]:
-    """Return the dispatch keys of new arrays, as bits.
-
-    Whatever else a tensor may be gives it another key: sparse, batched, negative, all zeros, ...
-    """
-    keys = []
-    for mode in (False, True):
-        with torch.inference_mode(mode):
-            keys.append(torch._C._dispatch_keys(torch.empty(0, device="cpu")).raw_repr())
-    return frozenset(keys)
+    return (
+        (type(tensor) is Tensor or type(tensor) is Parameter)
+        and tensor.is_cpu
+        and tensor.layout is torch.strided
+        and not torch._C._dispatch_isTensorSubclassLike(tensor)  # such as one that vmap maps
+        and not tensor.is_neg()
+    )
 
 
 def is_channels_last(images: Tensor, dtypes: tuple[torch.dtype, ...]) -> bool:
@@ -48,6 +37,7 @@ def is_channels_last(images: Tensor, dtypes: tuple[torch.dtype, ...]) -> bool:
         and images.dtype in dtypes
         and images.dim() == 4
         and images.numel() > 0
+        and not images._is_zerotensor()
         and images.is_contiguous(memory_format=torch.channels_last)
     )
 

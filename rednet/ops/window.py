@@ -15,9 +15,11 @@ def as_side(name: str, value: Any) -> int:
     Raises:
         ValueError: The value is neither; the message begins with `name`.
     """
+    if isinstance(value, int):
+        return value
     sides = tuple(value) if isinstance(value, tuple | list) else (value,)
     try:
-        first, *others = (side if isinstance(side, int) else index(side) for side in sides)
+        first, *others = map(index, sides)
     except (TypeError, ValueError):
         raise ValueError(
             f"{name} must be an integer, or a pair of equal ones, got {value!r}"

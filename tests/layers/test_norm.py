@@ -228,6 +228,14 @@ def test_a_replaced_forward_is_called():
     assert torch.equal(norm_act(x, norm, nn.ReLU()), (x * 2).relu())
 
 
+@pytest.mark.parametrize("kind", [nn.BatchNorm2d, nn.ReLU])
+def test_a_forward_replaced_in_the_class_is_called(kind, monkeypatch):
+    forward = kind.forward
+    monkeypatch.setattr(kind, "forward", lambda self, x: forward(self, x) + 1)
+    x, norm = images(), make_norm(False)
+    assert torch.equal(norm_act(x, norm, nn.ReLU()), plain(x, norm, nn.ReLU()))
+
+
 @needs_library
 def test_the_reference_backend_is_plain(monkeypatch):
     with backends.backend("reference"):
@@ -374,3 +382,15 @@ def test_a_recorded_trace():
     trace = torch.jit.trace(block, images().detach())
     assert "batch_norm" in str(trace.inlined_graph)
     torch.testing.assert_close(trace(images(2)), block(images(2)))
+
+
+@needs_library
+def test_saved_tensors_may_be_given_back_otherwise():
+    """The kernel must not read memory of another dtype or layout than that of the forward pass."""
+    norm, x, shortcut = make_norm(), images(), images(1)
+    (expected,) = torch.autograd.grad(norm_act(x, norm, nn.ReLU(), shortcut).sin().sum(), x)
+    for change in (torch.Tensor.double, lambda t: t.contiguous().clone()):
+        with torch.autograd.graph.saved_tensors_hooks(change, lambda tensor: tensor):
+            output = norm_act(x, norm, nn.ReLU(), shortcut)
+        assert is_fused(output)
+        torch.testing.assert_close(torch.autograd.grad(output.sin().sum(), x)[0], expected)
