@@ -5,6 +5,7 @@ import io
 import json
 import os
 import re
+import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -63,9 +64,20 @@ def link_atomically(path: Path, link: Path) -> None:
     try:
         os.link(path, partial)
     except OSError:
-        partial.write_bytes(path.read_bytes())
+        with path.open("rb") as source:
+            write_atomically(link, lambda copy: shutil.copyfileobj(source, copy))
+        return
     partial.replace(link)
     _sync_folder(link.parent)
+
+
+def remove_partial_files(folder: Path) -> None:
+    """Delete what processes that died while they wrote left in a folder.
+
+    No other process may be writing to it.
+    """
+    for path in folder.glob(".*.partial"):
+        path.unlink()
 
 
 def _partial(path: Path) -> Path:

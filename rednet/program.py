@@ -4,10 +4,11 @@ import os
 import select
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from io import TextIOWrapper
 from typing import TextIO
 
-from rednet.errors import InputError
+from rednet.errors import InputError, Stopped
 from rednet.wording import printable
 
 DONE = 0
@@ -22,9 +23,9 @@ def run_program(main: Callable[[], int]) -> int:
     Characters that stdout and stderr cannot encode are printed as escapes.
 
     Returns:
-        The exit code: that of `main`, 2 after a mistake of the user, 130 after an interrupt, 141 if
-        the reader of the output has gone, as in ``train.py --help | head -2``. Other exceptions
-        are not caught.
+        The exit code: that of `main`, 2 after a mistake of the user, 128 + the number of a signal
+        that stopped it (130 after Ctrl-C, 143 after SIGTERM), 141 if the reader of the output has
+        gone, as in ``train.py --help | head -2``. Other exceptions are not caught.
     """
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):
@@ -75,6 +76,10 @@ def _run(main: Callable[[], int]) -> int:
         return main()
     except InputError as error:
         return report(error)
+    except Stopped as stop:
+        with suppress(OSError):  # the terminal may be gone
+            print(stop, file=sys.stderr, flush=True)
+        return 128 + stop.signal
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         return INTERRUPTED

@@ -80,6 +80,12 @@ class Runtime:
             dist.all_reduce(values)
         return values
 
+    def max(self, values: Tensor) -> Tensor:
+        """Take the maximum of a tensor over all processes, in place, and return it."""
+        if self.world_size > 1:
+            dist.all_reduce(values, dist.ReduceOp.MAX)
+        return values
+
     def gather(self, value: Any) -> list[Any]:
         """Return the picklable values of all processes, by rank."""
         if self.world_size == 1:
@@ -89,8 +95,12 @@ class Runtime:
         return values
 
     def from_primary(self, value: Any) -> Any:
-        """Return the value of the primary process, on all processes."""
-        return self.gather(value)[0]
+        """Return the picklable value of the primary process, on all processes."""
+        if self.world_size == 1:
+            return value
+        values = [value if self.is_primary else None]
+        dist.broadcast_object_list(values)
+        return values[0]
 
     def on_primary(self, function: Callable[[], T]) -> T:
         """Call a function on the primary process only; return its picklable value on all.

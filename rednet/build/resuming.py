@@ -4,74 +4,130 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from omegaconf import OmegaConf
-
+from rednet.build.identity import (
+    differences,
+    sharding_differences,
+    unforceable_differences,
+)
 from rednet.config import Config
 from rednet.errors import InputError
+from rednet.training.checkpoints import CheckpointStore
+from rednet.training.recovery import (
+    position_of,
+    read_newest,
+    require_train_state,
+    restore_folder,
+)
 from rednet.training.trainer import Trainer
 from rednet.weights import Checkpoint, read_checkpoint
+from rednet.wording import printable
 
 
 def find_checkpoint(config: Config, folder: Path) -> Checkpoint | None:
     """Return the checkpoint to resume from, None for a new run.
 
     Args:
-        config: Its `resume` is "auto", "never", or the path of a run or checkpoint.
+        config: Its `resume` is "auto" (if `folder` holds a run), "force" (even if settings differ),
+            "never", or the path of a run or checkpoint.
         folder: Folder that the run writes to.
 
     Raises:
-        InputError: A run that the folder already holds would be lost.
+        InputError: A run that the folder already holds would be lost, or no file can be read.
     """
-    last = folder / "checkpoints" / "last.pt"
-    path = last
-    if config.resume not in ("auto", "never"):
-        path = Path(config.resume)
-        path = path / "checkpoints" / "last.pt" if path.is_dir() else path
-    elif not last.exists():
+    own = CheckpointStore(folder)
+    holds_run = bool(own.positions()) or own.last.exists()
+    if config.resume in ("auto", "force"):
+        return read_newest(own)
+    if config.resume == "never":
+        if holds_run:
+            raise InputError(f"{_taken(folder)}, or resume it with resume=auto")
         return None
-    is_same_run = path.resolve().parent == last.resolve().parent
-    if config.resume == "never" or (last.exists() and not is_same_run):
+    path = Path(config.resume)
+    newest = read_newest(CheckpointStore(path)) if path.is_dir() else None
+    if newest is None:
+        newest = read_checkpoint(path, key="resume")
+        require_train_state(newest)
+    if holds_run and not _is_newest(newest, own):
         raise InputError(
-            f"output_dir={folder} already holds a run: choose another folder, or resume it with "
-            "resume=auto"
+            f"{_taken(folder)}, or take its newest checkpoint by resume=auto; "
+            f"resume={printable(path)} is another one"
         )
-    return read_checkpoint(path, key="resume")
+    return newest
 
 
-def resume(trainer: Trainer, checkpoint: Checkpoint) -> None:
+def _taken(folder: Path) -> str:
+    return f"output_dir={printable(folder)} already holds a run: choose another folder"
+
+
+def _is_newest(checkpoint: Checkpoint, store: CheckpointStore) -> bool:
+    newest = read_newest(store)
+    return newest is not None and newest.path.samefile(checkpoint.path)
+
+
+def resume(trainer: Trainer, checkpoint: Checkpoint, *, force: bool = False) -> None:
     """Load the state of a run into a trainer that has not started yet.
 
+    If the checkpoint is in another folder, the new run is a fork: it has its own files and its own
+    best epoch, and may have other settings.
+
+    Args:
+        trainer: The trainer.
+        checkpoint: Checkpoint of the run.
+        force: Whether to go on although settings differ.
+
     Raises:
-        InputError: The checkpoint has no training state, or belongs to another run.
+        InputError: The checkpoint belongs to another run.
     """
-    content = checkpoint.content
-    if "train_state" not in content:
-        raise InputError(
-            f"resume={checkpoint.path}: holds weights but no training state; "
-            f"checkpoint={checkpoint.path} starts a new run from them"
-        )
-    saved, current = _identity(content), _identity(trainer.description)
-    for key in saved:
-        if saved[key] != current[key]:
-            raise InputError(
-                f"{checkpoint.path} belongs to another run: its {key} is {_short(saved[key])}, "
-                f"here it is {_short(current[key])}"
-            )
-    trainer.load_state_dict(content)
+    store, description = trainer.saver.store, trainer.saver.description
+    is_fork = checkpoint.path.resolve().parent != store.folder.resolve()
+    changes = differences(checkpoint.content, description)
+    _require_same_run(checkpoint, description, changes, may_differ=force or is_fork)
+    sharding = sharding_differences(checkpoint.content, description)
+    newest = checkpoint
+    if changes or sharding:
+        checkpoint = trainer.runtime.on_primary(lambda: _at_end_of_epoch(newest))
+    trainer.load_state_dict(checkpoint.content)
+    if not is_fork:
+        trainer.saver.saved = trainer.counters
     if trainer.runtime.is_primary:
-        print(f"resumed after epoch {trainer.counters.epoch} from {checkpoint.path}", flush=True)
+        restore_folder(store, None if is_fork else checkpoint)
+        if checkpoint.path != newest.path and not is_fork:
+            store.delete_after(position_of(checkpoint))
+        for line in changes:
+            print(f"changed: {line}")
+        if sharding:
+            print(f"no longer exact to the last bit: {'; '.join(sharding)}")
+        print(f"resumed after {_where(trainer)} from {printable(checkpoint.path)}", flush=True)
 
 
-def _identity(description: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what must stay the same over the whole of a run."""
-    optimizer = OmegaConf.create(description["config"])["optimizer"]
-    return {
-        "model": description["model"],
-        "class_names": description["class_names"],
-        "optimizer": {key: optimizer[key] for key in ("name", "decay_all")},
-    }
+def _require_same_run(
+    checkpoint: Checkpoint, description: Mapping[str, Any], changes: list[str], *, may_differ: bool
+) -> None:
+    path = printable(checkpoint.path)
+    if unforceable := unforceable_differences(checkpoint.content, description):
+        lines = [f"{path} belongs to another run and cannot be loaded:", *unforceable]
+    elif changes and not may_differ:
+        remedy = "choose another output_dir, or continue with these changes by resume=force:"
+        lines = [f"{path} belongs to a run with other settings; {remedy}", *changes]
+    else:
+        return
+    raise InputError("\n".join(lines))
 
 
-def _short(value: Any) -> str:
-    text = str(value)
-    return text if len(text) <= 120 else f"{text[:117]}..."
+def _at_end_of_epoch(checkpoint: Checkpoint) -> Checkpoint:
+    """Return the run's newest checkpoint at an epoch's end, if `checkpoint` is inside an epoch.
+
+    With other settings or processes, an epoch cannot be continued as it began. Where there is no
+    other checkpoint, it is continued all the same.
+    """
+    if position_of(checkpoint).is_epoch_end:
+        return checkpoint
+    store = CheckpointStore(checkpoint.path.parents[1])
+    return read_newest(store, epochs_only=True) or checkpoint
+
+
+def _where(trainer: Trainer) -> str:
+    counters = trainer.counters
+    if counters.step_in_epoch == 0:
+        return f"epoch {counters.epoch}"
+    return f"step {counters.global_step}, in epoch {counters.epoch + 1},"

@@ -29,18 +29,23 @@ from rednet.build.preprocessing import build_preprocessing
 from rednet.build.starting import Start
 from rednet.config import Config, Optimizer, to_yaml
 from rednet.config import Schedule as ScheduleConfig
+from rednet.config import Trainer as TrainerConfig
 from rednet.data import Preprocessing, Splits, describe_splits
 from rednet.errors import InputError
 from rednet.runtime import Runtime
+from rednet.signals import StopSignals
 from rednet.training.batches import TrainBatches
 from rednet.training.checkpoints import CheckpointStore
 from rednet.training.clipping import Clipping
+from rednet.training.counters import Counters
 from rednet.training.log import RunLog
 from rednet.training.mixing import Mixing
 from rednet.training.nonfinite import NonFinitePolicy
+from rednet.training.saver import Saver
 from rednet.training.schedule import Schedule
+from rednet.training.settings import LoopSettings
 from rednet.training.step import TrainStep
-from rednet.training.trainer import LoopSettings, Trainer
+from rednet.training.trainer import Trainer
 from rednet.training.unreadable import UnreadableImages
 
 
@@ -50,6 +55,7 @@ def build_trainer(
     folder: Path,
     start: Start | None = None,
     explicit_keys: Collection[str] = (),
+    signals: StopSignals | None = None,
 ) -> Trainer:
     """Build a run that has not started yet.
 
@@ -59,6 +65,7 @@ def build_trainer(
         folder: Folder that the run writes to.
         start: Weights to start from, see `follow_weights`; None for a fresh network.
         explicit_keys: Dotted keys that the user set.
+        signals: Signals that ask the run to stop.
 
     Raises:
         InputError: Data, network, weights and settings do not fit together, or leave one of the
@@ -74,7 +81,7 @@ def build_trainer(
     class_names = splits.train.class_names
     preprocessing = build_preprocessing(config.data)
     sampler, loader = build_train_data(splits.train, preprocessing, config, runtime)
-    unreadable = UnreadableImages(config.data.max_unreadable, runtime)
+    unreadable = UnreadableImages(config.data.max_unreadable)
     mixing = _build_mixing(config, len(class_names), runtime)
     batches = TrainBatches(sampler, loader, runtime, unreadable, mixing)
     val_loader = build_val_loader(splits.val, preprocessing, config.data, runtime)
@@ -91,9 +98,13 @@ def build_trainer(
     train_step = _build_step(config, model, lr, runtime)
     ema = ModelEmaV3(model, config.trainer.ema_decay) if config.trainer.ema_decay else None
     log = RunLog(folder, config.trainer.log_every, enabled=runtime.is_primary)
-    store = CheckpointStore(folder, config.trainer.keep_latest, config.trainer.keep_best)
     if runtime.is_primary:
         report_data(splits, folder)
+    description = _describe(config, preprocessing, splits) | {
+        "global_batch": sampler.global_batch,
+        "world_size": runtime.world_size,
+    }
+    saver = _build_saver(config.trainer, description, folder, runtime)
     return Trainer(
         model=model,
         train_step=train_step,
@@ -102,10 +113,13 @@ def build_trainer(
         val_loader=val_loader,
         runtime=runtime,
         log=log,
-        store=store,
-        description=_describe(config, preprocessing, splits),
+        saver=saver,
+        counters=Counters(sampler.steps_per_epoch),
+        nonfinite=_build_nonfinite(config.trainer, folder, runtime),
+        num_classes=len(class_names),
         settings=_loop_settings(config),
         ema=ema,
+        signals=signals or StopSignals(),
     )
 
 
@@ -169,7 +183,32 @@ def _build_step(config: Config, model: nn.Module, lr: float, runtime: Runtime) -
         samples_per_rank=config.data.batch_size * trainer.grad_accum_steps,
         label_smoothing=config.augment.label_smoothing,
         clipping=Clipping(trainer.clip_grad, trainer.clip_mode),
-        nonfinite=NonFinitePolicy(trainer.on_nonfinite),
+    )
+
+
+def _build_saver(
+    trainer: TrainerConfig, description: dict[str, Any], folder: Path, runtime: Runtime
+) -> Saver:
+    store = CheckpointStore(
+        folder, trainer.keep_latest, trainer.keep_best, trainer.keep_every_epochs
+    )
+    return Saver(
+        store,
+        description,
+        every_steps=trainer.save_every_steps,
+        every_minutes=trainer.save_every_minutes,
+        enabled=runtime.is_primary,
+    )
+
+
+def _build_nonfinite(trainer: TrainerConfig, folder: Path, runtime: Runtime) -> NonFinitePolicy:
+    return NonFinitePolicy(
+        folder / "nonfinite",
+        runtime.rank,
+        trainer.on_nonfinite,
+        max_skips=trainer.max_skips,
+        max_skips_in_a_row=trainer.max_skips_in_a_row,
+        max_rollbacks=trainer.max_rollbacks,
     )
 
 

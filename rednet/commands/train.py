@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rednet import cli
-from rednet.config import Config, to_yaml
+from rednet.config import Config
 from rednet.program import announce, announce_torch
 from rednet.wording import count
 
@@ -21,29 +21,39 @@ def train(argv: Sequence[str] | None = None) -> int:
 
 def _train(config: Config, explicit_keys: frozenset[str]) -> None:
     announce_torch()
-    from rednet.build.folders import run_folder
+    from rednet.build.folders import require_space, run_folder, write_config
+    from rednet.build.locking import lock_folder
     from rednet.build.resuming import find_checkpoint, resume
     from rednet.build.runtime import build_runtime
     from rednet.build.starting import follow_weights
     from rednet.build.training import build_trainer
+    from rednet.signals import StopSignals
+    from rednet.training.saver import estimate_bytes
 
     config, start = follow_weights(config, explicit_keys)
     label = f"{config.model.name if config.model else 'run'}-{config.data.name}"
     with (
+        StopSignals().caught() as signals,
         build_runtime(config.trainer, explicit_keys) as runtime,
         run_folder(config.output_dir, label, runtime) as folder,
+        lock_folder(folder, runtime),
     ):
         announce("opening the data and building the network")
-        checkpoint = find_checkpoint(config, folder)
-        trainer = build_trainer(config, runtime, folder, start, explicit_keys)
+        checkpoint = runtime.on_primary(lambda: find_checkpoint(config, folder))
+        trainer = build_trainer(config, runtime, folder, start, explicit_keys, signals)
         if checkpoint is not None:
-            resume(trainer, checkpoint)
+            resume(trainer, checkpoint, force=config.resume == "force")
+        runtime.on_primary(lambda: require_space(folder, estimate_bytes(trainer.state_dict())))
         if runtime.is_primary:
-            (folder / "config.yaml").write_text(to_yaml(config))
+            write_config(folder, config, finished=trainer.is_finished)
             _print_setup(trainer, config)
+        is_finished = trainer.is_finished
         evaluation = trainer.fit()
         if runtime.is_primary:
-            _draw_curves(config, folder)
+            if is_finished:
+                print(f"nothing left to do after step {trainer.counters.global_step}")
+            else:
+                _draw_curves(config, folder)
             _print_result(trainer, evaluation)
 
 
@@ -56,7 +66,7 @@ def _print_setup(trainer: "Trainer", config: Config) -> None:
     print(
         f"{config.model.name}: {parameters / 1e6:.2f} M parameters; {config.data.name}: "
         f"{sampler.num_samples} training and {count(num_val_samples, 'validation image')}, "
-        f"{count(len(trainer.description['class_names']), 'class')}; "
+        f"{count(trainer.num_classes, 'class')}; "
         f"{trainer.runtime.device}"
     )
     lr = f"lr {trainer.schedule.lr:g}"
@@ -71,11 +81,9 @@ def _print_setup(trainer: "Trainer", config: Config) -> None:
 
 def _print_result(trainer: "Trainer", evaluation: "Evaluation | None") -> None:
     """Print the best accuracy and the run's folder."""
-    if evaluation is None:
-        print(f"nothing left to do after epoch {trainer.counters.epoch}")
-    elif evaluation.unreadable:
+    if evaluation is not None and evaluation.unreadable:
         print(f"warning: {count(len(evaluation.unreadable), 'validation image')} could not be read")
-    folder, best = trainer.log.folder, trainer.store.best_top1
+    folder, best = trainer.log.folder, trainer.saver.store.best_top1
     print(
         f"{'' if best is None else f'best top-1 {best:.2f} %; '}"
         f"log, curves and checkpoints are in {folder}"

@@ -176,11 +176,17 @@ class Trainer:
     grad_checkpointing: StrictBool
     ema_decay: Decay | None
     max_steps: Count | None
-    on_nonfinite: Literal["raise", "skip"]
+    on_nonfinite: Literal["raise", "skip", "rollback"]
+    max_skips: NonNegativeInt
+    max_skips_in_a_row: NonNegativeInt
+    max_rollbacks: NonNegativeInt
     deterministic: StrictBool
     tf32: StrictBool
     sync_bn: StrictBool
     eval_every: Count
     log_every: Count
+    save_every_minutes: Positive | None
+    save_every_steps: Count | None
     keep_latest: Count
     keep_best: NonNegativeInt
+    keep_every_epochs: Count | None

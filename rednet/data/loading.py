@@ -7,6 +7,7 @@ from torch.utils.data import DataLoader
 
 from rednet.data.dataset import ImageDataset, Sample, collate
 from rednet.data.sampling import EvalSampler, TrainSampler
+from rednet.signals import obey_parent_only
 
 
 def make_loader(
@@ -28,9 +29,14 @@ def make_loader(
         pin_memory=pin_memory,
         persistent_workers=num_workers > 0,
         collate_fn=collate,
+        worker_init_fn=_start_worker,
         # Without it, creating an iterator would take the workers' seed from the global generator.
         generator=torch.Generator(),
     )
+
+
+def _start_worker(_: int) -> None:
+    obey_parent_only()
 
 
 def default_num_workers() -> int:

@@ -15,6 +15,13 @@ def hash_seed(*numbers: int) -> int:
     return int.from_bytes(hashlib.blake2b(text, digest_size=8).digest(), "little")
 
 
+def seed_all(*numbers: int) -> None:
+    """Seed the global generators of random and torch, on all devices, by a hash of integers."""
+    seed = hash_seed(*numbers)
+    random.seed(seed)
+    torch.manual_seed(seed)
+
+
 @contextmanager
 def seeded(seed: int, *, with_numpy: bool = True) -> Iterator[None]:
     """Seed the global generators of random, numpy and torch (CPU), and restore them on exit.

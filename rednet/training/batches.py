@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from torch import Tensor
 from torch.utils.data import DataLoader
@@ -14,8 +14,19 @@ from rednet.runtime import Runtime
 from rednet.training.mixing import Mixing
 from rednet.training.unreadable import UnreadableImages
 
-MicroBatch = tuple[Tensor, Tensor]
-"""Images (n, C, H, W) on the device, and targets: indices (n,) or probabilities (n, classes)."""
+
+class MicroBatch(NamedTuple):
+    """Samples for one forward pass, on the device.
+
+    Attributes:
+        images: Images (n, C, H, W).
+        targets: Class indices (n,) or probabilities (n, classes).
+        indices: Indices in the source, on the host.
+    """
+
+    images: Tensor
+    targets: Tensor
+    indices: Sequence[int] = ()
 
 
 @dataclass(frozen=True)
@@ -36,11 +47,13 @@ class TrainBatches:
     unreadable: UnreadableImages
     mixing: Mixing | None = None
 
-    def steps_of_epoch(self, epoch: int) -> Iterator[list[MicroBatch]]:
-        """Yield the micro-batches of each step of an epoch, counted from 0."""
-        self.sampler.set_epoch(epoch)
+    def steps_of_epoch(self, epoch: int, start: int = 0) -> Iterator[list[MicroBatch]]:
+        """Yield the micro-batches of each step of an epoch; both are counted from 0."""
+        if start == self.sampler.steps_per_epoch:
+            return
+        self.sampler.set_epoch(epoch, start)
         batches = iter(self.loader)
-        for step in range(self.sampler.steps_per_epoch):
+        for step in range(start, self.sampler.steps_per_epoch):
             loaded = [next(batches) for _ in range(self.sampler.micro_batches(step))]
             yield self._place(loaded, epoch * self.sampler.steps_per_epoch + step)
 
@@ -49,6 +62,11 @@ class TrainBatches:
         epochs, steps = divmod(global_step, self.sampler.steps_per_epoch)
         images = min(steps * self.sampler.global_batch, self.sampler.num_samples)
         return epochs * self.sampler.num_samples + images
+
+    def names(self, batches: Sequence[MicroBatch]) -> list[str]:
+        """Return the names of the images in micro-batches."""
+        source = self.loader.dataset.source  # type: ignore[attr-defined]
+        return [source.name_of(index) for batch in batches for index in batch.indices]
 
     def _place(self, loaded: Sequence[Batch], global_step: int) -> list[MicroBatch]:
         unreadable = [image for batch in loaded for image in batch.unreadable]
@@ -67,6 +85,6 @@ class TrainBatches:
     def _place_one(self, batch: Batch, global_step: int, index: int) -> MicroBatch:
         images = self.runtime.place_images(batch.images)
         targets = batch.targets.to(self.runtime.device, non_blocking=True)
-        if self.mixing is None:
-            return images, targets
-        return self.mixing(images, targets, global_step, index)
+        if self.mixing is not None:
+            images, targets = self.mixing(images, targets, global_step, index)
+        return MicroBatch(images, targets, batch.indices.tolist())

@@ -3,18 +3,40 @@
 import json
 import math
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch.utils.tensorboard import SummaryWriter
 
 from rednet.evaluation import Evaluation
+from rednet.files import write_text_atomically
 from rednet.training.progress import Progress
 from rednet.training.step import StepResult
 from rednet.wording import count
+
+METRICS = "metrics.jsonl"
+
+
+@dataclass
+class EpochTotals:
+    """Sums over the steps of an epoch so far.
+
+    Attributes:
+        loss_sum: Sum of the losses of all samples, without skipped steps.
+        num_samples: Number of these samples.
+        skipped: Number of skipped steps.
+        lr: Learning rate of the last step.
+        seconds: Duration up to the last step.
+    """
+
+    loss_sum: float = 0.0
+    num_samples: int = 0
+    skipped: int = 0
+    lr: float = 0.0
+    seconds: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -65,99 +87,145 @@ class RunLog:
         folder: Folder of the run.
         log_every: Steps between two lines on the screen and two points in TensorBoard.
         enabled: Whether this process writes.
+
+    Attributes:
+        rows: What metrics.jsonl holds about the completed epochs.
+        totals: Sums over the steps of the current epoch.
     """
 
     def __init__(self, folder: Path, log_every: int = 50, enabled: bool = True) -> None:
         self.folder, self.log_every, self.enabled = folder, log_every, enabled
         self.board: SummaryWriter | None = None
         self.progress: Progress
-        self.loss_sum, self.num_samples, self.skipped = 0.0, 0, 0
-        self.start, self.train_seconds = 0.0, 0.0
+        self.rows: list[dict[str, Any]] = []
+        self.totals = EpochTotals()
+        self._start = 0.0
 
-    @contextmanager
-    def open(self, epoch: int, global_step: int, images: int, total_images: int) -> Iterator[None]:
+    def open(self, global_step: int, images: int, total_images: int) -> None:
         """Open the files; what an interrupted run wrote after this point is dropped.
 
         Args:
-            epoch: Epochs completed.
             global_step: Steps attempted.
             images: Images seen.
             total_images: Images of the whole run.
         """
+        self.close()
         self.progress = Progress(total_images, images, every=self.log_every, enabled=self.enabled)
         if self.enabled:
-            kept = [line for line in read_metrics(self.folder) if line["epoch"] <= epoch]
-            text = "".join(json.dumps(line) + "\n" for line in kept)
-            (self.folder / "metrics.jsonl").write_text(text)
+            text = "".join(json.dumps(row) + "\n" for row in self.rows)
+            write_text_atomically(self.folder / METRICS, text)
             self.board = SummaryWriter(str(self.folder / "tensorboard"), purge_step=global_step + 1)
-        try:
-            yield
-        finally:
-            self.progress.close()
-            if self.board is not None:
-                self.board.close()
 
-    def start_epoch(self, label: str) -> None:
-        """Reset the totals of the epoch and its clock."""
-        self.progress.label = label
-        self.loss_sum, self.num_samples, self.skipped = 0.0, 0, 0
-        self.start = time.monotonic()
+    def close(self) -> None:
+        """Close the files and remove the progress bar."""
+        if self.board is not None:
+            self.progress.close()
+            self.board.close()
+
+    def say(self, line: str) -> None:
+        """Print a line."""
+        self.progress.say(line)
+
+    def flush(self) -> None:
+        """Write out all points of TensorBoard, before the steps they belong to are saved."""
+        if self.board is not None:
+            self.board.flush()
+
+    def start_epoch(self, epoch: int, epochs: int, step_in_epoch: int = 0) -> None:
+        """Start the totals of an epoch, or continue those of one that was interrupted.
+
+        Args:
+            epoch: Number of the epoch, from 1.
+            epochs: Number of epochs of the run.
+            step_in_epoch: Steps of this epoch that were attempted before.
+        """
+        self.progress.label = f"epoch {epoch}/{epochs}"
+        if step_in_epoch == 0:
+            self.totals = EpochTotals()
+        self._start = time.monotonic() - self.totals.seconds
 
     def is_due(self, global_step: int) -> bool:
         """Return whether TensorBoard gets this step: the first, then one in `log_every`."""
         return (global_step - 1) % self.log_every == 0
 
-    def step(self, result: StepResult, global_step: int, **scalars: float) -> None:
+    def step(
+        self, result: StepResult, global_step: int, lr: float, scaler: torch.amp.GradScaler
+    ) -> None:
         """Record a step.
 
         Args:
             result: Loss and gradient norm.
             global_step: Number of the step, from 1.
-            **scalars: Further values for TensorBoard.
+            lr: Learning rate.
+            scaler: Gradient scaler, whose scale is logged in fp16.
         """
+        totals = self.totals
         if result.updated:
-            self.loss_sum += result.loss_sum
-            self.num_samples += result.num_samples
+            totals.loss_sum += result.loss_sum
+            totals.num_samples += result.num_samples
         else:
-            self.skipped += 1
-        self.train_seconds = time.monotonic() - self.start
+            totals.skipped += 1
+        totals.lr, totals.seconds = lr, time.monotonic() - self._start
         loss = result.loss_sum / result.num_samples
         self.progress.advance(result.num_samples, f"loss {loss:.4f}  norm {result.grad_norm:.2f}")
         if self.is_due(global_step):
-            values = {"loss": loss, "grad_norm": result.grad_norm, "skipped": self.skipped}
-            self._write({f"train/{k}": v for k, v in {**values, **scalars}.items()}, global_step)
+            values = {"loss": loss, "grad_norm": result.grad_norm, "skipped": totals.skipped}
+            values["lr"] = lr
+            if scaler.is_enabled():
+                values["loss_scale"] = scaler.get_scale()
+            self._write({f"train/{k}": v for k, v in values.items()}, global_step)
 
     def epoch_metrics(
-        self, epoch: int, global_step: int, lr: float, evaluation: Evaluation | None
+        self, epoch: int, global_step: int, evaluation: Evaluation | None
     ) -> EpochMetrics:
         """Return the metrics of the epoch that ends now."""
+        totals = self.totals
         return EpochMetrics(
             epoch=epoch,
             global_step=global_step,
-            lr=lr,
-            train_loss=self.loss_sum / self.num_samples if self.num_samples else None,
+            lr=totals.lr,
+            train_loss=totals.loss_sum / totals.num_samples if totals.num_samples else None,
             val_loss=evaluation.loss if evaluation else None,
             val_top1=evaluation.top1 if evaluation else None,
             val_top5=evaluation.top5 if evaluation else None,
-            images_per_second=self.num_samples / max(1e-9, self.train_seconds),
-            seconds=time.monotonic() - self.start,
+            images_per_second=totals.num_samples / max(1e-9, totals.seconds),
+            seconds=time.monotonic() - self._start,
         )
 
     def epoch(self, metrics: EpochMetrics) -> None:
-        """Write the metrics of an epoch everywhere."""
-        if not self.enabled:
-            return
-        values = {name: _finite(value) for name, value in asdict(metrics).items()}
-        with (self.folder / "metrics.jsonl").open("a") as file:
-            file.write(json.dumps(values) + "\n")
+        """Write the metrics of a complete epoch everywhere."""
+        row = self.trial(metrics)
+        self.rows.append(row)
         names = ("val_loss", "val_top1", "val_top5", "images_per_second")
-        scalars = {name.replace("val_", "val/"): values[name] for name in names}
+        scalars = {name.replace("val_", "val/"): row[name] for name in names}
         self._write({k: v for k, v in scalars.items() if v is not None}, metrics.global_step)
-        if self.board is not None:
-            self.board.flush()
+
+    def trial(self, metrics: EpochMetrics) -> dict[str, Any]:
+        """Write the metrics of an epoch, for now; a run that resumes inside it drops the row.
+
+        Returns:
+            The row.
+        """
+        row = {name: _finite(value) for name, value in asdict(metrics).items()}
+        if self.enabled:
+            with (self.folder / METRICS).open("a") as file:
+                file.write(json.dumps(row) + "\n")
         self.progress.say(metrics.line())
-        if self.skipped:
-            self.progress.say(f"skipped {count(self.skipped, 'step')} of this epoch: not finite")
+        if skipped := self.totals.skipped:
+            self.progress.say(f"skipped {count(skipped, 'step')} of this epoch: not finite")
+        return row
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the rows and the totals of the current epoch."""
+        return {"log": {"rows": [dict(row) for row in self.rows], "totals": asdict(self.totals)}}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Restore what `state_dict` returned; for an earlier checkpoint read the folder's rows."""
+        if "log" in state:
+            self.rows = [dict(row) for row in state["log"]["rows"]]
+            self.totals = EpochTotals(**state["log"]["totals"])
+        else:
+            self.rows = [row for row in read_metrics(self.folder) if row["epoch"] <= state["epoch"]]
 
     def _write(self, scalars: Mapping[str, float], global_step: int) -> None:
         if self.board is not None:
@@ -167,7 +235,7 @@ class RunLog:
 
 def read_metrics(folder: Path) -> list[dict[str, Any]]:
     """Read the lines of a run's metrics.jsonl, without one that a crash left half written."""
-    path = folder / "metrics.jsonl"
+    path = folder / METRICS
     text = path.read_text() if path.exists() else ""
     lines = [json.loads(line) for line in text.splitlines(keepends=True) if line.endswith("\n")]
     return [{RENAMED.get(name, name): value for name, value in line.items()} for line in lines]

@@ -1,53 +1,172 @@
-"""What a step does when its loss or gradients are not finite."""
+"""What a run does about a step whose loss or gradients are not finite."""
 
 import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
 
 import torch
 
 from rednet.errors import InputError
+from rednet.evaluation import Evaluation
+from rednet.files import write_atomically
+from rednet.training.batches import MicroBatch
+from rednet.training.step import StepResult
+from rednet.wording import count, join_names
+
+ADVICE = "Lower optimizer.lr or set trainer.clip_grad"
 
 
 class NonFiniteError(InputError):
-    """The loss or the gradient norm is not finite; the weights have not moved."""
+    """A loss or a gradient is not finite; the weights have not moved."""
+
+
+class Rollback(Exception):
+    """The run has to go back to its newest checkpoint."""
+
+
+class NonFinitePolicy:
+    """Decides whether a run goes on after a step with a loss or gradient that is not finite.
+
+    All ranks decide the same, since loss and gradient norm are those of all ranks.
+
+    Args:
+        folder: Folder for the batches of failed steps.
+        rank: Rank of this process.
+        on_nonfinite: "raise", "skip" the step, or "rollback" to the newest checkpoint and pass over
+            the step's batch.
+        max_skips: Most steps that a run may skip.
+        max_skips_in_a_row: Most consecutive steps that a run may skip.
+        max_rollbacks: Most times that a run may go back.
+
+    Attributes:
+        skips: Steps skipped so far.
+        skips_in_a_row: Steps skipped since the weights moved.
+        passed_over: Steps, counted from 0, whose batches a rollback excluded from training.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        rank: int = 0,
+        on_nonfinite: str = "raise",
+        max_skips: int = 100,
+        max_skips_in_a_row: int = 10,
+        max_rollbacks: int = 3,
+    ) -> None:
+        self.folder, self.rank, self.on_nonfinite = folder, rank, on_nonfinite
+        self.max_skips, self.max_skips_in_a_row = max_skips, max_skips_in_a_row
+        self.max_rollbacks = max_rollbacks
+        self.skips = self.skips_in_a_row = 0
+        self.passed_over: list[int] = []
+
+    @property
+    def needs_checkpoint(self) -> bool:
+        """Whether there must be a checkpoint before the first step."""
+        return self.on_nonfinite == "rollback"
+
+    def is_failure(self, result: StepResult, scaler: torch.amp.GradScaler) -> bool:
+        """Return whether a step failed.
+
+        An overflow in fp16 is no failure: the scaler skips the step and halves its scale. It
+        becomes one when the scale was below 1 before.
+        """
+        if result.updated:
+            self.skips_in_a_row = 0
+            return False
+        is_overflow = scaler.is_enabled() and math.isfinite(result.loss_sum)
+        return not is_overflow or scaler.get_scale() < 0.5
+
+    def handle(self, failure: "FailedStep") -> None:
+        """Report a failed step and skip it, or do what else the policy says.
+
+        Raises:
+            Rollback: The run has to go back to its newest checkpoint.
+            NonFiniteError: The run has to end.
+        """
+        if failure.result.is_suspect:
+            failure.report(self.folder, self.rank)
+        if self.on_nonfinite == "rollback":
+            if len(self.passed_over) < self.max_rollbacks:
+                self.passed_over.append(failure.step)
+                raise Rollback
+            remedy = f"{ADVICE}: {count(self.max_rollbacks, 'rollback')} did not help"
+        elif self.on_nonfinite == "skip":
+            self.skips += 1
+            self.skips_in_a_row += 1
+            if self.skips_in_a_row > self.max_skips_in_a_row:
+                limit = f"trainer.max_skips_in_a_row={self.max_skips_in_a_row}"
+            elif self.skips > self.max_skips:
+                limit = f"trainer.max_skips={self.max_skips}"
+            else:
+                return
+            remedy = f"{ADVICE}: more steps were skipped than {limit} allows"
+        else:
+            remedy = f"{ADVICE}, or skip such steps with trainer.on_nonfinite=skip"
+        raise NonFiniteError(f"{failure}; the weights have not moved. {remedy}")
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the counts and the steps to pass over."""
+        names = ("skips", "skips_in_a_row", "passed_over")
+        return {"nonfinite": {name: getattr(self, name) for name in names}}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Restore what `state_dict` returned."""
+        saved = state.get("nonfinite", {})  # earlier checkpoints lack it
+        self.skips = saved.get("skips", 0)
+        self.skips_in_a_row = saved.get("skips_in_a_row", 0)
+        self.passed_over = list(saved.get("passed_over", []))
 
 
 @dataclass(frozen=True)
-class NonFinitePolicy:
-    """Decides whether the weights may move.
+class FailedStep:
+    """A step whose loss or gradients are not finite.
 
     Attributes:
-        on_nonfinite: "raise" or "skip" the step.
+        step: Number of the step, from 0.
+        result: Its result.
+        lr: Learning rate.
+        loss_scale: Factor of the loss in fp16, 1 in other precisions.
+        batches: Micro-batches of this rank.
+        names: Names of their images.
     """
 
-    on_nonfinite: str = "raise"
+    step: int
+    result: StepResult
+    lr: float
+    loss_scale: float
+    batches: Sequence[MicroBatch]
+    names: Sequence[str]
 
-    def allows(self, loss: float, norm: float, scaler: torch.amp.GradScaler) -> bool:
-        """Return whether loss and gradient norm are finite.
+    def __str__(self) -> str:
+        what = f"the gradient norm is {self.result.grad_norm}"
+        if not math.isfinite(self.result.loss_sum):
+            what = f"the loss is {self.result.loss_sum}"
+        scale = "" if self.loss_scale == 1 else f", loss scale {self.loss_scale:g}"
+        return f"step {self.step + 1} (learning rate {self.lr:g}{scale}): {what}"
 
-        Raises:
-            NonFiniteError: They are not, and the policy is to raise. An overflow in fp16 is left to
-                the scaler, which halves its scale, until the scale falls below 1.
-        """
-        if math.isfinite(loss) and math.isfinite(norm):
-            return True
-        if self.on_nonfinite == "raise" and not _is_overflow(loss, scaler):
-            raise NonFiniteError(_explain(loss, norm, scaler))
-        return False
+    def report(self, folder: Path, rank: int) -> None:
+        """Print what happened, and save the micro-batches to `folder` for `torch.load`."""
+        path = folder / f"step-{self.step + 1:08d}-rank-{rank}.pt"
+        numbers = {"step": self.step, "lr": self.lr, "loss_scale": self.loss_scale}
+        batches = [batch._asdict() for batch in self.batches]
+        content = {**numbers, "batches": batches, "names": list(self.names)}
+        write_atomically(path, partial(torch.save, content))
+        print(
+            f"warning: {self}; its batch is in {path}: {join_names(list(self.names))}", flush=True
+        )
 
 
-def _is_overflow(loss: float, scaler: torch.amp.GradScaler) -> bool:
-    return scaler.is_enabled() and math.isfinite(loss) and scaler.get_scale() >= 1
+def require_finite(evaluation: Evaluation | None, epoch: int) -> None:
+    """Require a finite loss of an evaluation, if there was one.
 
-
-def _explain(loss: float, norm: float, scaler: torch.amp.GradScaler) -> str:
-    if not math.isfinite(loss):
-        what = f"the loss is {loss}"
-    elif scaler.is_enabled():
-        what = f"the gradient norm is {norm} at a loss scale of {scaler.get_scale():g}"
-    else:
-        what = f"the gradient norm is {norm}"
-    return (
-        f"{what}; the weights have not moved. Lower optimizer.lr, set trainer.clip_grad, "
-        "or skip such steps with trainer.on_nonfinite=skip"
-    )
+    Raises:
+        NonFiniteError: It is infinite or not a number.
+    """
+    if evaluation is not None and not math.isfinite(evaluation.loss):
+        raise NonFiniteError(
+            f"epoch {epoch}: the validation loss is {evaluation.loss}; the epoch is not saved, "
+            f"earlier checkpoints are unchanged. {ADVICE}"
+        )

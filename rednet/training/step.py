@@ -1,5 +1,6 @@
 """One training step: forward, loss, backward, normalise, check, clip, move the weights."""
 
+import math
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
@@ -12,8 +13,8 @@ from torch.nn.parallel import DistributedDataParallel
 
 from rednet.runtime import Runtime
 from rednet.training.batches import MicroBatch
+from rednet.training.buffers import SavedBuffers
 from rednet.training.clipping import Clipping
-from rednet.training.nonfinite import NonFinitePolicy
 
 
 @dataclass(frozen=True)
@@ -24,13 +25,18 @@ class StepResult:
         loss_sum: Sum of the losses of all samples.
         num_samples: Number of samples.
         grad_norm: Total norm of the gradients before clipping.
-        updated: Whether the weights moved.
+        updated: Whether the weights moved, which they do if loss and norm are finite.
+        counts: Sums over ranks of the numbers that the caller passed.
+        is_suspect: Whether this rank is a reason why the weights have not moved: its own loss is
+            not finite, or all losses are finite but a gradient is not.
     """
 
     loss_sum: float
     num_samples: int
     grad_norm: float
     updated: bool
+    counts: tuple[int, ...] = ()
+    is_suspect: bool = False
 
 
 class TrainStep:
@@ -43,7 +49,6 @@ class TrainStep:
         samples_per_rank: Samples of a full step on one rank, over all micro-batches.
         label_smoothing: Probability spread over all classes, where targets are indices.
         clipping: Limit on the gradients.
-        nonfinite: What to do about a loss or gradient that is not finite.
     """
 
     def __init__(
@@ -54,50 +59,59 @@ class TrainStep:
         samples_per_rank: int,
         label_smoothing: float = 0.0,
         clipping: Clipping = Clipping(),
-        nonfinite: NonFinitePolicy = NonFinitePolicy(),
     ) -> None:
         self.model, self.optimizer, self.runtime = model, optimizer, runtime
         self.samples_per_rank, self.label_smoothing = samples_per_rank, label_smoothing
-        self.clipping, self.nonfinite = clipping, nonfinite
+        self.clipping = clipping
+        self.buffers = SavedBuffers(model, runtime)
         self.scaler = torch.amp.GradScaler(runtime.device.type, enabled=runtime.precision == "fp16")
 
-    def __call__(self, batches: Sequence[MicroBatch], lr: float) -> StepResult:
+    def __call__(
+        self, batches: Sequence[MicroBatch], lr: float, counts: Sequence[int] = ()
+    ) -> StepResult:
         """Make one step; the host waits for the device once, in fp16 twice.
+
+        A loss or gradient that is not finite leaves weights and buffers unchanged, on every rank.
 
         Args:
             batches: Micro-batches of this rank, each with at least one sample.
             lr: Learning rate.
-
-        Raises:
-            NonFiniteError: On every rank, before the weights move.
+            counts: Numbers of this rank to add up over ranks together with the loss.
         """
         for group in self.optimizer.param_groups:
             group["lr"] = lr * group.get("lr_scale", 1.0)
         self.optimizer.zero_grad(set_to_none=True)
+        self.buffers.save()
 
         loss_sum = torch.zeros((), dtype=torch.float64, device=self.runtime.device)
-        for index, (images, targets) in enumerate(batches):
+        for index, batch in enumerate(batches):
             with self._gradient_sync(is_last=index == len(batches) - 1):
                 with self.runtime.autocast():
-                    logits = self.model(images)
-                loss = self._loss(logits, targets)
+                    logits = self.model(batch.images)
+                loss = self._loss(logits, batch.targets)
                 self.scaler.scale(loss / self.samples_per_rank).backward()
             loss_sum += loss.detach()
 
         self.scaler.unscale_(self.optimizer)
-        num_samples = sum(len(targets) for _, targets in batches)
-        totals = self.runtime.sum(torch.stack([loss_sum, torch.full_like(loss_sum, num_samples)]))
+        num_samples = sum(len(batch.targets) for batch in batches)
+        numbers = [torch.full_like(loss_sum, number) for number in (num_samples, *counts)]
+        totals = self.runtime.sum(torch.stack([loss_sum, *numbers]))
         grads = self._normalise(num_samples, totals[1])
         norm = torch.nn.utils.get_total_norm(grads)
 
         # The one transfer to the host: the weights must not move before the check.
-        loss, count, grad_norm = torch.cat([totals, norm.double()[None]]).tolist()
-        updated = self.nonfinite.allows(loss, grad_norm, self.scaler)
+        loss, count, *sums, grad_norm = torch.cat([totals, norm.double()[None]]).tolist()
+        updated = math.isfinite(loss) and math.isfinite(grad_norm)
         if updated:
             self.clipping(self.model, norm)
             self.scaler.step(self.optimizer)
+        else:
+            self.buffers.restore()
         self.scaler.update()
-        return StepResult(loss, int(count), grad_norm, updated)
+        is_suspect = not updated and (math.isfinite(loss) or not math.isfinite(loss_sum.item()))
+        return StepResult(
+            loss, int(count), grad_norm, updated, tuple(map(int, sums)), is_suspect=is_suspect
+        )
 
     def _gradient_sync(self, *, is_last: bool) -> AbstractContextManager[None]:
         """Let ranks exchange gradients in the last micro-batch only."""

@@ -1,54 +1,31 @@
 """The training loop."""
 
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
-from typing import Any
+from collections.abc import Mapping, Sequence
+from contextlib import closing
+from dataclasses import dataclass, field
+from signal import Signals
+from typing import Any, NoReturn
 
-from timm.utils import ModelEmaV3, distribute_bn
+from timm.utils import ModelEmaV3
 from torch import nn
 from torch.utils.data import DataLoader
 
+from rednet.data.seeding import seed_all
+from rednet.errors import Stopped
 from rednet.evaluation import Evaluation, evaluate
 from rednet.runtime import Runtime
-from rednet.training.batches import TrainBatches
-from rednet.training.checkpoints import FORMAT, CheckpointStore, upgrade_train_state, versions
-from rednet.training.log import RunLog
-from rednet.training.random_states import random_states, restore_random_states, seed_all
+from rednet.signals import StopSignals
+from rednet.training.agreement import require_equal_ranks, share_statistics
+from rednet.training.batches import MicroBatch, TrainBatches
+from rednet.training.checkpoints import upgrade_train_state
+from rednet.training.counters import Counters
+from rednet.training.log import EpochMetrics, RunLog
+from rednet.training.nonfinite import FailedStep, NonFinitePolicy, Rollback, require_finite
+from rednet.training.recovery import read_newest
+from rednet.training.saver import Saver
 from rednet.training.schedule import Schedule
-from rednet.training.step import StepResult, TrainStep
-
-
-@dataclass(frozen=True)
-class LoopSettings:
-    """Settings of the loop itself.
-
-    Attributes:
-        seed: Seed of what the network draws, such as dropout.
-        max_steps: Stop after this many steps; None for the whole schedule.
-        eval_every: Epochs between two evaluations; the last epoch is always evaluated.
-        skip_unreadable: Evaluate without the validation images that cannot be read; otherwise
-            they end the run, once the epoch is saved.
-    """
-
-    seed: int = 0
-    max_steps: int | None = None
-    eval_every: int = 1
-    skip_unreadable: bool = False
-
-
-@dataclass(frozen=True)
-class Counters:
-    """How far a run has come.
-
-    Attributes:
-        epoch: Epochs completed.
-        global_step: Steps attempted, the clock of the schedule.
-        optimizer_steps: Steps that moved the weights, the clock of the averaged weights.
-    """
-
-    epoch: int = 0
-    global_step: int = 0
-    optimizer_steps: int = 0
+from rednet.training.settings import LoopSettings
+from rednet.training.step import TrainStep
 
 
 @dataclass(eq=False)
@@ -63,12 +40,13 @@ class Trainer:
         val_loader: Validation batches.
         runtime: Device, precision and processes.
         log: Log of the run.
-        store: Checkpoints of the run.
-        description: What a checkpoint says about the network: model, preprocessing, class_names
-            and config.
+        saver: Writes the checkpoints.
+        counters: How far the run has come.
+        nonfinite: What to do about a step whose loss or gradients are not finite.
+        num_classes: Number of classes.
         settings: Settings of the loop.
         ema: Averaged weights, if on; they are what is evaluated.
-        counters: How far the run has come.
+        signals: Signals that ask the run to stop.
     """
 
     model: nn.Module
@@ -78,11 +56,13 @@ class Trainer:
     val_loader: DataLoader[Any]
     runtime: Runtime
     log: RunLog
-    store: CheckpointStore
-    description: dict[str, Any]
-    settings: LoopSettings = LoopSettings()
+    saver: Saver
+    counters: Counters
+    nonfinite: NonFinitePolicy
+    num_classes: int
+    settings: LoopSettings = field(default_factory=LoopSettings)
     ema: ModelEmaV3 | None = None
-    counters: Counters = Counters()
+    signals: StopSignals = field(default_factory=StopSignals)
 
     @property
     def last_step(self) -> int:
@@ -90,118 +70,165 @@ class Trainer:
         total = self.schedule.total_steps
         return min(self.settings.max_steps or total, total)
 
+    @property
+    def is_finished(self) -> bool:
+        """Whether nothing is left to do."""
+        return self.counters.global_step >= self.last_step and not self.counters.is_epoch_trained
+
     def fit(self) -> Evaluation | None:
         """Train to the end of the schedule, or to `max_steps`.
 
         Returns:
-            The last evaluation; None if nothing was left to do.
+            The last evaluation; None if nothing was left to do, or the last epoch not evaluated.
 
         Raises:
-            NonFiniteError: The loss or a gradient is not finite.
+            NonFiniteError: The loss, a gradient or an evaluation is not finite.
             InputError: Too many images cannot be read, or a checkpoint cannot be written.
+            Stopped: A signal asked for it; the run is saved.
         """
+        if self.is_finished:
+            return None
         evaluation = None
-        start = self.counters
-        seen, total = map(self.batches.images_before, (start.global_step, self.last_step))
-        with self.log.open(start.epoch, start.global_step, seen, total):
-            while self.counters.global_step < self.last_step:
-                epoch = self.counters.epoch + 1
-                self.start_epoch(epoch)
-                for batches in self.batches.steps_of_epoch(epoch - 1):
-                    lr = self.schedule.lr_at(self.counters.global_step)
-                    result = self.train_step(batches, lr)
-                    self.end_step(result, lr)
-                    if self.counters.global_step == self.last_step:
-                        break
-                self.synchronise()
-                evaluation = self.evaluate() if self.is_evaluated(epoch) else None
-                self.save(epoch, evaluation)
-                if evaluation and not self.settings.skip_unreadable:
-                    evaluation.require_readable()
+        with self.signals.deferred(), closing(self.log), closing(self.saver):
+            require_equal_ranks(self.model, self.counters.global_step, self.runtime)
+            self.open_log()
+            if self.nonfinite.needs_checkpoint and self.saver.saved is None:
+                self.save()
+            while not self.is_finished:
+                try:
+                    self.train_epoch()
+                except Rollback:
+                    self.roll_back()
+                    continue
+                at_end = self.counters.is_epoch_trained
+                evaluation = self.end_epoch() if at_end else self.end_early()
         return evaluation
 
-    def start_epoch(self, epoch: int) -> None:
-        """Seed what the network draws, and start the clock of the log."""
-        seed_all(self.settings.seed, epoch - 1, self.runtime.rank)
-        self.log.start_epoch(f"epoch {epoch}/{self.schedule.epochs}")
-        self.model.train()
+    def open_log(self) -> None:
+        """Open the log where the run is."""
+        step = self.counters.global_step
+        self.log.open(step, *map(self.batches.images_before, (step, self.last_step)))
 
-    def end_step(self, result: StepResult, lr: float) -> None:
-        """Count a step, follow it with the averaged weights, and log it."""
-        self.counters = replace(
-            self.counters,
-            global_step=self.counters.global_step + 1,
-            optimizer_steps=self.counters.optimizer_steps + result.updated,
-        )
+    def train_epoch(self) -> None:
+        """Make the epoch's remaining steps, up to `last_step`."""
+        self.model.train()
+        start = self.counters
+        self.log.start_epoch(start.epoch + 1, self.schedule.epochs, start.step_in_epoch)
+        for batches in self.batches.steps_of_epoch(start.epoch, start.step_in_epoch):
+            stop = self.step(batches)
+            if self.counters.is_epoch_trained:
+                share_statistics(self.model, self.runtime, average=True)
+            if stop:
+                self.stop()
+            if self.counters.global_step == self.last_step:
+                break
+            if self.saver.is_due(self.counters.global_step) and not self.counters.is_epoch_trained:
+                self.save()
+
+    def step(self, batches: Sequence[MicroBatch]) -> bool:
+        """Make one step, follow it with the averaged weights, and log it.
+
+        Returns:
+            Whether a signal asked any rank to stop.
+        """
+        step, scaler = self.counters.global_step, self.train_step.scaler
+        if step in self.nonfinite.passed_over:
+            self.counters = self.counters.after_step(updated=False)
+            return False
+        lr, unreadable = self.schedule.lr_at(step), self.batches.unreadable
+        seed_all(self.settings.seed, step, self.runtime.rank)
+        counts = (unreadable.pending, int(self.signals.received > 0))
+        result = self.train_step(batches, lr, counts)
+        self.counters = self.counters.after_step(updated=result.updated)
         if result.updated and self.ema is not None:
             self.ema.update(self.model, step=self.counters.optimizer_steps)
-        scalars = {"lr": lr}
-        if self.log.is_due(self.counters.global_step):
-            self.batches.unreadable.check()
-            if self.train_step.scaler.is_enabled():
-                scalars["loss_scale"] = self.train_step.scaler.get_scale()
-        self.log.step(result, self.counters.global_step, **scalars)
+        self.log.step(result, step + 1, lr=lr, scaler=scaler)
+        unreadable.settle(result.counts[0])
+        if self.nonfinite.is_failure(result, scaler):
+            names = self.batches.names(batches)
+            self.nonfinite.handle(FailedStep(step, result, lr, scaler.get_scale(), batches, names))
+        return result.counts[1] > 0
 
-    def synchronise(self) -> None:
-        """Average the statistics of batch normalisation over ranks, and add up their counts."""
-        if self.runtime.world_size > 1:
-            distribute_bn(self.model, self.runtime.world_size, reduce=True)
-        self.batches.unreadable.check()
+    def end_epoch(self) -> Evaluation | None:
+        """Evaluate, log and save a trained epoch."""
+        epoch = self.counters.epoch + 1
+        is_due = epoch == self.schedule.epochs or epoch % self.settings.eval_every == 0
+        evaluation = self.evaluate() if is_due else None
+        metrics = self.log.epoch_metrics(epoch, self.counters.global_step, evaluation)
+        self.log.epoch(metrics)
+        require_finite(evaluation, epoch)
+        require_equal_ranks(self.model, self.counters.global_step, self.runtime)
+        self.counters = self.counters.after_epoch()
+        self.save(metrics)
+        if evaluation and not self.settings.skip_unreadable:
+            evaluation.require_readable()
+        return evaluation
 
-    def is_evaluated(self, epoch: int) -> bool:
-        """Return whether to evaluate after this epoch."""
-        is_last = self.counters.global_step == self.last_step
-        return is_last or epoch % self.settings.eval_every == 0
+    def end_early(self) -> Evaluation:
+        """Save inside an epoch, where `max_steps` ends the run, and evaluate what is saved."""
+        self.save()
+        share_statistics(self.model, self.runtime, average=False)
+        evaluation = self.evaluate()
+        epoch = self.counters.epoch + 1
+        self.log.trial(self.log.epoch_metrics(epoch, self.counters.global_step, evaluation))
+        require_finite(evaluation, epoch)
+        return evaluation
 
     def evaluate(self) -> Evaluation:
         """Evaluate the network, or its averaged weights where there are any."""
-        model = self.model if self.ema is None else self.ema.module
-        num_classes = len(self.description["class_names"])
-        return evaluate(model, self.val_loader, num_classes, self.runtime)
+        model = self.model
+        if self.ema is not None:
+            model = self.ema.module
+            share_statistics(model, self.runtime, average=False)  # to the checkpoint's
+        batches = self.signals.until_stopped(self.val_loader, self.runtime, self.stop)
+        return evaluate(model, batches, self.num_classes, self.runtime)
 
-    def save(self, epoch: int, evaluation: Evaluation | None) -> None:
-        """Save and log an epoch; one that `max_steps` cut short does not count as completed."""
-        step = self.counters.global_step
-        if step == epoch * self.schedule.steps_per_epoch:
-            self.counters = replace(self.counters, epoch=epoch)
-        metrics = self.log.epoch_metrics(epoch, step, self.schedule.lr_at(step - 1), evaluation)
-        if self.runtime.is_primary:
-            checkpoint = {
-                "format": FORMAT,
-                **self.description,
-                **self.state_dict(),
-                "metrics": asdict(metrics),
-                "versions": versions(),
-            }
-            self.store.save(checkpoint, self.counters.epoch, metrics.val_top1)
-        self.log.epoch(metrics)
+    def save(self, metrics: EpochMetrics | None = None) -> None:
+        """Save in the background: a complete epoch with its metrics, or inside an epoch."""
+        self.log.flush()
+        self.saver.save(self.state_dict(), self.counters, metrics)
+
+    def stop(self) -> NoReturn:
+        """Save and stop."""
+        number = self.signals.agreed(self.runtime)
+        if self.saver.saved != self.counters:
+            seconds = f"{self.saver.seconds:.1f} s"
+            self.log.say(f"{Signals(number).name}: saving; the longest save so far took {seconds}")
+            self.save()
+        self.saver.wait()
+        raise Stopped(
+            number,
+            f"step {self.counters.global_step} was saved {self.signals.seconds:.1f} s after the "
+            "signal; the same command resumes",
+        )
+
+    def roll_back(self) -> None:
+        """Go back to the newest checkpoint."""
+        self.saver.wait()
+        passed_over = self.nonfinite.passed_over
+        newest = read_newest(self.saver.store) if self.runtime.is_primary else None
+        self.load_state_dict(self.runtime.from_primary(newest and newest.content))
+        self.saver.saved = self.counters
+        self.nonfinite.passed_over = passed_over
+        self.open_log()
 
     def state_dict(self) -> dict[str, Any]:
         """Return all that a run needs to continue, apart from its settings."""
-        state = {
-            "state_dict": dict(self.model.state_dict()),
-            "train_state": {
-                **asdict(self.counters),
-                **self.batches.unreadable.state_dict(),
-                **self.train_step.state_dict(),
-                **self.store.state_dict(),
-                "random": random_states(),
-            },
-        }
+        parts = (self.counters, self.batches.unreadable, self.train_step, self.nonfinite, self.log)
+        train_state = {key: value for part in parts for key, value in part.state_dict().items()}
+        state = {"state_dict": dict(self.model.state_dict()), "train_state": train_state}
         if self.ema is not None:
             state["state_dict_ema"] = dict(self.ema.module.state_dict())
         return state
 
     def load_state_dict(self, checkpoint: Mapping[str, Any]) -> None:
-        """Resume after the checkpoint's last completed epoch, with the settings of this run."""
+        """Continue from a checkpoint, with the settings of this run."""
         state = upgrade_train_state(checkpoint)
+        self.counters = self.counters.restored(state)
         self.model.load_state_dict(checkpoint["state_dict"])
         if self.ema is not None:
             averaged = checkpoint.get("state_dict_ema", checkpoint["state_dict"])
             self.ema.module.load_state_dict(averaged)
-        for part in (self.batches.unreadable, self.train_step, self.store):
+        for part in (self.batches.unreadable, self.train_step, self.nonfinite, self.log):
             part.load_state_dict(state)
-        restore_random_states(state["random"])
-        epoch = state["epoch"]
-        step = epoch * self.schedule.steps_per_epoch
-        self.counters = Counters(epoch, step, state["optimizer_steps"])
+        self.saver.store.load_state_dict(state)

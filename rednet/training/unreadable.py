@@ -1,9 +1,6 @@
 """Training images that cannot be read: reported, counted, limited."""
 
-import torch
-
 from rednet.errors import InputError
-from rednet.runtime import Runtime
 from rednet.wording import count
 
 
@@ -12,29 +9,30 @@ class UnreadableImages:
 
     Args:
         limit: Most images that a run may skip, over all ranks.
-        runtime: Processes to count over.
+
+    Attributes:
+        count: Images skipped so far, over all ranks.
+        pending: Images that this rank skipped and `count` does not include yet.
     """
 
-    def __init__(self, limit: int, runtime: Runtime) -> None:
-        self.limit, self.runtime = limit, runtime
-        self.count = 0
-        self._pending = 0
+    def __init__(self, limit: int) -> None:
+        self.limit = limit
+        self.count = self.pending = 0
 
     def add(self, images: list[tuple[str, str]]) -> None:
         """Report (name, reason) of images that this rank skipped."""
         for name, reason in images:
             print(f"warning: image skipped: {name} ({reason})", flush=True)
-        self._pending += len(images)
+        self.pending += len(images)
 
-    def check(self) -> None:
-        """Add up the count over all ranks, which synchronises them.
+    def settle(self, pending: int) -> None:
+        """Add the sum of `pending` over all ranks to the count.
 
         Raises:
             InputError: On every rank, if there are more than `limit`.
         """
-        pending = torch.tensor(self._pending, device=self.runtime.device)
-        self.count += int(self.runtime.sum(pending))
-        self._pending = 0
+        self.pending = 0
+        self.count += pending
         if self.count > self.limit:
             raise InputError(
                 f"{count(self.count, 'training image')} could not be read, more than "

@@ -39,10 +39,10 @@ def watch(trainer, poisoned):
     losses = []
     train_step = TrainStep.__call__
 
-    def watched(self, batches, lr):
+    def watched(self, batches, lr, counts):
         if poisoned and trainer.counters.global_step == 2:
-            batches[0][0][0] = math.nan
-        result = train_step(self, batches, lr)
+            batches[0].images[0] = math.nan
+        result = train_step(self, batches, lr, counts)
         losses.append(result.loss_sum / result.num_samples)
         return result
 

@@ -52,7 +52,7 @@ def test_metrics_are_exact_over_all_ranks(runs):
 
 def test_a_non_finite_loss_on_one_rank_is_caught_on_all(runs):
     first, second = runs[-1]
-    assert len(first["losses"]) == len(second["losses"]) == 2
+    assert len(first["losses"]) == len(second["losses"]) == 3
     assert "the loss is nan" in first["error"]
     assert first["error"] == second["error"]
     assert first["weights"] == second["weights"]

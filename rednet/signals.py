@@ -1,0 +1,125 @@
+"""Signals that ask a run to stop: finish the step, save, and end."""
+
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator, Sized
+from contextlib import contextmanager
+from types import FrameType
+from typing import Any, Protocol
+
+import torch
+
+from rednet.errors import Stopped
+from rednet.runtime import Runtime
+
+STOP_SIGNALS = tuple(
+    getattr(signal, name)
+    for name in ("SIGTERM", "SIGINT", "SIGHUP", "SIGUSR1")
+    if hasattr(signal, name)
+)
+"""What schedulers (Slurm, Kubernetes), terminals and users send before they kill a process."""
+AGREE_EVERY = 8
+"""Batches of an evaluation between two questions to the other ranks."""
+
+
+class StopSignals:
+    """Catches the first signal that asks the process to stop; a second one ends it at once.
+
+    Outside `deferred`, while there is nothing to save, the signal raises `Stopped` where the
+    program happens to be. Inside, it only sets `received`, and the training loop stops when a step
+    is complete.
+
+    Attributes:
+        received: Number of the signal, 0 if there was none.
+    """
+
+    def __init__(self) -> None:
+        self.received = 0
+        self._since = 0.0
+        self._is_deferred = False
+
+    @contextmanager
+    def caught(self) -> Iterator["StopSignals"]:
+        """Catch the signals of this process. Those that it ignores, as under nohup, stay ignored.
+
+        Only the main thread may call this.
+        """
+        previous = {number: signal.getsignal(number) for number in STOP_SIGNALS}
+        caught = [number for number in STOP_SIGNALS if previous[number] != signal.SIG_IGN]
+        for number in caught:
+            signal.signal(number, self._handle)
+        try:
+            yield self
+        finally:
+            for number in caught:
+                signal.signal(number, previous[number])
+
+    @contextmanager
+    def deferred(self) -> Iterator[None]:
+        """Leave it to the caller to look at `received`."""
+        self._is_deferred = True
+        try:
+            yield
+        finally:
+            self._is_deferred = False
+
+    @property
+    def seconds(self) -> float:
+        """Seconds since the signal, 0 if this process got none."""
+        return time.monotonic() - self._since if self.received else 0.0
+
+    def agreed(self, runtime: Runtime) -> int:
+        """Return the number of a signal that any rank received, 0 if there was none."""
+        if runtime.world_size == 1:
+            return self.received
+        received = torch.tensor(self.received, device=runtime.device)
+        return int(runtime.max(received))
+
+    def until_stopped(
+        self, batches: "_Batches", runtime: Runtime, stop: Callable[[], None]
+    ) -> Iterator[Any]:
+        """Yield batches; call `stop` on every rank once any rank has received a signal.
+
+        Args:
+            batches: Batches of this rank; another rank may have one more or less.
+            runtime: Processes of the run.
+            stop: What to do; it does not return.
+        """
+        shared = min(runtime.gather(len(batches)))
+        for index, batch in enumerate(batches):
+            if index % AGREE_EVERY == 0 and index < shared and self.agreed(runtime):
+                stop()
+            yield batch
+
+    def _handle(self, number: int, frame: FrameType | None) -> None:
+        if self.received:
+            signal.signal(number, signal.SIG_DFL)
+            os.kill(os.getpid(), number)
+            return
+        self.received, self._since = number, time.monotonic()
+        if not self._is_deferred:
+            raise Stopped(number)
+
+
+class _Batches(Sized, Protocol):
+    def __iter__(self) -> Iterator[Any]: ...
+
+
+def obey_parent_only() -> None:
+    """Make this process ignore the signals unless its parent sends them.
+
+    Schedulers and terminals send a signal to all processes of a job. A data loading worker that
+    died of it would take the step with it that its parent is about to finish. The parent itself
+    ends its workers by SIGTERM.
+    """
+    if hasattr(signal, "sigwaitinfo"):  # not on macOS
+        signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)
+        threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    while signal.sigwaitinfo(STOP_SIGNALS).si_pid != os.getppid():
+        pass
+    os._exit(0)

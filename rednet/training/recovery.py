@@ -1,0 +1,109 @@
+"""Find a run's newest valid checkpoint, and put its folder in order."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from rednet.errors import InputError
+from rednet.files import link_atomically, remove_partial_files
+from rednet.training.checkpoints import CheckpointStore, Position
+from rednet.weights import Checkpoint, read_checkpoint
+from rednet.wording import printable
+
+
+def read_newest(store: CheckpointStore, *, epochs_only: bool = False) -> Checkpoint | None:
+    """Read the newest valid checkpoint; damaged ones are named and passed over.
+
+    Args:
+        store: Checkpoints of a run.
+        epochs_only: Whether to pass over checkpoints inside an epoch.
+
+    Returns:
+        The checkpoint; None if there is no file.
+
+    Raises:
+        InputError: There are files, but none that is valid.
+    """
+    positions = [p for p in store.positions() if p.is_epoch_end or not epochs_only]
+    paths = [store.folder / position.file_name for position in positions]
+    newest = next(filter(None, map(_read, paths)), None)
+    if _is_only_name(store.last, paths) and not epochs_only:
+        last = _read(store.last)
+        if newest is None or (last and position_of(last) > position_of(newest)):
+            newest = last
+    if newest is None and (paths or store.last.exists()):
+        raise InputError(
+            f"{printable(store.folder)} has no checkpoint that can be read: move it away to start "
+            "anew, or choose another output_dir"
+        )
+    return newest
+
+
+def _read(path: Path) -> Checkpoint | None:
+    """Return a checkpoint; None, with a warning, if it is damaged."""
+    try:
+        checkpoint = read_checkpoint(path, key="resume")
+        require_train_state(checkpoint)
+    except InputError as error:
+        print(f"warning: passed over: {error}", flush=True)
+        return None
+    return checkpoint
+
+
+def _is_only_name(last: Path, paths: Sequence[Path]) -> bool:
+    """Return whether the file that `last` names has no other name."""
+    return last.exists() and not any(path.samefile(last) for path in paths)
+
+
+def require_train_state(checkpoint: Checkpoint) -> None:
+    """Require the state that a run needs to continue.
+
+    Raises:
+        InputError: The file has weights only.
+    """
+    if "train_state" not in checkpoint.content:
+        raise InputError(
+            f"{checkpoint.label}: holds weights but no training state; "
+            f"checkpoint={checkpoint.path} starts a new run from them"
+        )
+
+
+def position_of(checkpoint: Checkpoint) -> Position:
+    """Return where in its run a checkpoint was written."""
+    state = checkpoint.content["train_state"]
+    if checkpoint.content.get("metrics") is None:
+        return Position(state["epoch"] + 1, state["global_step"])
+    return Position(state["epoch"])
+
+
+def restore_folder(store: CheckpointStore, newest: Checkpoint | None) -> None:
+    """Rebuild `last` and `best`, and delete what an interrupted save left.
+
+    Args:
+        store: Checkpoints of a run, with the scores that `newest` has; scores of epochs whose file
+            is missing or damaged are removed.
+        newest: The checkpoint that the run resumes from; None if it is in another folder.
+    """
+    remove_partial_files(store.folder)
+    if newest is not None:
+        position = position_of(newest)
+        path = store.folder / position.file_name
+        if not path.exists():  # only `last` was left
+            link_atomically(newest.path, path)
+    valid = {e: s for e, s in store.scores.items() if newest and _is_valid(store, e, newest)}
+    if valid != store.scores:
+        store.scores = valid
+        store.best_top1 = max((s for s in valid.values() if s is not None), default=None)
+    if newest is not None:
+        store.tidy(position)
+
+
+def _is_valid(store: CheckpointStore, epoch: int, newest: Checkpoint) -> bool:
+    """Return whether the file of an epoch can be read."""
+    path: Path = store.folder / Position(epoch).file_name
+    if path == newest.path:
+        return True
+    try:
+        read_checkpoint(path)
+    except InputError:
+        return False
+    return True

@@ -1,0 +1,114 @@
+"""A run interrupted between any two steps ends as the uninterrupted run, to the last bit."""
+
+import signal
+
+import pytest
+from equal_runs import assert_equal_runs
+
+from rednet.errors import Stopped
+from rednet.training.recovery import read_newest
+from rednet.training.step import TrainStep
+
+EPOCHS, STEPS = 2, 3
+SIZES = [
+    *("data.train_samples=20", "data.val_samples=10", "data.batch_size=8"),
+    *(f"schedule.epochs={EPOCHS}", "trainer.log_every=2"),
+]
+RUNS = {
+    "everything random": [
+        *("trainer.ema_decay=0.9", "augment=paper", "augment.mixup=0.2", "augment.cutmix=1.0"),
+        *("model.options.drop_path_rate=0.3", "model.options.drop_rate=0.3"),
+    ],
+    "fp16": ["trainer.precision=fp16", "trainer.grad_accum_steps=2", "data.batch_size=4"],
+    "workers": ["optimizer=adamw", "data.num_workers=2", "trainer.eval_every=2"],
+}
+
+
+class Crash(Exception):
+    """Ends a run as a kill would: nothing more is saved."""
+
+
+@pytest.fixture
+def interrupt(monkeypatch):
+    """Return a function that interrupts a trainer after a step."""
+
+    def interrupt(trainer, after, how):
+        train_step = TrainStep.__call__
+
+        def interrupted(self, *arguments):
+            if how == "crash" and trainer.counters.global_step == after:
+                raise Crash
+            if how == "signal" and trainer.counters.global_step + 1 == after:
+                trainer.signals.received = signal.SIGTERM
+            return train_step(self, *arguments)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(TrainStep, "__call__", interrupted)
+            try:
+                trainer.fit()
+            except (Crash, Stopped) as stop:
+                return stop
+            raise AssertionError("the run was not interrupted")
+
+    return interrupt
+
+
+@pytest.fixture
+def start(make_trainer):
+    """Return a function that builds a run, or continues the one in its folder."""
+
+    def start(*overrides, folder="cut"):
+        trainer = make_trainer(*SIZES, *overrides, folder=folder)
+        checkpoint = read_newest(trainer.saver.store)
+        if checkpoint is not None:
+            trainer.load_state_dict(checkpoint.content)
+            trainer.saver.saved = trainer.counters
+        return trainer
+
+    return start
+
+
+@pytest.fixture
+def whole(start):
+    """Return a function that trains without interruption; it returns the folder."""
+
+    def train(*overrides):
+        trainer = start(*overrides, folder="whole")
+        trainer.fit()
+        return trainer.log.folder
+
+    return train
+
+
+@pytest.mark.parametrize("name", RUNS)
+def test_interrupted_after_every_step(name, start, whole, interrupt):
+    """In turn by a limit, by a signal and by a crash, in one run."""
+    options = RUNS[name]
+    for step in range(1, EPOCHS * STEPS):
+        how = ("limit", "signal", "crash")[step % 3]
+        if how == "limit":
+            start(*options, f"trainer.max_steps={step}").fit()
+        else:
+            stop = interrupt(start(*options, "trainer.save_every_steps=1"), step, how)
+            assert isinstance(stop, Stopped) == (how == "signal")
+    trainer = start(*options)
+    assert trainer.counters.global_step >= EPOCHS * STEPS - 2
+    trainer.fit()
+    assert_equal_runs(trainer.log.folder, whole(*options))
+
+
+@pytest.mark.nightly
+@pytest.mark.parametrize("how", ["limit", "signal", "crash"])
+@pytest.mark.parametrize("step", range(1, EPOCHS * STEPS + 1))
+@pytest.mark.parametrize("name", RUNS)
+def test_interrupted_after_one_step(name, step, how, start, whole, interrupt):
+    options = RUNS[name]
+    if how == "limit":
+        start(*options, f"trainer.max_steps={step}").fit()
+    elif (how, step) == ("signal", EPOCHS * STEPS):
+        start(*options).fit()
+    elif (how, step) != ("crash", EPOCHS * STEPS):
+        interrupt(start(*options, "trainer.save_every_steps=1"), step, how)
+    trainer = start(*options)
+    trainer.fit()
+    assert_equal_runs(trainer.log.folder, whole(*options))
