@@ -24,10 +24,14 @@ def assert_equal(one, other):
 
 @pytest.mark.parametrize("resume", ["auto", "run", "run/checkpoints/last.pt"])
 def test_a_run_goes_on_where_it_stopped(resume, train_tiny):
+    """At the end of an epoch of two steps, or inside the next one."""
+    epochs_2 = ["schedule.epochs=2", "output_dir=run"]
     train_tiny("schedule.epochs=2", "output_dir=whole")
-    train_tiny("output_dir=run")
-    done = train_tiny("schedule.epochs=2", "output_dir=run", f"resume={resume}")
-    assert "resumed after epoch 1 from run/checkpoints/last.pt\n" in done.out
+    for limit in (2, 3):
+        train_tiny(*epochs_2, f"trainer.max_steps={limit}")
+    done = train_tiny(*epochs_2, f"resume={resume}")
+    file = "last.pt" if resume.endswith("last.pt") else "epoch-0002-step-00000003.pt"
+    assert f"resumed after step 3, in epoch 2, from run/checkpoints/{file}\n" in done.out
     assert epochs("run") == epochs("whole") == [1, 2]
     assert_equal(weights("run"), weights("whole"))
 
@@ -38,69 +42,105 @@ def run(trained, work_folder):
     shutil.copytree(trained, work_folder / "run")
 
 
+SAME = ["optimizer.lr=40", "schedule.epochs=2", "output_dir=run"]
+
+
 def test_a_finished_run_has_nothing_left_to_do(run, train_tiny, files_in):
     before = files_in(Path("run"))
-    done = train_tiny("output_dir=run", "optimizer.lr=40", "schedule.epochs=2")
-    assert "nothing left to do after epoch 2" in done.out
+    done = train_tiny(*SAME, "trainer.log_every=3", "trainer.keep_latest=1")
+    assert "nothing left to do after step 4\n" in done.out
     after = files_in(Path("run"))
-    rewritten = {name for name in before if after.get(name) != before[name]}
-    assert rewritten <= {"config.yaml", "curves.png"}
+    assert after == {name: content for name, content in before.items() if name in after}
+    assert {Path(name).name for name in before.keys() - after.keys()} <= {"epoch-0001.pt"}
+
+
+def test_other_settings_are_another_run_unless_forced(run, train_tiny, files_in):
+    before = files_in(Path())
+    changed = ["optimizer.lr=20", "schedule.epochs=3", "seed=1", "output_dir=run"]
+    done = train_tiny(*changed)
+    assert done.code == 2
+    assert done.err.splitlines() == [
+        "error: run/checkpoints/epoch-0002.pt belongs to a run with other settings; choose another "
+        "output_dir, or continue with these changes by resume=force:",
+        "error: optimizer.lr: 40.0 in the run, 20.0 here",
+        "error: schedule.epochs: 2 in the run, 3 here",
+        "error: seed: 0 in the run, 1 here",
+    ]
+    assert files_in(Path()) == before
+    done = train_tiny(*changed, "resume=force")
+    assert done.code == 0
+    assert "changed: optimizer.lr: 40.0 in the run, 20.0 here\n" in done.out
+    assert epochs("run") == [1, 2, 3]
+
+
+@pytest.mark.parametrize("resume", ["never", "other"])
+def test_a_run_is_not_replaced_by_another(resume, run, train_tiny, files_in):
+    shutil.copytree("run", "other")
+    before = files_in(Path())
+    error = train_tiny(*SAME, f"resume={resume}").error
+    assert error.startswith("output_dir=run already holds a run: choose another folder, or ")
+    assert files_in(Path()) == before
 
 
 @pytest.mark.parametrize(
-    ("argv", "line"),
+    ("change", "line"),
     [
-        (["resume=never"], "output_dir=run already holds a run: choose another folder, or resume"),
-        (["resume=other"], "output_dir=run already holds a run: choose another folder, or resume"),
-        (
-            ["model.name=test_efficientnet"],
-            "run/checkpoints/last.pt belongs to another run: its mo",
-        ),
-        (
-            ["optimizer=adamw"],
-            "run/checkpoints/last.pt belongs to another run: its opt",
-        ),
-        (
-            ["optimizer.decay_all=false"],
-            "run/checkpoints/last.pt belongs to another run: its opt",
-        ),
+        (["model.name=test_efficientnet"], "model.name: test_resnet in the run, test_efficientnet"),
+        (["optimizer=adamw"], "optimizer.name: sgd in the run, adamw here"),
+        (["optimizer.decay_all=false"], "optimizer.decay_all: true in the run, false here"),
     ],
 )
-def test_a_folder_that_holds_another_run_keeps_it(argv, line, run, train_tiny, files_in):
-    shutil.copytree("run", "other")
+def test_what_does_not_fit_is_refused_even_if_forced(change, line, run, train_tiny, files_in):
     before = files_in(Path())
-    done = train_tiny("schedule.epochs=3", "output_dir=run", *argv)
-    assert done.error.startswith(line)
+    done = train_tiny(*SAME, *change, "resume=force")
+    assert done.code == 2
+    assert f"error: {line}" in done.err
     assert files_in(Path()) == before
 
 
 def test_a_folder_with_other_classes_is_another_run(run, train_tiny, make_images):
     root = make_images("images", [f"class{number}" for number in range(10)])
     gray = ["data.mean=[0.5]", "data.std=[0.5]"]
-    done = train_tiny("data=image_folder", f"data.root={root}", *gray, "output_dir=run")
-    assert "run/checkpoints/last.pt belongs to another run: its class_names is ['T-sh" in done.error
+    done = train_tiny("data=image_folder", f"data.root={root}", *gray, *SAME, "resume=force")
+    assert done.code == 2
+    assert 'class_names: class 0 is "T-shirt/top" in the run, "class0" here' in done.err
 
 
-@pytest.mark.parametrize(
-    ("damage", "line"),
-    [
-        (
-            lambda whole: whole[:-1000],
-            "resume=run/checkpoints/last.pt: damaged, truncated or not a checkpoint",
-        ),
-        (
-            lambda whole: b"",
-            "resume=run/checkpoints/last.pt: damaged, truncated or not a checkpoint",
-        ),
-    ],
-)
-def test_a_damaged_checkpoint_is_not_overwritten(damage, line, run, train_tiny, files_in):
-    last = Path("run/checkpoints/last.pt")
-    content = damage(last.read_bytes())
-    last.unlink()
-    last.write_bytes(content)
+def test_a_fork_has_its_own_best(run, train_tiny):
+    done = train_tiny("schedule.epochs=3", "output_dir=fork", "resume=run", "optimizer.lr=1e-9")
+    assert done.code == 0
+    assert "changed: schedule.epochs: 2 in the run, 3 here\n" in done.out
+    assert sorted(path.name for path in Path("fork/checkpoints").iterdir()) == [
+        *("best.pt", "epoch-0003.pt", "last.pt"),
+    ]
+    top1 = read_metrics(Path("fork"))[-1]["val_top1"]
+    assert done.last_line.startswith(f"best top-1 {top1:.2f} %; ")
+    assert epochs("fork") == [1, 2, 3]
+
+
+def test_another_division_of_the_batch_continues_from_the_end_of_an_epoch(train_tiny):
+    train_tiny("schedule.epochs=2", "output_dir=run", "trainer.max_steps=2")
+    train_tiny("schedule.epochs=2", "output_dir=run", "trainer.max_steps=3")
+    halves = ["data.batch_size=2", "trainer.grad_accum_steps=2"]
+    done = train_tiny("schedule.epochs=2", "output_dir=run", *halves)
+    assert (
+        "no longer exact to the last bit: data.batch_size: 4 in the run, 2 here; "
+        "trainer.grad_accum_steps: 1 in the run, 2 here\n"
+        "resumed after epoch 1 from run/checkpoints/epoch-0001.pt\n"
+    ) in done.out
+    assert epochs("run") == [1, 2]
+    assert not any("step" in path.name for path in Path("run/checkpoints").iterdir())
+
+
+def test_damaged_checkpoints_are_not_overwritten(run, train_tiny, files_in):
+    for path in sorted(Path("run/checkpoints").iterdir()):
+        content = path.read_bytes()
+        path.unlink()
+        path.write_bytes(content[:-1000])
     before = files_in(Path())
-    assert train_tiny("schedule.epochs=3", "output_dir=run").error.startswith(line)
+    done = train_tiny(*SAME)
+    assert done.error.startswith("run/checkpoints has no checkpoint that can be read: move it away")
+    assert done.out.count("warning: passed over: resume=run/checkpoints/") == 3
     assert files_in(Path()) == before
 
 
@@ -128,10 +168,8 @@ def test_another_number_of_classes_gets_a_new_classifier(
     still = ["optimizer.lr=1e-30", "data.val_samples=null"]
     checkpoint = f"{trained}/checkpoints/last.pt"
     done = train_tiny(*data, *still, f"checkpoint={checkpoint}", "output_dir=run")
-    assert done.out.splitlines()[0] == (
-        f"checkpoint={checkpoint}: its classifier has 10 classes, the data 2: "
-        "the classifier is newly initialised"
-    )
+    line = "its classifier has 10 classes, the data 2: the classifier is newly initialised"
+    assert f"checkpoint={checkpoint}: {line}\n" in done.out
     before, after = weights(trained), weights("run")
     assert after["fc.weight"].shape[0] == 2
     assert torch.equal(before["layer1.0.conv1.weight"], after["layer1.0.conv1.weight"])
@@ -177,6 +215,6 @@ def test_an_unreadable_validation_image_ends_a_run_that_is_saved(train_damaged, 
     done = train_damaged()
     assert f"1 image cannot be read: {folder}/0.png (" in done.error
     assert (epochs("run"), Path("run/checkpoints/last.pt").is_file()) == ([1], True)
-    done = train_damaged("data.on_unreadable=skip", "schedule.epochs=2")
+    done = train_damaged("data.on_unreadable=skip", "schedule.epochs=2", "resume=force")
     assert (done.code, epochs("run")) == (0, [1, 2])
     assert "warning: 1 validation image could not be read" in done.out

@@ -92,7 +92,7 @@ def test_what_a_checkpoint_holds(trained):
     checkpoint = load(trained / "checkpoints" / "last.pt")
     assert checkpoint.keys() == {
         *("format", "model", "state_dict", "preprocessing", "class_names", "config"),
-        *("data", "metrics", "versions", "train_state"),
+        *("data", "global_batch", "world_size", "metrics", "versions", "train_state"),
     }
     assert checkpoint["model"] == {"name": "test_resnet", "options": {}}
     assert list(checkpoint["preprocessing"]) == PREPROCESSING
@@ -103,7 +103,7 @@ def test_what_a_checkpoint_holds(trained):
     assert checkpoint["config"] == (trained / "config.yaml").read_text()
     assert checkpoint["metrics"] == read_metrics(trained)[-1]
     assert checkpoint["versions"]["torch"] == version("torch")
-    assert {"optimizer", "scaler", "epoch", "global_step", "random"} <= checkpoint[
+    assert {"optimizer", "scaler", "epoch", "global_step", "nonfinite", "log"} <= checkpoint[
         "train_state"
     ].keys()
 
