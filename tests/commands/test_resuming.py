@@ -160,23 +160,16 @@ def test_starting_from_weights(train_tiny, trained):
     assert all("running_" in name or "num_batches" in name for name in moved)
 
 
-def test_another_number_of_classes_gets_a_new_classifier(
-    train_tiny, evaluate, trained, make_images
-):
+def test_another_number_of_classes_gets_a_new_classifier(train_tiny, trained, make_images):
     root = make_images("images", ["cat", "dog"], 8)
     data = ["data=image_folder", f"data.root={root}", "data.mean=[0.3]", "data.std=[0.3]"]
     still = ["optimizer.lr=1e-30", "data.val_samples=null"]
     checkpoint = f"{trained}/checkpoints/last.pt"
     done = train_tiny(*data, *still, f"checkpoint={checkpoint}", "output_dir=run")
-    line = "its classifier has 10 classes, the data 2: the classifier is newly initialised"
-    assert f"checkpoint={checkpoint}: {line}\n" in done.out
+    assert "its classes are not the data's: the classifier is newly initialised\n" in done.out
     before, after = weights(trained), weights("run")
     assert after["fc.weight"].shape[0] == 2
     assert torch.equal(before["layer1.0.conv1.weight"], after["layer1.0.conv1.weight"])
-    error = evaluate(*data, f"checkpoint={checkpoint}").error
-    assert error == f"checkpoint={checkpoint} has 10 classes, the data 2: evaluate it on " + (
-        "data with the same classes"
-    )
 
 
 @pytest.fixture
