@@ -135,6 +135,7 @@ def _evaluate(
     """
     from rednet.build.conditions import precision
     from rednet.build.evaluation import build_evaluation, run_evaluation
+    from rednet.data.imagenet import NUM_CLASSES
     from rednet.paper.accuracy import Accuracy
     from rednet.paper.accuracy_tables import has_row
     from rednet.paper.networks import network_from_options
@@ -149,6 +150,8 @@ def _evaluate(
     if network is None or not has_row(network):
         words = [model.name, *(f"{key}={value}" for key, value in model.options.items())]
         raise InputError(f"checkpoints={printable(path)}: no table contains {' '.join(words)}")
+    if (classes := len(setup.source.class_names)) != NUM_CLASSES:
+        raise InputError(f"checkpoints={printable(path)}: tells {classes} classes apart, not 1000")
     if runtime.is_primary and setup.notes:
         print("\n".join(f"{name}: {note}" for note in setup.notes), flush=True)
     result = run_evaluation(setup, config.trainer, runtime, label=name)

@@ -45,14 +45,15 @@ def outputs(matched):
 
 
 def test_the_names_of_the_file_decide(data):
-    source = source_of(["ant", "bee", "cat"])
-    for order in (None, "text", "natural"):
-        matched = match_classes(
-            source, checkpoint_of(["cat", "ant", "bee"]), replace(data, class_order=order)
-        )
-        assert outputs(matched) == {"ant": 1, "bee": 2, "cat": 0}
-        assert matched[0].class_names == ["cat", "ant", "bee"]
-        assert matched[1] is None
+    source, checkpoint = source_of(["ant", "bee", "cat"]), checkpoint_of(["cat", "ant", "bee"])
+    matched = match_classes(source, checkpoint, data)
+    assert outputs(matched) == {"ant": 1, "bee": 2, "cat": 0}
+    assert matched[0].class_names == ["cat", "ant", "bee"]
+    assert matched[1] is None
+    with pytest.raises(
+        InputError, match=r"^data\.class_order: has no effect, the outputs of check"
+    ):
+        match_classes(source, checkpoint, replace(data, class_order="text"))
 
 
 def test_names_as_file_systems_write_them(data):

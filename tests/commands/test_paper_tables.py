@@ -115,6 +115,19 @@ def test_checkpoints_fill_the_rows_of_their_networks(paper_tables, imagenet, che
     assert warnings[:4] == warnings[4:] == done.out.splitlines()[-5:-1]
 
 
+def test_the_tables_have_no_accuracy_on_some_classes(paper_tables, work_folder, imagenet):
+    model = timm.create_model("rednet26", num_classes=3)
+    synsets = sorted(path.name for path in (imagenet / "val").iterdir())
+    content = {"format": "rednet-2", "model": {"name": "rednet26", "options": {}}}
+    (work_folder / "three").mkdir()
+    weights = {"state_dict": model.state_dict(), "class_names": synsets}
+    torch.save({**content, **weights}, work_folder / "three/ours.pt")
+    done = paper_tables("checkpoints=three", f"data.root={imagenet}", *SMALL)
+    assert done.code == 2
+    line = "warning: skipped: checkpoints=three/ours.pt: tells 3 classes apart, not 1000"
+    assert line in done.out.splitlines()
+
+
 @pytest.fixture
 def weights(work_folder):
     """A folder with the weights of one network."""
