@@ -1,8 +1,8 @@
 """Exact evaluation: loss, top-1, top-5 and the confusion matrix."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 import torch.nn.functional as F
@@ -138,6 +138,16 @@ def describe_unreadable(unreadable: list[tuple[str, str]]) -> str:
     return f"{count(len(unreadable), 'image')} cannot be read: {named}{rest}"
 
 
+class Observer(Protocol):
+    """Looks at the logits during an evaluation; both methods may exchange data over processes."""
+
+    def add(self, batch: Batch, logits: Tensor) -> None:
+        """Take a batch of this process and its logits (n, num_classes)."""
+
+    def finish(self) -> None:
+        """Note that this process has no further batch."""
+
+
 class _RunningCounts:
     """Counts over batches, kept on the device so that no batch waits for the host."""
 
@@ -166,7 +176,7 @@ def evaluate(
     num_classes: int,
     runtime: Runtime,
     progress: Any = None,
-    observe: Callable[[Batch, Tensor], None] | None = None,
+    observer: Observer | None = None,
 ) -> Evaluation:
     """Evaluate a network; each process passes its batches and gets the results of all processes.
 
@@ -176,7 +186,7 @@ def evaluate(
         num_classes: Number of classes.
         runtime: Device, precision and processes.
         progress: Object whose `advance(images)` is called after each batch, or None.
-        observe: Function that is called with each batch and its logits (n, num_classes), or None.
+        observer: Object that is given each batch and its logits, or None.
 
     Raises:
         InputError: No image could be read.
@@ -192,11 +202,13 @@ def evaluate(
             with runtime.autocast():
                 logits = model(runtime.place_images(batch.images))
             counts.add(logits, batch.targets.to(runtime.device))
-        if observe is not None:
-            observe(batch, logits)
+        if observer is not None:
+            observer.add(batch, logits)
         if progress is not None:
             progress.advance(len(batch.targets) * runtime.world_size)
     model.train(training)
+    if observer is not None:
+        observer.finish()
     return _collect(counts, unreadable, runtime)
 
 

@@ -14,19 +14,47 @@ from rednet.files import open_atomically, quote_formula
 from rednet.runtime import Runtime
 from rednet.wording import printable
 
-Observer = Callable[[Batch, Tensor], None]
 Row = tuple[int, list[int], list[float]]
 """Index of an image in its source, its most probable classes, and their probabilities."""
+
+
+class PredictionWriter:
+    """Collects the predictions of all processes batch by batch, and writes them in order.
+
+    The processes' batches of the same number follow each other in the source.
+
+    Args:
+        write: Function that writes rows; it is called in the primary process only.
+        rounds: Number of batches of the process that has most.
+        runtime: The processes.
+    """
+
+    def __init__(self, write: Callable[[list[Row]], None], rounds: int, runtime: Runtime) -> None:
+        self.write, self.rounds, self.runtime = write, rounds, runtime
+
+    def add(self, batch: Batch, logits: Tensor) -> None:
+        """Take a batch of this process and its logits (n, num_classes)."""
+        self._exchange(_rows(batch, logits))
+
+    def finish(self) -> None:
+        """Take part in the exchanges of processes that have one batch more."""
+        while self.rounds:
+            self._exchange([])
+
+    def _exchange(self, rows: list[Row]) -> None:
+        self.rounds -= 1
+        gathered = self.runtime.gather(rows)
+        if self.runtime.is_primary:
+            self.write(sorted(row for part in gathered for row in part))
 
 
 @contextmanager
 def write_predictions(
     path: Path, source: ImageSource, batch_size: int, runtime: Runtime
-) -> Iterator[Observer]:
+) -> Iterator[PredictionWriter]:
     """Write a row for each image that can be read: path, target, and the top five classes.
 
-    The rows have the order of the source, whatever the number of processes: their batches of the
-    same number follow each other there, so the primary process writes them batch by batch.
+    The rows have the order of the source, whatever the number of processes.
 
     Args:
         path: CSV file to write; it appears when the context ends without an exception.
@@ -35,20 +63,11 @@ def write_predictions(
         runtime: The processes.
 
     Yields:
-        The function to pass to `evaluate` as `observe`.
+        The observer of the evaluation.
     """
+    rounds = len(EvalSampler(len(source), batch_size, 0, runtime.world_size))
     with _row_writer(path, source, runtime) as write:
-        rounds = len(EvalSampler(len(source), batch_size, 0, runtime.world_size))
-        done = 0
-
-        def exchange(rows: list[Row]) -> None:
-            nonlocal done
-            done += 1
-            write(sorted(row for part in runtime.gather(rows) for row in part))
-
-        yield lambda batch, logits: exchange(_rows(batch, logits))
-        while done < rounds:  # other processes may have one batch more
-            exchange([])
+        yield PredictionWriter(write, rounds, runtime)
 
 
 def _rows(batch: Batch, logits: Tensor) -> list[Row]:

@@ -8,9 +8,11 @@ from typing import Any
 
 from rednet.build.evaluation import EvaluationSetup
 from rednet.config import Trainer
+from rednet.data import fingerprint
 from rednet.runtime import Runtime
 from rednet.training.checkpoints import versions
 from rednet.weights import Checkpoint
+from rednet.wording import printable
 
 
 def evaluation_conditions(
@@ -21,17 +23,12 @@ def evaluation_conditions(
         "options": setup.network.options,
         "parameters": sum(parameter.numel() for parameter in setup.model.parameters()),
         "checkpoint": {
-            "path": os.path.abspath(checkpoint.path),
+            "path": printable(os.path.abspath(checkpoint.path)),
             "sha256": _sha256(checkpoint.path),
             "kind": checkpoint.kind,
             "ema": checkpoint.is_averaged,
         },
-        "data": {
-            "name": setup.data.name,
-            "root": setup.data.root and os.path.abspath(setup.data.root),
-            "images": len(setup.source),
-            "classes": len(setup.source.class_names),
-        },
+        "data": _data(setup),
         "preprocessing": asdict(setup.preprocessing),
         "precision": precision(trainer, runtime),
         "device": str(runtime.device),
@@ -40,6 +37,24 @@ def evaluation_conditions(
         "channels_last": runtime.channels_last,
         "deterministic": trainer.deterministic,
         "versions": versions(),
+    }
+
+
+def _data(setup: EvaluationSetup) -> dict[str, Any]:
+    """Return which images were read; `split` is null for all of a folder without halves."""
+    images, data = setup.images, setup.data
+    is_split = images.split_seed is not None
+    return {
+        "name": data.name,
+        "root": data.root and printable(os.path.abspath(data.root)),
+        "read": printable(images.origin),
+        "split": images.half,
+        "seed": images.split_seed,
+        "val_fraction": data.val_fraction if is_split else None,
+        "images": len(images.source),
+        "of": images.total,
+        "classes": len(images.source.class_names),
+        "fingerprint": fingerprint(images.source),
     }
 
 

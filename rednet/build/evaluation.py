@@ -17,8 +17,7 @@ from rednet.build.splits import ChosenImages, choose_images
 from rednet.config import Data, Model, Trainer
 from rednet.data import ImageSource, Preprocessing
 from rednet.data.summary import describe_classes
-from rednet.evaluation import Evaluation, evaluate
-from rednet.predictions import Observer
+from rednet.evaluation import Evaluation, Observer, evaluate
 from rednet.runtime import Runtime
 from rednet.training.progress import Progress
 from rednet.weights import (
@@ -110,7 +109,7 @@ def run_evaluation(
     trainer: Trainer,
     runtime: Runtime,
     label: str = "evaluation",
-    observe: Observer | None = None,
+    observer: Observer | None = None,
 ) -> Evaluation:
     """Evaluate on all images and show the progress.
 
@@ -119,7 +118,7 @@ def run_evaluation(
         trainer: Settings of the device.
         runtime: Device, precision and processes.
         label: Text in front of the progress.
-        observe: Function that is called with each batch and its logits, or None.
+        observer: Object that is given each batch and its logits, or None.
 
     Raises:
         InputError: The network cannot process these images, or no image can be read.
@@ -132,6 +131,6 @@ def run_evaluation(
     progress = Progress(
         len(source), label=label, every=trainer.log_every, enabled=runtime.is_primary
     )
-    result = evaluate(model, loader, classes, runtime, progress, observe)
+    result = evaluate(model, loader, classes, runtime, progress, observer)
     progress.close()
     return result

@@ -42,6 +42,8 @@ class ChosenImages:
         notes: Lines that the user should read.
         data: Configuration of the data, with the fraction by which a folder was split.
         not_read: What was passed over.
+        half: The half that the images are; None for all of a folder without halves.
+        split_seed: Seed by which a folder without halves was split; None if nothing was.
     """
 
     source: ImageSource
@@ -50,6 +52,8 @@ class ChosenImages:
     notes: tuple[str, ...]
     data: Data
     not_read: NotRead
+    half: Split | None = None
+    split_seed: int | None = None
 
     def with_source(self, source: ImageSource, note: str | None) -> "ChosenImages":
         """Return the choice with other labels or fewer images, and a further note."""
@@ -93,6 +97,8 @@ def choose_images(
         notes=(*splits.notes, *_doubts(training, match, half, source)),
         data=data,
         not_read=splits.not_read,
+        half=half,
+        split_seed=seed if splits.whole is not None and half is not None else None,
     )
 
 

@@ -17,7 +17,7 @@ from rednet.wording import printable
 
 if TYPE_CHECKING:
     from rednet.build.evaluation import EvaluationSetup
-    from rednet.predictions import Observer
+    from rednet.evaluation import Observer
     from rednet.runtime import Runtime
 
 TRAINING_ONLY = (
@@ -81,8 +81,8 @@ def _evaluate(config: EvaluationConfig, explicit_keys: frozenset[str], command_l
                 f"{printable(checkpoint.path)} ({checkpoint.kind}): {setup.describe()}", flush=True
             )
             report_not_read(setup.images.not_read, folder)
-        with _observer(config, setup, folder, runtime) as observe:
-            result = run_evaluation(setup, config.trainer, runtime, observe=observe)
+        with _observer(config, setup, folder, runtime) as observer:
+            result = run_evaluation(setup, config.trainer, runtime, observer=observer)
         if runtime.is_primary:
             used = replace(config, model=network, data=setup.data)
             (folder / "evaluation.yaml").write_text(to_yaml(used))
@@ -98,7 +98,7 @@ def _evaluate(config: EvaluationConfig, explicit_keys: frozenset[str], command_l
 def _observer(
     config: EvaluationConfig, setup: "EvaluationSetup", folder: Path, runtime: "Runtime"
 ) -> AbstractContextManager["Observer | None"]:
-    """Return the context of the function that looks at the logits, which is None by default."""
+    """Return the context of what looks at the logits, which is nothing by default."""
     from rednet.predictions import write_predictions
 
     if not config.predictions:

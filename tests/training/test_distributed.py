@@ -1,9 +1,14 @@
+import csv
 import json
 import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
+import timm
+import torch
+from PIL import Image
 
 from rednet import commands
 
@@ -71,3 +76,39 @@ def test_the_training_command_under_torchrun(tmp_path):
     alone = json.loads((tmp_path / "evaluation" / "evaluation.json").read_text())
     assert alone["top1"] == pytest.approx(trained["val_top1"])
     assert alone["loss"] == pytest.approx(trained["val_loss"], rel=1e-5)
+
+
+def test_predictions_of_two_processes_are_those_of_one(tmp_path):
+    """In the order of the source, with a rank that has fewer batches and unreadable images."""
+    model = ["model=timm", "model.name=test_resnet"]
+    torch.manual_seed(0)
+    weights = timm.create_model("test_resnet", num_classes=2).state_dict()
+    torch.save(weights, tmp_path / "weights.pt")
+    root = tmp_path / "images"
+    for name, count in (("cat", 4), ("dog", 5)):
+        for index in range(count):
+            (root / name).mkdir(parents=True, exist_ok=True)
+            pixels = np.random.default_rng([count, index]).integers(0, 256, (32, 32, 3))
+            Image.fromarray(pixels.astype(np.uint8)).save(root / name / f"{index}.png")
+    (root / "cat" / "1.png").write_bytes(b"no image")
+    data = ["data=image_folder", f"data.root={root}", "data.image_size=32", "data.num_workers=0"]
+    argv = [f"checkpoint={tmp_path}/weights.pt", *model, *data, "trainer.device=cpu"]
+    argv += ["data.batch_size=2", "data.on_unreadable=skip", "predictions=true"]
+    assert commands.evaluate([*argv, f"output_dir={tmp_path}/one"]) == 0
+    run(TORCHRUN, ROOT / "scripts/evaluate.py", *argv, f"output_dir={tmp_path}/two")
+    one, two = (predictions(tmp_path / name / "predictions.csv") for name in ("one", "two"))
+    names = [str(root / "cat" / f"{index}.png") for index in (0, 2, 3)]
+    names += [str(root / "dog" / f"{index}.png") for index in range(5)]
+    assert [row[0] for row in one] == names
+    assert [row[:3] for row in two] == [row[:3] for row in one]
+    for alone, shared in zip(one, two, strict=True):
+        assert [float(shared[3]), float(shared[5])] == pytest.approx(
+            [float(alone[3]), float(alone[5])], rel=1e-4
+        )
+
+
+def predictions(path):
+    with path.open(newline="") as file:
+        header, *rows = csv.reader(file)
+    assert header == ["path", "target", "class_1", "probability_1", "class_2", "probability_2"]
+    return rows
