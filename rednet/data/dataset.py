@@ -1,5 +1,6 @@
 """A data set whose samples depend only on (seed, epoch, index), and its batches."""
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -18,7 +19,7 @@ class Sample:
     """One transformed image, or the reason why there is none.
 
     Attributes:
-        image: Image (C, H, W) float32, or None if it could not be decoded.
+        image: Image (C, H, W) float32, or None if it could not be decoded or is not finite.
         target: Class index.
         index: Index in the source.
         unreadable: Name of the image and reason why it could not be decoded, or None.
@@ -72,7 +73,13 @@ class ImageDataset(Dataset[Sample]):
         except UnreadableImage as error:
             return Sample(None, target, index, (error.name, error.reason))
         with seeded(hash_seed(self.seed, epoch, index), with_numpy=self._with_numpy):
-            return Sample(self.transform(image), target, index, None)
+            tensor = self.transform(image)
+        # A sum is finite only if all terms are, and much faster than isfinite().all().
+        if not math.isfinite(tensor.sum()):
+            return Sample(
+                None, target, index, (self.source.name_of(index), "its pixels are not finite")
+            )
+        return Sample(tensor, target, index, None)
 
 
 def collate(samples: Sequence[Sample]) -> Batch:

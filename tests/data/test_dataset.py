@@ -1,8 +1,10 @@
+import math
 import random
 
 import numpy as np
 import pytest
 import torch
+from torchvision.transforms.functional import to_tensor
 
 from rednet.data import (
     Augmentation,
@@ -116,3 +118,15 @@ def test_unreadable_images_are_left_out_and_listed(fashion_mnist, keys):
     assert batch.targets.tolist() == [data.source.targets[index] for index in kept]
     assert len(batch.images) == len(kept)
     assert batch.targets.dtype == batch.indices.dtype == torch.int64
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
+def test_an_image_that_a_transform_makes_infinite_is_unreadable(value, fashion_mnist):
+    def transform(image):
+        pixels = to_tensor(image)
+        pixels[0, 3, 4] = value
+        return pixels
+
+    sample = ImageDataset(fashion_mnist.train, transform)[0, 5]
+    assert sample.image is None
+    assert sample.unreadable == (fashion_mnist.train.name_of(5), "its pixels are not finite")
