@@ -29,7 +29,7 @@ class TrainingData:
     Attributes:
         seed: Seed of the split, if a folder was split.
         val_fraction: Fraction that was held out, if a folder was split.
-        root: Folder of the data, None if there was none.
+        root: Folder of classes of the run, None if its data were of another kind.
         halves: Description of both halves by `rednet.data.describe_splits`; None in a file written
             before there were fingerprints.
     """
@@ -50,7 +50,7 @@ class TrainingData:
             seed: Seed of its split.
         """
         if self.halves is None:
-            return Match.SAME if self._is_same_split(data, seed) else Match.UNKNOWN
+            return self._compare_paths(data, seed)
         if not (self._is_half("train", splits.train) and self._is_half("val", splits.val)):
             return Match.OTHER
         assert splits.train is not None
@@ -58,11 +58,12 @@ class TrainingData:
         is_same = 2 * count_sampled(splits.train, self._sample) >= len(self._sample)
         return Match.SAME if is_same else Match.NAMESAKE
 
-    def _is_same_split(self, data: Data, seed: int) -> bool:
+    def _compare_paths(self, data: Data, seed: int) -> Match:
         if self.root is None or data.root is None:
-            return False
+            return Match.OTHER
         is_same_folder = os.path.realpath(self.root) == os.path.realpath(data.root)
-        return is_same_folder and (self.seed, self.val_fraction) == (seed, data.val_fraction)
+        is_same_split = (self.seed, self.val_fraction) == (seed, data.val_fraction)
+        return Match.SAME if is_same_folder and is_same_split else Match.UNKNOWN
 
     def _is_half(self, name: str, source: ImageSource | None) -> bool:
         half = (self.halves or {})[name]
@@ -101,5 +102,6 @@ def read_training_data(checkpoint: Checkpoint) -> TrainingData | None:
     if not is_seed or not isinstance(val_fraction, int | float) or not 0 < val_fraction <= 1:
         values = f"seed={seed!r} or data.val_fraction={val_fraction!r}"
         raise InputError(f"{checkpoint.label}: its configuration has an invalid {values}")
-    root = root if isinstance(root, str) else None
+    is_folder = data.get("name") == "image_folder" and isinstance(root, str)
+    root = root if is_folder else None
     return TrainingData(seed, val_fraction, root, content.get("data"))

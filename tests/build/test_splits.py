@@ -283,6 +283,9 @@ def test_a_file_without_fingerprints_knows_its_folder_by_the_path():
     (warning,) = chosen.notes
     assert warning.startswith("warning: the checkpoint does not say which images it was trained on")
     assert choose(checkpoint, "halves").notes == ()
+    config = checkpoint.content["config"].replace("name: image_folder", "name: imagenet")
+    of_imagenet = replace(checkpoint, content={"config": config})
+    assert choose(of_imagenet, "other").notes == ()
 
 
 def test_a_converted_file_without_configuration_is_like_a_foreign_one():
