@@ -10,7 +10,7 @@ from rednet.data.folder_entries import is_image_name
 from rednet.data.folder_reader import FolderReader
 from rednet.data.listing import Listing
 from rednet.data.not_read import LOOSE_IMAGE, count_suffixes, suffix_of
-from rednet.data.split_names import parse_split
+from rednet.data.split_names import is_numbered_part, parse_split, without_digits
 from rednet.errors import InputError
 from rednet.wording import class_name, count, join_names, printable
 
@@ -24,7 +24,7 @@ TABLES = frozenset((
 NOT_CLASSES = frozenset((
     "annotation", "annotations", "data", "gt", "image", "images", "img", "imgs",
     "jpegimages", "label", "labels", "mask", "masks", "photo", "photos", "picture",
-    "pictures", "segmentation",
+    "pictures", "segmentation", "segmentationclass", "segmentationobject", "segmentations",
 ))  # fmt: skip
 """Names, in lower case, that folders of classes do not have."""
 
@@ -57,14 +57,18 @@ def images_by_class(listing: Listing, reader: FolderReader) -> dict[str, list[st
 
 def _refuse_splits_in_classes(listing: Listing) -> None:
     for name in listing.images:
-        inner = sorted(listing.inner.get(name, ()))
-        splits = {parsed[0]: folder for folder in inner if (parsed := parse_split(folder))}
-        if "train" in splits and len(splits) > 1:
-            folder = printable(listing.root / name)
-            raise InputError(
-                f"{folder} is no class: it holds {join_names(sorted(splits.values()))}; "
-                f"choose one data set, such as data.root={folder}"
-            )
+        splits: dict[str, dict[str, str]] = defaultdict(dict)
+        for path in sorted(listing.inner.get(name, ())):
+            parent, _, folder = path.rpartition("/")
+            if parsed := parse_split(folder):
+                splits[parent][parsed[0]] = folder
+        for parent, found in splits.items():
+            if "train" in found and len(found) > 1:
+                path = printable(listing.root / name / parent)
+                raise InputError(
+                    f"{printable(name)} is no class: {path} holds "
+                    f"{join_names(sorted(found.values()))}; give data.root={path}"
+                )
 
 
 def _describe_empty(listing: Listing, name: str) -> str:
@@ -106,10 +110,13 @@ def warn_of_names(listing: Listing) -> list[str]:
         f"warning: classes {join_names(similar)} in {root} differ only in case or spaces"
         for similar in _groups(names, _fold)
     ]
-    if odd := [name for name in names if not _could_be_class(name)]:
+    odd = [name for name in names if not _could_be_class(name)]
+    if len({without_digits(name) for name in names}) == 1 and all(map(is_numbered_part, names)):
+        odd = names
+    if odd:
         lines.append(f"warning: taken for {'classes' if odd[1:] else 'a class'}: {join_names(odd)}")
     shared = set.intersection(*(listing.inner.get(name, set()) for name in names))
-    shared = {name for name in shared if _could_be_class(name)}
+    shared = {path for path in shared if _could_be_class(path.rpartition("/")[2])}
     if len(shared) > 1 or (shared and len(names) <= 3):
         lines.append(
             f"warning: each class in {root} has folders named {join_names(sorted(shared))}: if "

@@ -1,10 +1,18 @@
 """List the images below folders, each real folder once."""
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from itertools import islice
 from pathlib import Path
 
-from rednet.data.folder_entries import Entries, Identity, identities_around, identity, scan
+from rednet.data.folder_entries import (
+    Entries,
+    Identity,
+    has_images,
+    identities_around,
+    identity,
+    scan,
+)
 from rednet.data.linked_images import warn_of_shared_images
 from rednet.data.listing import Listing
 from rednet.data.not_read import READ_ELSEWHERE, UNLISTABLE, NotRead
@@ -34,6 +42,7 @@ class FolderReader:
         self.notes: list[str] = []
         self.unused: dict[Split, str] = {}
         self._entries: dict[str, Entries] = {}
+        self._has_images: dict[Path, bool] = {}
         self._seen: set[Identity] = set()
 
     def entries(self, folder: Path) -> Entries:
@@ -66,6 +75,20 @@ class FolderReader:
         """Return the sorted names of the folders in a folder, links included."""
         entries = self.entries(folder)
         return sorted(entries.folders + entries.links)
+
+    def folders_with_images(self, folder: Path) -> Iterator[str]:
+        """Yield the names of the folders in a folder that hold an image at any depth."""
+        for name in self.subfolders(folder):
+            path = folder / name
+            if path not in self._has_images:
+                self._has_images[path] = has_images(path)
+            if self._has_images[path]:
+                yield name
+
+    def is_nested(self, folder: Path) -> bool:
+        """Return whether a folder holds folders of images, rather than images."""
+        inner = len(list(islice(self.folders_with_images(folder), 2)))
+        return inner == 2 or (inner == 1 and not self.entries(folder).images)
 
     def list_images(self, roots: Sequence[Path]) -> list[Listing]:
         """List the images below each subfolder of each root."""
@@ -106,8 +129,10 @@ class FolderReader:
                 continue
             images += [f"{inside}/{image}" for image in entries.images]
             listing.linked.update({f"{inside}/{k}": v for k, v in entries.linked.items()})
-            if inside == name:
-                listing.inner[name] = {*entries.folders, *entries.links}
+            prefix = f"{inside}/".removeprefix(f"{name}/")
+            listing.inner.setdefault(name, set()).update(
+                f"{prefix}{folder}" for folder in entries.folders + entries.links
+            )
             pending += [f"{inside}/{folder}" for folder in entries.folders]
             links += [(listing, f"{inside}/{link}") for link in sorted(entries.links)]
         return links

@@ -10,11 +10,11 @@ from rednet.data.class_folders import (
     warn_of_missing,
     warn_of_names,
 )
+from rednet.data.folder_layout import find_class_folders, find_layout
 from rednet.data.folder_reader import FolderReader
 from rednet.data.image_files import ImageFiles, label_images
 from rednet.data.listing import Listing
 from rednet.data.sources import Splits
-from rednet.data.split_folders import find_class_folders, find_layout
 from rednet.data.split_names import TITLES, Split
 from rednet.data.splitting import split_by_class
 from rednet.errors import InputError

