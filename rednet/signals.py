@@ -88,8 +88,9 @@ class StopSignals:
             stop: What to do; it does not return.
         """
         shared = min(runtime.gather(len(batches)))
+        every = 1 if runtime.world_size == 1 else AGREE_EVERY
         for index, batch in enumerate(batches):
-            if index % AGREE_EVERY == 0 and index < shared and self.agreed(runtime):
+            if index % every == 0 and index < shared and self.agreed(runtime):
                 stop()
             yield batch
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from rednet.errors import InputError
 from rednet.files import link_atomically, remove_partial_files
@@ -36,6 +37,18 @@ def read_newest(store: CheckpointStore, *, epochs_only: bool = False) -> Checkpo
             "anew, or choose another output_dir"
         )
     return newest
+
+
+def read_newest_content(store: CheckpointStore) -> dict[str, Any]:
+    """Return the content of the newest valid checkpoint.
+
+    Raises:
+        InputError: There is none.
+    """
+    newest = read_newest(store)
+    if newest is None:
+        raise InputError(f"{printable(store.folder)} has no checkpoint to go back to")
+    return newest.content
 
 
 def _read(path: Path) -> Checkpoint | None:

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
+from functools import partial
 from signal import Signals
 from typing import Any, NoReturn
 
@@ -21,7 +22,7 @@ from rednet.training.checkpoints import upgrade_train_state
 from rednet.training.counters import Counters
 from rednet.training.log import EpochMetrics, RunLog
 from rednet.training.nonfinite import FailedStep, NonFinitePolicy, Rollback, require_finite
-from rednet.training.recovery import read_newest
+from rednet.training.recovery import read_newest_content
 from rednet.training.saver import Saver
 from rednet.training.schedule import Schedule
 from rednet.training.settings import LoopSettings
@@ -206,8 +207,9 @@ class Trainer:
         """Go back to the newest checkpoint."""
         self.saver.wait()
         passed_over = self.nonfinite.passed_over
-        newest = read_newest(self.saver.store) if self.runtime.is_primary else None
-        self.load_state_dict(self.runtime.from_primary(newest and newest.content))
+        self.load_state_dict(
+            self.runtime.on_primary(partial(read_newest_content, self.saver.store))
+        )
         self.saver.saved = self.counters
         self.nonfinite.passed_over = passed_over
         self.open_log()
