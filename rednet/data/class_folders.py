@@ -37,6 +37,10 @@ def images_by_class(listing: Listing, reader: FolderReader) -> dict[str, list[st
     """
     root = printable(listing.root)
     if not listing.images:
+        if links := reader.subfolders(listing.root):
+            raise InputError(
+                f"links in {root} to folders that are read elsewhere: {join_names(links)}"
+            )
         raise InputError(_describe_without_classes(listing.root))
     empty = [name for name, images in listing.images.items() if not images]
     if empty:

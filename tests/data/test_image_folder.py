@@ -78,6 +78,15 @@ def test_classes_that_are_unlikely_to_be_meant_are_a_warning(make_images, files,
     assert all(re.match(f"warning: {note}", line) for line in notes)
 
 
+def test_validation_folders_that_lead_to_the_training_images_are_refused(make_images, tmp_path):
+    root = make_images("train/a/1.png", "train/b/1.png")
+    (tmp_path / "val").mkdir()
+    for name in ("a", "b"):
+        (tmp_path / "val" / name).symlink_to(f"../train/{name}")
+    with pytest.raises(InputError, match=r"links in .*/val to folders .* read elsewhere: a, b$"):
+        open_image_folder(root, val_fraction=0.1, seed=0)
+
+
 def test_one_class_in_two_forms_of_unicode(make_images):
     root = make_images("train/a\u0301/1.png", "train/b/1.png", "val/\u00e1/2.png")
     splits = open_image_folder(root, val_fraction=0.1, seed=0)
