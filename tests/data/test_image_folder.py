@@ -1,3 +1,4 @@
+import contextlib
 import os
 import re
 from pathlib import Path
@@ -118,14 +119,16 @@ def test_split_depends_on_the_seed_but_not_on_the_listing_order(make_images, mon
     root = make_images(*many("a", 30), *many("b", 30))
     first, other = (open_image_folder(root, val_fraction=0.3, seed=s).val for s in (1, 2))
     assert names(first) != names(other)
-    real_walk = os.walk
+    real_scandir, listed = os.scandir, []
 
-    def reversed_walk(*args, **kwargs):
-        for parent, folders, files in real_walk(*args, **kwargs):
-            yield parent, folders, sorted(files, reverse=True)
+    def reversed_scandir(path):
+        with real_scandir(path) as entries:
+            listed.append(path)
+            return contextlib.nullcontext(sorted(entries, key=lambda e: e.name, reverse=True))
 
-    monkeypatch.setattr(os, "walk", reversed_walk)
+    monkeypatch.setattr(os, "scandir", reversed_scandir)
     assert names(open_image_folder(root, val_fraction=0.3, seed=1).val) == names(first)
+    assert {f"{root}/a", f"{root}/b"} <= set(listed)
 
 
 def test_an_image_added_later_moves_at_most_one_other(make_images):
