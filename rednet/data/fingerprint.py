@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import unicodedata
 from collections.abc import Mapping
 from typing import Any
 
@@ -19,7 +20,7 @@ def fingerprint(source: ImageSource) -> str:
     Neither the root of the files nor the order in which they are listed has an effect, nor have
     the contents of the files. The names of 1.28 million images take about a second.
     """
-    names = source.relative_names
+    names = portable_names(source)
     codes = np.array([_hash(os.fsencode(name)) for name in source.class_names], "V8")
     classes = codes[np.asarray(source.targets, np.intp)]
     order = np.argsort(names, kind="stable")
@@ -27,6 +28,24 @@ def fingerprint(source: ImageSource) -> str:
     result.update(b"\0".join(names[order].tolist()))
     result.update(classes[order].tobytes())
     return result.hexdigest()
+
+
+def portable_names(source: ImageSource) -> np.ndarray:
+    """Return the names of a source's images relative to its root, with composed letters (NFC).
+
+    Some file systems decompose the letters of the names that they are given.
+    """
+    names = np.ascontiguousarray(source.relative_names)
+    if names.view(np.uint8).max() < 128:
+        return names
+    return np.array([_compose(name) for name in names.tolist()])
+
+
+def _compose(name: bytes) -> bytes:
+    try:
+        return unicodedata.normalize("NFC", name.decode()).encode()
+    except UnicodeDecodeError:
+        return name
 
 
 def describe_splits(name: str, splits: Splits) -> dict[str, Any]:
@@ -58,18 +77,19 @@ def count_sampled(source: ImageSource, sample: Mapping[str, str]) -> int:
     """Return how many images of a sample that `describe_splits` took a source has."""
     if not sample:
         return 0
-    hashes = (_hash(name).hex() for name in source.relative_names.tolist())
+    hashes = (_hash(name).hex() for name in portable_names(source).tolist())
     known = {index: sample[name] for index, name in enumerate(hashes) if name in sample}
     return sum(_hash_content(source, index) == content for index, content in known.items())
 
 
 def _sample(source: ImageSource) -> dict[str, str]:
     """Return hashes of the contents of a few images, by hashes of their names."""
-    order = np.argsort(source.relative_names, kind="stable")
+    names = portable_names(source)
+    order = np.argsort(names, kind="stable")
     spread = np.linspace(0, len(order) - 1, min(SAMPLE_SIZE, len(order)))
-    names = {index: source.relative_names[index] for index in order[spread.astype(int)].tolist()}
-    hashes = ((_hash(name).hex(), _hash_content(source, index)) for index, name in names.items())
-    return {name: content for name, content in hashes if content is not None}
+    indices = order[spread.astype(int)].tolist()
+    hashes = {_hash(names[index]).hex(): _hash_content(source, index) for index in indices}
+    return {name: content for name, content in hashes.items() if content is not None}
 
 
 def _hash_content(source: ImageSource, index: int) -> str | None:

@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from rednet.data.fingerprint import portable_names
 from rednet.data.image_files import ImageFiles
 
 
@@ -27,7 +28,7 @@ def split_by_class(source: ImageFiles, val_fraction: float, seed: int) -> Parts:
             Unless the fraction is 1, each class keeps one to train with.
         seed: Seed of the hash.
     """
-    names: list[bytes] = source.relative_names.tolist()
+    names: list[bytes] = portable_names(source).tolist()
     prefix = f"{seed}/".encode()
     hashes = [hashlib.blake2b(prefix + name, digest_size=16).digest() for name in names]
     targets = np.asarray(source.targets)

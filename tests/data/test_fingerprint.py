@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import unicodedata
 from pathlib import Path
 
 import numpy as np
@@ -61,6 +62,14 @@ def test_names_in_any_encoding():
     names = [os.fsdecode(name) for name in (b"fianc\xe9e/\xff.png", "日本/1.png".encode())]
     classes = [os.path.dirname(name) for name in names]
     assert of_files((names[0], 0), (names[1], 1), classes=classes) != of_files(*REFERENCE)
+
+
+def test_names_that_a_file_system_decomposes(make_images):
+    names = [f"{name}/{number}.png" for name in ("cat", "M\u00fcnchen") for number in range(9)]
+    root = make_images(*(f"here/{name}" for name in names))
+    make_images(*(f"there/{unicodedata.normalize('NFD', name)}" for name in names))
+    assert sorted(os.listdir(f"{root}/here")) != sorted(os.listdir(f"{root}/there"))
+    assert of_folder(f"{root}/there") == of_folder(f"{root}/here")
 
 
 def test_a_folder_that_was_moved(make_images, tmp_path):
