@@ -127,11 +127,14 @@ def test_paper_recipe(model: str) -> None:
     )
     assert (augment.random_erasing, augment.mixup, augment.cutmix) == (0, 0, 0)
     data = config.data
-    assert (data.image_size, data.crop_pct, data.interpolation) == (224, 0.875, "bilinear")
+    assert (data.image_size, data.crop_pct, data.interpolation) == (224, 0.875, "opencv")
     assert (data.mean, data.std) == ([0.485, 0.456, 0.406], [0.229, 0.224, 0.225])
     assert data.batch_size * 64 == 2048
     assert (config.trainer.clip_grad, config.trainer.ema_decay) == (None, None)
-    assert (config.trainer.precision, config.trainer.sync_bn) == ("fp32", False)
+    trainer = config.trainer
+    assert (trainer.precision, trainer.tf32, trainer.sync_bn) == ("fp32", False, False)
+    typed = compose("train", ["experiment=paper", "data.interpolation=bilinear"])
+    assert typed.data.interpolation == "bilinear"
 
 
 def test_paper_recipe_does_not_fix_the_data() -> None:

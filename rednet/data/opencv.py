@@ -76,6 +76,7 @@ def _opencv() -> Any:
         import cv2
     except ImportError as error:
         raise InputError(
-            "data.interpolation=opencv needs OpenCV: pip install opencv-python-headless"
+            "data.interpolation=opencv needs OpenCV: pip install opencv-python-headless "
+            "(or data.interpolation=bilinear, which resizes with Pillow)"
         ) from error
     return cv2

@@ -1,6 +1,7 @@
 """What the training command does, and what it leaves behind."""
 
 import re
+import sys
 from importlib.metadata import version
 from pathlib import Path
 
@@ -49,6 +50,19 @@ def test_the_papers_learning_rate_is_scaled_and_said(train, imagenet):
     assert "lr 0.0015625 = 0.8 x 4 / 2048 at global batch 4; 130 epochs of 2 steps" in done.out
     first = 0.8 * 4 / 2048 * 0.25
     assert read_metrics(Path("run"))[0]["lr"] == pytest.approx(first * (1 + 3 / 10))
+
+
+def test_the_papers_recipe_needs_opencv_unless_another_filter_is_typed(
+    train, imagenet, monkeypatch
+):
+    monkeypatch.setitem(sys.modules, "cv2", None)
+    options = ["model=rednet26", "model.options.width=0.25", "data.image_size=32", *SMALL]
+    where = [f"data.root={imagenet}", "trainer.device=cpu", "trainer.max_steps=1"]
+    error = train("experiment=paper", *options, *where, "output_dir=a").error
+    assert "pip install opencv-python-headless" in error
+    assert not Path("a/checkpoints").exists()
+    typed = train("experiment=paper", *options, *where, "data.interpolation=bilinear")
+    assert typed.code == 0
 
 
 def test_a_run_leaves_these_files_and_no_others(trained, files_in):
