@@ -12,6 +12,7 @@ from rednet.config import (
     ConfigError,
     RedNetOptions,
     compose,
+    compose_jobs,
     find_problems,
     legal_keys,
     to_yaml,
@@ -409,3 +410,33 @@ def test_everything_wrong_is_reported_at_once(default: dict[str, Any]) -> None:
 
 def test_every_option_of_rednet_may_be_left_to_the_model() -> None:
     assert set(dataclasses.asdict(RedNetOptions()).values()) == {None}
+
+
+@pytest.mark.parametrize(
+    ("argv", "keys"),
+    [
+        (["model=rednet26", "data=fashion_mnist"], set()),
+        (["experiment=paper"], {"schedule", "trainer.clip_grad"}),
+        (["experiment=fashion_mnist"], {"model", "model.options.width", "data", "data.image_size"}),
+        (["experiment=ablation/linear"], {"model", "model.options.stem", "trainer.clip_grad"}),
+    ],
+)
+def test_the_keys_of_an_experiment_count_as_set_by_the_user(argv, keys):
+    """Those of the files that it builds upon, too; the choices of defaults do not count."""
+    composition = compose_jobs("train", argv)
+    assert keys <= composition.experiment_keys
+    assert bool(keys) == bool(composition.experiment_keys)
+    assert composition.user_keys == composition.explicit_keys | composition.experiment_keys
+    assert "defaults" not in composition.experiment_keys
+
+
+def test_the_keys_of_a_configuration_of_the_users_own(tmp_path):
+    (tmp_path / "mine.yaml").write_text("defaults: [train, _self_]\ndata: {image_size: 96}\n")
+    (tmp_path / "experiment").mkdir()
+    own = "# @package _global_\ndefaults: [{override /model: rednet38}]\ndata: {crop_pct: 1.0}\n"
+    (tmp_path / "experiment" / "own.yaml").write_text(own)
+    mine = compose_jobs("train", [], config_name="mine", folders=[tmp_path, CONFIGS])
+    assert "data.image_size" in mine.experiment_keys
+    jobs = ["experiment=own,fashion_mnist"]
+    both = compose_jobs("train", jobs, folders=[CONFIGS, tmp_path], multirun=True)
+    assert {"data.crop_pct", "data.image_size", "model"} <= both.experiment_keys

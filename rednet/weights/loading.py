@@ -174,16 +174,18 @@ def merge_options(checkpoint: Checkpoint, name: str, options: Mapping[str, Any])
         return options
     saved_name, saved = get_arch_name(checkpoint.model["name"]), checkpoint.model["options"]
     name = get_arch_name(name)
-    require_same_unseen(checkpoint, options)
-    if saved_name == name:
-        return {**saved, **options}
     saved_layers = saved.get("layers", LAYERS.get(saved_name))
-    layers = options.get("layers", LAYERS.get(name))
-    if saved_layers is None or layers is None or list(saved_layers) != list(layers):
-        raise InputError(
-            f"{checkpoint.label} is for {checkpoint.describe_network()}, not for {name}"
-        )
-    return {**saved, **options, "layers": layers}
+    layers = options.get("layers", saved_layers if name == saved_name else LAYERS.get(name))
+    if name != saved_name or layers is not saved_layers:
+        if saved_layers is None or layers is None or list(saved_layers) != list(layers):
+            given = {"layers": layers} if "layers" in options else {}
+            raise InputError(
+                f"{checkpoint.label} is for {checkpoint.describe_network()}, not for "
+                f"{describe_model(name, given)}"
+            )
+        options = {**options, "layers": layers}
+    require_same_unseen(checkpoint, options)
+    return {**saved, **options}
 
 
 def require_same_unseen(checkpoint: Checkpoint, options: Mapping[str, Any]) -> None:

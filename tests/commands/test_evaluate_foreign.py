@@ -12,12 +12,14 @@ import torch
 import torch.nn.functional as F
 import yaml
 from foreign_names import openmmlab_names, paddle_arrays
+from PIL import Image
 from safetensors.torch import save_file
 
 from rednet.config import EvaluationConfig, validate
 from rednet.data import Preprocessing, eval_transform, open_imagenet
 
 OPTIONS = {"width": 0.25, "layers": [1, 1, 1, 1], "stem": "involution7"}
+LAYERS = "model.options.layers=[1,1,1,1]"
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 PIXELS = Preprocessing(224, 0.875, "bilinear", MEAN, STD)
 SMALLER = replace(PIXELS, image_size=24)  # than the images
@@ -135,3 +137,48 @@ def test_the_configuration_of_another_program(model, imagenet, evaluate):
     torch.save({"state_dict": model.state_dict(), "config": {"seed": "x"}}, "theirs.pt")
     data = ["data=imagenet", f"data.root={imagenet}"]
     assert evaluate("checkpoint=theirs.pt", *data, "output_dir=results").code == 0
+
+
+def test_the_preprocessing_of_a_timm_network(make_images, evaluate):
+    """The expected logits are of timm's own transform."""
+    root = make_images("images/val", ("ant", "bee", "cow"), 2).parent
+    make_images("images/train", ("ant", "bee", "cow"), 2)
+    torch.manual_seed(0)
+    model = timm.create_model("test_vit", num_classes=3).eval()
+    torch.save(model.state_dict(), "vit.pth")
+    argv = ["checkpoint=vit.pth", "model=timm", "model.name=test_vit", "data=image_folder"]
+    done = evaluate(*argv, f"data.root={root}", "output_dir=a")
+    line = "160 px, crop 0.95, bicubic, mean 0.5 0.5 0.5, std 0.5 0.5 0.5"
+    assert line in done.out.splitlines()[0]
+    transform = timm.data.create_transform(**timm.data.resolve_model_data_config(model))
+    paths = sorted((root / "val").glob("*/*.png"))
+    images = torch.stack([transform(Image.open(path)) for path in paths])
+    with torch.no_grad():
+        expected = F.cross_entropy(model(images), torch.tensor([0, 0, 1, 1, 2, 2])).item()
+    assert loss("a") == pytest.approx(expected, rel=1e-4)
+    typed = evaluate(*argv, f"data.root={root}", "data.mean=[0.4,0.4,0.4]", "data.crop_pct=1")
+    assert "160 px, crop 1, bicubic, mean 0.4 0.4 0.4, std 0.5 0.5 0.5" in typed.out
+
+
+def test_what_the_tensors_do_not_tell_is_printed(model, imagenet, evaluate):
+    small = timm.create_model("rednet50", **{**OPTIONS, "stem": "small"})
+    torch.save({"model": small.state_dict(), "model_ema": small.state_dict()}, "small.pth")
+    argv = ["checkpoint=small.pth", "data=imagenet", f"data.root={imagenet}", "data.image_size=24"]
+    lines = evaluate(*argv).out.splitlines()
+    unseen = "act_layer relu, global_pool avg, output_stride 32"
+    assert lines[1] == "weights: uses model_ema, averaged over training steps, not model"
+    assert lines[2] == f"assumed: stem involution3 rather than small; {unseen}"
+    lines = evaluate(*argv, "model.options.stem=small", "model=rednet50", LAYERS).out.splitlines()
+    assert lines[2] == f"assumed: {unseen}"
+
+
+def test_a_file_for_other_channels(model, make_images, evaluate):
+    gray = timm.create_model("rednet50", **OPTIONS, num_classes=3, in_chans=1)
+    torch.save(gray.state_dict(), "gray.pth")
+    root = make_images("images", ("ant", "bee", "cow"))
+    argv = ["checkpoint=gray.pth", "data=image_folder", f"data.root={root}", "data.image_size=24"]
+    assert evaluate(*argv).error == (
+        "checkpoint=gray.pth: takes images with 1 channel, but data.mean and data.std have 3 "
+        "numbers: give 1 each"
+    )
+    assert evaluate(*argv, "data.mean=[0.5]", "data.std=[0.2]").code == 0
