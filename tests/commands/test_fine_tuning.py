@@ -11,7 +11,7 @@ from rednet import commands
 
 RED = {"width": 0.25, "layers": [1, 1, 1, 1]}
 SIZES = ("trainer.device=cpu", "data.num_workers=0", "data.batch_size=4")
-ONE_STEP = (*SIZES, "schedule=constant", "schedule.epochs=1", "trainer.max_steps=1")
+ONE_EPOCH = (*SIZES, "schedule=constant", "schedule.epochs=1")
 CLASSES = ("ant", "bee", "cow")
 GRAY = "mean 0.286, std 0.353"
 COLOUR = "mean 0.485 0.456 0.406, std 0.229 0.224 0.225"
@@ -29,7 +29,7 @@ def gray_run(tmp_path_factory):
         "data.val_samples=10",
     ]
     argv = [*network, "model.options.layers=[1,1,1,1]", *data, "trainer.ema_decay=0.5"]
-    assert commands.train([*ONE_STEP, *argv, f"output_dir={folder}"]) == 0
+    assert commands.train([*ONE_EPOCH, *argv, f"output_dir={folder}"]) == 0
     return folder / "checkpoints" / "best.pt"
 
 
@@ -41,7 +41,7 @@ def fine_tune(train, make_images):
 
     def run(checkpoint, *argv):
         where = ["data=image_folder", f"data.root={root}", f"checkpoint={checkpoint}"]
-        return train(*where, *ONE_STEP, *argv, "output_dir=tuned")
+        return train(*where, *ONE_EPOCH, *argv, "output_dir=tuned")
 
     return run
 
@@ -95,7 +95,7 @@ def test_typed_keys_take_precedence(fine_tune, gray_run):
 
 def test_gray_images_as_in_the_file(train, gray_run):
     sizes = ["data.train_samples=8", "data.val_samples=10", "output_dir=tuned"]
-    done = train("data=fashion_mnist", f"checkpoint={gray_run}", *ONE_STEP, *sizes)
+    done = train("data=fashion_mnist", f"checkpoint={gray_run}", *ONE_EPOCH, *sizes)
     assert f"20 px, crop 1, bilinear, {GRAY}" in done.out
     assert "classifier" not in done.out
     assert "adapted" not in done.out
@@ -132,7 +132,7 @@ def test_typed_options_that_do_not_fit_name_both_networks(fine_tune, gray_run):
 def test_an_experiment_counts_as_typed(train, gray_run):
     small = ["model.options.layers=[1,1,1,1]", "model.options.stem=small"]
     sizes = ["data.train_samples=8", "data.val_samples=10", "output_dir=tuned"]
-    argv = ["experiment=fashion_mnist", *small, f"checkpoint={gray_run}", *ONE_STEP]
+    argv = ["experiment=fashion_mnist", *small, f"checkpoint={gray_run}", *ONE_EPOCH]
     done = train(*argv, "schedule.warmup_epochs=0", *sizes)
     assert f"56 px, crop 1, bilinear, {GRAY}" in done.out  # of the experiment; the file has 20 px
 
@@ -180,7 +180,7 @@ def test_weights_that_timm_loads(train, make_images):
     torch.save(timm.create_model("test_vit", num_classes=3).state_dict(), "vit.pth")
     overlay = "model.options.pretrained_cfg_overlay={file: vit.pth, num_classes: 3, crop_pct: 0.8}"
     network = ["model=timm", "model.name=test_vit", overlay, "data=image_folder"]
-    argv = [*network, f"data.root={root}", *ONE_STEP, "trainer.max_steps=1"]
+    argv = [*network, f"data.root={root}", *ONE_EPOCH]
     done = train(*argv, "model.options.pretrained=true", "output_dir=tuned")
     assert (
         "starts from the weights of test_vit that timm loads; 160 px, crop 0.8, bicubic" in done.out
