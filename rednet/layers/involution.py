@@ -9,7 +9,7 @@ from rednet.layers.generators import KernelSpec, make_generator
 from rednet.layers.recompute import apply_with_recomputed_kernel
 from rednet.layers.scripting import NotScriptable
 from rednet.ops import Window, involution2d
-from rednet.ops.window import Side, as_side
+from rednet.ops.window import Side, as_integer, as_side
 from rednet.wording import count
 
 
@@ -52,11 +52,18 @@ class Involution2d(NotScriptable, nn.Module):
         generator_options: dict[str, Any] | None = None,
     ) -> None:
         super().__init__()
-        self.channels = channels
+        self.channels = channels = as_integer("channels", channels)
         self.groups = count_groups(channels, group_channels)
         self.window = centred_window(kernel_size, stride, dilation)
         self.recompute_kernel = recompute_kernel
-        spec = KernelSpec(channels, self.groups, self.window, reduction, norm_layer, act_layer)
+        spec = KernelSpec(
+            channels,
+            self.groups,
+            self.window,
+            as_integer("reduction", reduction),
+            norm_layer,
+            act_layer,
+        )
         self.conv1, self.conv2 = make_generator(generator, spec, generator_options or {})
         for module in self.modules():
             if isinstance(module, nn.Conv2d):

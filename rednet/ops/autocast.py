@@ -12,6 +12,9 @@ def has_autocast(device: str) -> bool:
 
 def cast_as_convolution(*tensors: Tensor) -> tuple[Tensor, ...]:
     """Cast the tensors as autocast casts those of a convolution; float64 is not cast."""
+    for tensor in tensors:
+        if not isinstance(tensor, Tensor):
+            raise ValueError(f"the operator takes two tensors, got {type(tensor).__name__}")
     device = tensors[0].device.type
     if not has_autocast(device) or not torch.is_autocast_enabled(device):
         return tensors

@@ -38,6 +38,8 @@ def _check_pair(first: Tensor, second: Tensor, names: tuple[str, str]) -> None:
     for tensor, name in zip((first, second), names, strict=True):
         if tensor.dim() != 4:
             raise ValueError(f"{name} must have 4 dimensions, got shape {tuple(tensor.shape)}")
+        if tensor.layout is not torch.strided:
+            raise ValueError(f"{name} must be a dense tensor, got layout {tensor.layout}")
         if not tensor.is_floating_point():
             raise ValueError(f"{name} must be a floating-point tensor, got {tensor.dtype}")
     for what in ("dtype", "device"):

@@ -14,7 +14,7 @@ from torch.overrides import handle_torch_function, has_torch_function_variadic
 from rednet.ops import torch_ops
 from rednet.ops.autocast import cast_as_convolution
 from rednet.ops.derivatives import call
-from rednet.ops.window import Side, as_side
+from rednet.ops.window import Side, as_integer, as_side, as_size
 
 
 def involution2d(
@@ -87,7 +87,7 @@ def involution2d_grad_input(
         return handle_torch_function(involution2d_grad_input, (grad, weight), *arguments)
     grad, weight = cast_as_convolution(grad, weight)
     sides = _sides(kernel_size, stride, padding, dilation)
-    return call(torch_ops.grad_input, grad, weight, *input_size, *sides)
+    return call(torch_ops.grad_input, grad, weight, *as_size("input_size", input_size), *sides)
 
 
 def involution2d_grad_weight(
@@ -123,7 +123,7 @@ def involution2d_grad_weight(
         return handle_torch_function(involution2d_grad_weight, (grad, input), *arguments)
     grad, input = cast_as_convolution(grad, input)
     sides = _sides(kernel_size, stride, padding, dilation)
-    return call(torch_ops.grad_weight, grad, input, groups, *sides)
+    return call(torch_ops.grad_weight, grad, input, as_integer("groups", groups), *sides)
 
 
 def _sides(kernel_size: Any, stride: Any, padding: Any, dilation: Any) -> tuple[int, ...]:

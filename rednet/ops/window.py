@@ -9,24 +9,38 @@ Side = int | tuple[int, int]
 """A number for both directions, alone or as a pair of equal ones."""
 
 
+def as_integer(name: str, value: Any) -> int:
+    """Return an integer of any kind; raise ValueError, which begins with `name`, for others."""
+    if isinstance(value, int):
+        return value
+    try:
+        return index(value)
+    except TypeError:
+        raise ValueError(f"{name} must be an integer, got {value!r}") from None
+
+
 def as_side(name: str, value: Any) -> int:
     """Return the integer given for both sides of a window, alone or as a pair of equal ones.
 
     Raises:
         ValueError: The value is neither; the message begins with `name`.
     """
-    if isinstance(value, int):
-        return value
-    sides = tuple(value) if isinstance(value, tuple | list) else (value,)
-    try:
-        first, *others = map(index, sides)
-    except (TypeError, ValueError):
+    if not isinstance(value, tuple | list):
+        return as_integer(name, value)
+    sides = {as_integer(name, side) for side in value}
+    if len(value) != 2 or len(sides) != 1:
         raise ValueError(
-            f"{name} must be an integer, or a pair of equal ones, got {value!r}"
-        ) from None
-    if len(sides) > 2 or others not in ([], [first]):
-        raise ValueError(f"{name} must be the same in both directions, got {value!r}")
-    return first
+            f"{name} must be an integer or a pair of equal ones, since windows are square; "
+            f"got {value!r}"
+        )
+    return sides.pop()
+
+
+def as_size(name: str, value: Any) -> tuple[int, int]:
+    """Return the two integers of an image's size; raise ValueError for anything else."""
+    if not isinstance(value, tuple | list) or len(value) != 2:
+        raise ValueError(f"{name} must be (height, width), got {value!r}")
+    return as_integer(name, value[0]), as_integer(name, value[1])
 
 
 @dataclass(frozen=True)

@@ -170,6 +170,14 @@ def test_convolutions_are_initialised_as_in_the_original():
     [
         ({"kernel_size": 4}, "kernel_size must be odd, got 4"),
         ({"kernel_size": -3}, "kernel_size must be at least 1, got -3"),
+        (
+            {"kernel_size": (7, 5)},
+            r"kernel_size must be an integer or a pair .* square; got \(7, 5\)",
+        ),
+        ({"stride": (2, 1)}, r"stride must be an integer or a pair of equal ones"),
+        ({"dilation": 1.5}, "dilation must be an integer, got 1.5"),
+        ({"channels": 32.0}, "channels must be an integer, got 32.0"),
+        ({"reduction": 4.0}, "reduction must be an integer, got 4.0"),
         ({"stride": 0}, "stride must be at least 1, got 0"),
         ({"dilation": 0}, "dilation must be at least 1, got 0"),
         ({"group_channels": 12}, "divisor of 32 channels or 'layer', got 12"),
@@ -189,7 +197,14 @@ def test_convolutions_are_initialised_as_in_the_original():
 )
 def test_wrong_options_are_named(options, message):
     with pytest.raises(ValueError, match=message):
-        Involution2d(32, **options)
+        Involution2d(**{"channels": 32, **options})
+
+
+def test_pairs_of_equal_sides(make_layer):
+    x = torch.randn(1, 32, 7, 6)
+    pairs = make_layer(32, (5, 5), stride=[2, 2], dilation=(1, 1))
+    assert torch.equal(pairs(x), make_layer(32, 5, stride=2)(x))
+    assert repr(pairs) == repr(make_layer(32, 5, stride=2))
 
 
 def test_the_numbers_are_printed():
