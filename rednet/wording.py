@@ -1,9 +1,11 @@
 """Numbers with their nouns, and names of files and classes, in messages and reports."""
 
 import os
+import re
 import unicodedata
 from collections.abc import Sequence
 
+_BYTES = re.compile("[\udc80-\udcff]+")  # what os.fsdecode makes of bytes it cannot decode
 _JOINERS = "\u200c\u200d"  # they shape letters and emoji, and cannot hide or reorder text
 
 
@@ -29,11 +31,17 @@ def printable(name: str | os.PathLike[str]) -> str:
     text = os.fspath(name)
     if text.isprintable():
         return text
+    text = _BYTES.sub(_decode, text)
     return "".join(c if c.isprintable() or c in _JOINERS else _escape(c) for c in text)
 
 
+def _decode(match: re.Match[str]) -> str:
+    """Decode bytes that are UTF-8 although the locale, such as C, has another encoding."""
+    return match[0].encode("ascii", "surrogateescape").decode("utf-8", "surrogateescape")
+
+
 def _escape(character: str) -> str:
-    if "\udc80" <= character <= "\udcff":  # os.fsdecode's stand-in for a byte
+    if _BYTES.match(character):
         return f"\\x{ord(character) - 0xDC00:02x}"
     return character.encode("unicode_escape").decode()
 
@@ -43,7 +51,7 @@ def class_name(name: str) -> str:
 
     A folder that another system named in decomposed letters is the same class.
     """
-    return printable(unicodedata.normalize("NFC", name))
+    return unicodedata.normalize("NFC", printable(name))
 
 
 def join_names(names: Sequence[str], limit: int = 5) -> str:

@@ -38,6 +38,7 @@ def test_a_number_with_its_noun(number, noun, text):
 )
 def test_foreign_names_are_printable(name, text):
     assert printable(os.fsdecode(name)) == text
+    assert printable(name.decode("ascii", "surrogateescape")) == text  # in the C locale
     assert printable(text) == text
     text.encode()
 
