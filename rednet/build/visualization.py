@@ -9,6 +9,7 @@ from torch import nn
 
 from rednet.build.model import check_forward, place_model
 from rednet.build.preprocessing import (
+    KEYS,
     build_preprocessing,
     preprocessing_of_weights,
     require_channels,
@@ -82,6 +83,11 @@ def build_inputs(
     if config.model is not None:
         checkpoint = override_network(checkpoint, config.model.name, config.model.options)
     known, notes = preprocessing_of_weights(checkpoint, Model(**require_network(checkpoint)))
+    if "data" in explicit_keys and known.keys() >= set(KEYS):
+        raise InputError(
+            f"data: has no effect, {checkpoint.label} says how images are prepared; "
+            "data.image_size=... and the like override that"
+        )
     preprocessing = build_preprocessing(
         config.data, known, explicit_keys, in_chans=count_channels(checkpoint)
     )

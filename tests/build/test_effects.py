@@ -1,13 +1,10 @@
 """A key that the user sets either changes the plan of the run or is refused, whatever the rest."""
 
-import dataclasses
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
-from PIL import Image
-from run_plan import training_plan
+from run_plan import save_images, training_plan, with_value
 
 from rednet.build.data import build_splits
 from rednet.build.effects import (
@@ -129,21 +126,14 @@ BASES = {
 RULED = {key for rule in RULES for key in rule.keys} | {"optimizer.momentum", "trainer.tf32"}
 
 
-def save_images(root, count):
-    for name in ("day9", "day10"):  # text order has 10 first, natural order 9
-        for index in range(count):
-            path = root / name / f"{index}.png"
-            path.parent.mkdir(parents=True, exist_ok=True)
-            pixels = np.random.default_rng([len(name), index]).integers(0, 256, (20, 24, 3))
-            Image.fromarray(pixels.astype(np.uint8)).save(path)
+DAYS = ("day9", "day10")  # text order has 10 first, natural order 9
 
 
 @pytest.fixture(scope="module")
 def folders(tmp_path_factory):
     folder = tmp_path_factory.mktemp("images")
-    save_images(folder / "split", 5)
-    save_images(folder / "halves" / "train", 4)
-    save_images(folder / "halves" / "val", 2)
+    for name, count in (("split", 5), ("halves/train", 4), ("halves/val", 2)):
+        save_images(folder / name, DAYS, count)
     return folder
 
 
@@ -153,16 +143,6 @@ def _work_folder(folders, monkeypatch):
     yield
     set_numerics(deterministic=False, tf32=False)
     torch.backends.cudnn.benchmark = False
-
-
-def with_value(config, key, value):
-    plain = dataclasses.asdict(config)
-    *groups, name = key.split(".")
-    group = plain
-    for part in groups:
-        group = group[part]
-    group[name] = value
-    return plain
 
 
 def is_refused(plain, key):

@@ -113,6 +113,14 @@ def test_a_network_of_gray_images(visualize, save_network, image_folder):
     assert drawn(visualize(*network, *argv, *gray)) == {"taps", "receptive_field"}
 
 
+def test_a_choice_of_data_where_the_file_says_how_images_are_prepared(
+    visualize, trained, image_folder
+):
+    last = f"checkpoint={trained}/checkpoints/last.pt"
+    argv = ["figures=[receptive_field]", last, f"images={image_folder}", "data=fashion_mnist"]
+    assert visualize(*argv).error.startswith(f"data: has no effect, {last} says how images are pre")
+
+
 def test_preprocessing_is_the_checkpoints_unless_explicit(visualize, trained, image_folder):
     last = f"checkpoint={trained}/checkpoints/last.pt"  # gray images of 32 pixels
     argv = ["figures=[receptive_field]", last, f"images={image_folder}"]

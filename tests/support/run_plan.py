@@ -1,9 +1,11 @@
-"""What a training run is going to do, as plain values that can be compared."""
+"""What a run is going to do, as plain values that can be compared."""
 
 import hashlib
 from dataclasses import asdict
 
+import numpy as np
 import torch
+from PIL import Image
 from torch import nn
 from torch.nn.functional import one_hot
 
@@ -12,6 +14,26 @@ from rednet.data.image_files import ImageFiles
 from rednet.runtime import set_numerics, start_runtime
 
 SIMPLE = (bool, int, float, str)
+
+
+def save_images(root, classes, count):
+    """Make a folder of classes with `count` small images in each."""
+    for number, name in enumerate(classes):
+        (root / name).mkdir(parents=True)
+        for index in range(count):
+            pixels = np.random.default_rng([number, index]).integers(0, 256, (20, 24, 3))
+            Image.fromarray(pixels.astype(np.uint8)).save(root / name / f"{index}.png")
+
+
+def with_value(config, key, value):
+    """Return a configuration as plain values, with another value for a dotted key."""
+    plain = asdict(config)
+    *groups, name = key.split(".")
+    group = plain
+    for part in groups:
+        group = group[part]
+    group[name] = value
+    return plain
 
 
 def training_plan(config, folder):

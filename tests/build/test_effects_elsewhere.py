@@ -1,0 +1,182 @@
+"""The keys of the commands other than train: used, refused by name, or ruled by the others."""
+
+import pytest
+import timm
+import torch
+from run_plan import digest, network, save_images, with_value
+
+from rednet.build.evaluation import build_evaluation
+from rednet.build.model import place_model
+from rednet.build.visualization import build_inputs, network_writers, plain_writers
+from rednet.commands.evaluate import TRAINING_ONLY
+from rednet.commands.visualize import ALL, UNUSED
+from rednet.config import SCHEMAS, compose, legal_keys, validate
+from rednet.config.effects import idle_keys
+from rednet.data import ImageDataset, eval_transform
+from rednet.runtime import Runtime, set_numerics
+from rednet.training.schedule import Schedule
+from rednet.weights import read_checkpoint
+
+PREPROCESSING = {
+    "data.crop_pct": 0.5,
+    "data.image_size": 40,
+    "data.interpolation": "nearest",
+    "data.mean": [0.1, 0.2, 0.3],
+    "data.std": [0.1, 0.2, 0.3],
+}
+READING = {
+    "data.batch_size": 3,
+    "data.class_order": "natural",
+    "data.num_workers": 1,
+    "data.on_unreadable": "skip",
+    "data.split": "train",
+    "data.val_fraction": 0.5,
+    "data.val_samples": 1,
+    "seed": 5,
+}
+DEVICE = {
+    "trainer.channels_last": False,
+    "trainer.deterministic": True,
+}
+ARITHMETIC = {"trainer.log_every": 3, "trainer.precision": "bf16"}
+SCHEDULE = {
+    "lr": 0.1,
+    "steps_per_epoch": 7,
+    "schedule.epochs": 4,
+    "schedule.gamma": 0.5,
+    "schedule.milestones": [1],
+    "schedule.min_lr": 0.001,
+    "schedule.step_on": "epoch",
+    "schedule.warmup_epochs": 1.0,
+    "schedule.warmup_start": 0.5,
+}
+FIGURES = {
+    "groups": 1,
+    "layers": ["stem"],
+    "max_images": 2,
+    "max_rows": 1,
+    "overlay": 0.5,
+    "shared_scale": True,
+    "smooth": False,
+}
+ELSEWHERE = {
+    *("checkpoint", "checkpoints", "figures", "images", "output_dir", "predictions"),
+    *("data.name", "data.root", "schedule.name", "trainer.device", "trainer.tf32"),
+}
+"""Keys with tests of their own."""
+
+KEYS = {
+    "evaluate": {**PREPROCESSING, **READING, **DEVICE, **ARITHMETIC},
+    "paper_tables": {**PREPROCESSING, **READING, **DEVICE, **ARITHMETIC},
+    "visualize": {**PREPROCESSING, **DEVICE, **SCHEDULE, **FIGURES},
+}
+REFUSED = {
+    "evaluate": TRAINING_ONLY,
+    "paper_tables": (*TRAINING_ONLY, "data.val_fraction"),
+    "visualize": UNUSED,
+}
+
+
+@pytest.mark.parametrize("command", KEYS)
+def test_every_key_is_tried_or_refused_by_name(command):
+    legal = {key for key in legal_keys(SCHEMAS[command]) if not key.startswith("model")}
+    groups = {key.rpartition(".")[0] for key in legal}
+    known = KEYS[command].keys() | ELSEWHERE | set(REFUSED[command])
+    assert legal - groups <= known
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """Six images of each of two classes, and the weights of two networks."""
+    root = tmp_path_factory.mktemp("work")
+    save_images(root / "images", ("day9", "day10"), 6)  # text order has 10 first, natural order 9
+    torch.manual_seed(0)
+    torch.save(timm.create_model("test_resnet", num_classes=2).state_dict(), root / "resnet.pt")
+    small = timm.create_model("rednet26", width=0.25, layers=(1, 1, 1, 1), num_classes=2)
+    torch.save(small.state_dict(), root / "rednet.pt")
+    return root
+
+
+@pytest.fixture(autouse=True)
+def _restore(folder, monkeypatch):
+    monkeypatch.chdir(folder)
+    monkeypatch.delenv("IMAGENET_ROOT", raising=False)
+    yield
+    set_numerics(deterministic=False, tf32=False)
+    torch.backends.cudnn.benchmark = False
+
+
+def assert_effect_or_refusal(command, argv, plan):
+    config = compose(command, argv)
+    before = plan(config, set())
+    assert plan(config, set()) == before
+    wrong = []
+    for key, value in KEYS[command].items():
+        plain = with_value(config, key, value)
+        is_refused = bool(idle_keys(command, plain, {key}))
+        has_effect = plan(validate(plain, SCHEMAS[command]), {key}) != before
+        if is_refused == has_effect:
+            wrong.append(key)
+    assert not wrong
+
+
+def runtime_of(trainer):
+    return Runtime(precision=trainer.precision, channels_last=trainer.channels_last), (
+        trainer.precision,
+        trainer.deterministic,
+        trainer.log_every,
+    )
+
+
+def evaluation_plan(config, keys):
+    runtime, rest = runtime_of(config.trainer)
+    checkpoint = read_checkpoint(config.checkpoint)
+    setup = build_evaluation(checkpoint, config.model, config.data, config.seed, keys)
+    dataset = ImageDataset(setup.source, eval_transform(setup.preprocessing))
+    data, samples = config.data, [(0, index) for index in range(len(dataset))]
+    return (
+        network(place_model(setup.model, config.trainer, runtime)),
+        (data.batch_size, data.num_workers, data.on_unreadable),
+        [(item.target, digest(item.image)) for item in map(dataset.__getitem__, samples)],
+        rest,
+    )
+
+
+def test_keys_of_evaluate():
+    argv = ["checkpoint=resnet.pt", "model=timm", "model.name=test_resnet", "data=image_folder"]
+    given = ["data.root=images", "data.class_order=text", "data.image_size=32"]
+    assert_effect_or_refusal("evaluate", [*argv, *given], evaluation_plan)
+
+
+def visualization_plan(config, keys):
+    runtime, (_, deterministic, _) = runtime_of(config.trainer)
+    writers = plain_writers(config, ALL)
+    inputs = build_inputs(config, keys, runtime)
+    writers |= network_writers(inputs, ALL)
+    return deterministic, {name: described(write) for name, write in writers.items()}
+
+
+def described(write):
+    """A figure's function with its arguments."""
+    arguments = (*getattr(write, "args", ()), *getattr(write, "keywords", {}).items())
+    return [describe_argument(argument) for argument in arguments]
+
+
+def describe_argument(argument):
+    match argument:
+        case torch.nn.Module():
+            return network(argument)
+        case Schedule():
+            return [argument.lr_at(step) for step in range(argument.total_steps)]
+        case ("layers", layers):
+            return list(layers)
+        case _ if hasattr(argument, "inputs"):
+            return argument.names, digest(argument.inputs)
+    return argument
+
+
+@pytest.mark.parametrize("schedule", ["cosine", "step", "constant"])
+def test_keys_of_visualize(schedule):
+    argv = ["checkpoint=rednet.pt", "images=images", "data.image_size=32", f"schedule={schedule}"]
+    length = ["schedule.epochs=3", "steps_per_epoch=5"]
+    assert_effect_or_refusal("visualize", [*argv, *length], visualization_plan)
