@@ -111,6 +111,16 @@ RULES = (
         "has no effect with trainer.clip_grad=null",
     ),
     Rule(
+        ("trainer.max_skips", "trainer.max_skips_in_a_row"),
+        lambda get: get("trainer.on_nonfinite") != "skip",
+        "only trainer.on_nonfinite=skip uses it",
+    ),
+    Rule(
+        ("trainer.max_rollbacks",),
+        lambda get: get("trainer.on_nonfinite") != "rollback",
+        "only trainer.on_nonfinite=rollback uses it",
+    ),
+    Rule(
         ("augment.mixup", "augment.cutmix"),
         lambda get: get("data.batch_size") == 1,
         "has no effect with data.batch_size=1, which leaves no pairs to blend",

@@ -80,11 +80,17 @@ OTHER_VALUES = {
     "trainer.grad_accum_steps": [2],
     "trainer.grad_checkpointing": [True],
     "trainer.keep_best": [3],
+    "trainer.keep_every_epochs": [2],
     "trainer.keep_latest": [3],
     "trainer.log_every": [3],
+    "trainer.max_rollbacks": [1],
+    "trainer.max_skips": [1],
+    "trainer.max_skips_in_a_row": [1],
     "trainer.max_steps": [2],
-    "trainer.on_nonfinite": ["skip"],
+    "trainer.on_nonfinite": ["skip", "raise"],
     "trainer.precision": ["bf16"],
+    "trainer.save_every_minutes": [0.5],
+    "trainer.save_every_steps": [3],
     "trainer.tf32": [True, False],
 }
 """Values to try for each key, of which one should change the plan unless the key has no effect."""
@@ -108,11 +114,12 @@ BASES = {
     "sgd and cosine": FOLDER,
     "adamw and steps": [
         *("schedule=step", "optimizer=adamw", "trainer.clip_grad=null", *FOLDER),
-        *("schedule.milestones=[1,2]", "schedule.warmup_epochs=0"),
+        *("schedule.milestones=[1,2]", "schedule.warmup_epochs=0", "trainer.on_nonfinite=skip"),
     ],
     "constant without decay": [
         *("schedule=constant", *FOLDER, "optimizer.weight_decay=0", "data.root=halves"),
         *("model.options.involution_stages=[]", "model.options.stem=conv7"),
+        "trainer.on_nonfinite=rollback",
     ],
     "steps inside an epoch": [
         *("schedule=step", *FOLDER, "schedule.milestones=[1.5]", "data.batch_size=1"),

@@ -46,7 +46,7 @@ SCHEDULE = {
     "schedule.gamma": 0.5,
     "schedule.milestones": [1],
     "schedule.min_lr": 0.001,
-    "schedule.step_on": "epoch",
+    "schedule.step_on": "step",
     "schedule.warmup_epochs": 1.0,
     "schedule.warmup_start": 0.5,
 }
@@ -175,7 +175,7 @@ def describe_argument(argument):
     return argument
 
 
-@pytest.mark.parametrize("schedule", ["cosine", "step", "constant"])
+@pytest.mark.parametrize("schedule", ["paper", "step", "constant"])
 def test_keys_of_visualize(schedule):
     argv = ["checkpoint=rednet.pt", "images=images", "data.image_size=32", f"schedule={schedule}"]
     length = ["schedule.epochs=3", "steps_per_epoch=5"]

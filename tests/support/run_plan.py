@@ -2,6 +2,7 @@
 
 import hashlib
 from dataclasses import asdict
+from types import SimpleNamespace
 
 import numpy as np
 import torch
@@ -12,6 +13,7 @@ from torch.nn.functional import one_hot
 from rednet.build.training import build_trainer
 from rednet.data.image_files import ImageFiles
 from rednet.runtime import set_numerics, start_runtime
+from rednet.training.nonfinite import NonFiniteError, Rollback
 
 SIMPLE = (bool, int, float, str)
 
@@ -50,13 +52,13 @@ def training_plan(config, folder):
         "last_step": built.last_step,
         "optimizer": optimizer(step.optimizer),
         "clipping": clipped(step.clipping),
-        "step": (step.samples_per_rank, step.nonfinite),
+        "failures": reactions(built.nonfinite),
         "epoch": epoch(batches.loader, batches, step.label_smoothing),
         "validation": epoch(built.val_loader),
         "limits": (built.settings.max_steps, built.settings.eval_every, built.log.log_every),
         "unreadable": has_files(batches.loader)
         and (batches.unreadable.limit, built.settings.skip_unreadable),
-        "kept": (built.store.keep_latest, built.store.keep_best),
+        "saved": saved(built.saver),
         "ema": built.ema and built.ema.decay,
         "runtime": asdict(runtime) | {"deterministic": trainer.deterministic},
     }
@@ -105,14 +107,33 @@ def clipped(clipping):
     return [digest(grad) for grad in grads]
 
 
+def reactions(policy):
+    """What a run does about each of a dozen failed steps."""
+    failure = SimpleNamespace(step=0, result=SimpleNamespace(is_suspect=False))
+    seen = []
+    for _ in range(12):
+        try:
+            policy.handle(failure)
+            seen.append("skip")
+        except (Rollback, NonFiniteError) as error:
+            seen.append(type(error).__name__)
+    return seen
+
+
+def saved(saver):
+    """When a run saves, and what it keeps."""
+    values = {**vars(saver), **vars(saver.store)}
+    return {k: v for k, v in values.items() if is_simple(v) and k != "_last_time"}
+
+
 def epoch(loader, batches=None, smoothing=0.0):
     """The images and the probabilities of the classes in one epoch, blended if for training."""
     if loader.num_workers:
         return loader.num_workers
-    steps = batches.steps_of_epoch(0) if batches else [[batch[:2]] for batch in loader]
+    steps = batches.steps_of_epoch(0) if batches else [[batch] for batch in loader]
     classes = len(loader.dataset.source.class_names)
     return [
-        [(digest(images), probabilities(targets, classes, smoothing)) for images, targets in step]
+        [(digest(batch.images), probabilities(batch.targets, classes, smoothing)) for batch in step]
         for step in steps
     ]
 
