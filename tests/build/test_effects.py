@@ -14,6 +14,7 @@ from rednet.build.effects import (
 )
 from rednet.config import Config, ConfigError, compose, legal_keys, validate
 from rednet.config.effects import RULES, expects_something, idle_keys
+from rednet.data import fashion_mnist
 from rednet.runtime import Runtime, set_numerics
 
 OTHER_VALUES = {
@@ -125,8 +126,9 @@ BASES = {
         *("schedule=step", *FOLDER, "schedule.milestones=[1.5]", "data.batch_size=1"),
         *("model.options.generator=linear", "data.image_size=48"),
     ],
-    "fashion": [*FASHION, "schedule.warmup_start=1"],
-    "fashion, never resized": [*FASHION, "augment=none", "data.image_size=28"],
+    "fashion, never resized": [
+        *(*FASHION, "augment=none", "data.image_size=28", "schedule.warmup_start=1"),
+    ],
 }
 """The overrides of the runs in which each key is tried."""
 
@@ -147,6 +149,8 @@ def folders(tmp_path_factory):
 @pytest.fixture(autouse=True)
 def _work_folder(folders, monkeypatch):
     monkeypatch.chdir(folders)
+    embedded = fashion_mnist._read_embedded()  # once, not for each run
+    monkeypatch.setattr(fashion_mnist, "_read_embedded", lambda: embedded)
     yield
     set_numerics(deterministic=False, tf32=False)
     torch.backends.cudnn.benchmark = False

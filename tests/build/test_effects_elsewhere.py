@@ -106,12 +106,12 @@ def _restore(folder, monkeypatch):
     torch.backends.cudnn.benchmark = False
 
 
-def assert_effect_or_refusal(command, argv, plan):
+def assert_effect_or_refusal(command, argv, plan, keys):
     config = compose(command, argv)
     before = plan(config, set())
     assert plan(config, set()) == before
     wrong = []
-    for key, value in KEYS[command].items():
+    for key, value in keys.items():
         plain = with_value(config, key, value)
         is_refused = bool(idle_keys(command, plain, {key}))
         has_effect = plan(validate(plain, SCHEMAS[command]), {key}) != before
@@ -145,7 +145,7 @@ def evaluation_plan(config, keys):
 def test_keys_of_evaluate():
     argv = ["checkpoint=resnet.pt", "model=timm", "model.name=test_resnet", "data=image_folder"]
     given = ["data.root=images", "data.class_order=text", "data.image_size=32"]
-    assert_effect_or_refusal("evaluate", [*argv, *given], evaluation_plan)
+    assert_effect_or_refusal("evaluate", [*argv, *given], evaluation_plan, KEYS["evaluate"])
 
 
 def visualization_plan(config, keys):
@@ -175,8 +175,18 @@ def describe_argument(argument):
     return argument
 
 
-@pytest.mark.parametrize("schedule", ["paper", "step", "constant"])
-def test_keys_of_visualize(schedule):
-    argv = ["checkpoint=rednet.pt", "images=images", "data.image_size=32", f"schedule={schedule}"]
+def test_keys_of_visualize():
+    argv = ["checkpoint=rednet.pt", "images=images", "data.image_size=32"]
     length = ["schedule.epochs=3", "steps_per_epoch=5"]
-    assert_effect_or_refusal("visualize", [*argv, *length], visualization_plan)
+    keys = KEYS["visualize"]
+    assert_effect_or_refusal("visualize", [*argv, *length], visualization_plan, keys)
+
+
+@pytest.mark.parametrize("schedule", ["step", "constant"])
+def test_keys_of_a_drawn_schedule(schedule):
+    argv = [f"schedule={schedule}", "schedule.epochs=3", "steps_per_epoch=5"]
+    assert_effect_or_refusal("visualize", argv, schedule_plan, SCHEDULE)
+
+
+def schedule_plan(config, keys):
+    return described(plain_writers(config, ["schedule"])["schedule"])
