@@ -106,6 +106,17 @@ def draw_ceilings(rows: Sequence[Row], path: Path) -> None:
     figure.savefig(path, dpi=110)
 
 
+def draw_saving(rows: Sequence[Row], path: Path) -> None:
+    """Draw the seconds of the copy and of the write, by depth."""
+    figure = Figure(figsize=(6, 3.6), layout="constrained")
+    axes = figure.subplots()
+    depths = list(dict.fromkeys(f"RedNet-{row['depth']}" for row in rows))
+    parts = ("copy", "write")
+    _bars(axes, depths, {what: [_bar(r) for r in rows if r["what"] == what] for what in parts})
+    axes.set_title("seconds to save; training waits for the copy only")
+    figure.savefig(path, dpi=110)
+
+
 def _bar(ratio: Mapping[str, float], scale: float = 1) -> Bar:
     return scale * ratio["median"], scale * ratio["lower"], scale * ratio["upper"]
 

@@ -1,4 +1,4 @@
-"""The command line of the benchmarks: python scripts/benchmark.py [ceilings|operator|network]."""
+"""The command line of the benchmarks: python scripts/benchmark.py [ceilings|operator|network|saving]."""
 
 import argparse
 from collections.abc import Sequence
@@ -14,6 +14,7 @@ PARTS = {
     "ceilings": "multiply-adds and copied bytes per second of this machine",
     "operator": "the involutions of RedNet-50: every backend against unfold and the ceilings",
     "network": "RedNet against timm's ResNet and against a free involution",
+    "saving": "what a checkpoint costs: the copy, for which training waits, and the write",
 }
 LAYERS = (
     *("stem", "stage1", "stage2-first", "stage2"),
@@ -70,6 +71,7 @@ def _parser() -> Parser:
         _add_sizes(made[name], PRECISIONS[name])
     _add_operator(made["operator"])
     _add_network(made["network"])
+    _add_depth(made["saving"])
     made["all"].set_defaults(
         layer=list(LAYERS), backend=None, depth=[50], mode=["inference", "training"], compile="no"
     )
@@ -103,10 +105,14 @@ def _add_operator(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--backend", nargs="+", help="(all that can run)")
 
 
-def _add_network(parser: argparse.ArgumentParser) -> None:
+def _add_depth(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--depth", nargs="+", type=int, choices=(26, 38, 50, 101, 152), default=[50], help="(50)"
     )
+
+
+def _add_network(parser: argparse.ArgumentParser) -> None:
+    _add_depth(parser)
     modes = ("inference", "training")
     parser.add_argument("--mode", nargs="+", choices=modes, default=list(modes), help="(both)")
     parser.add_argument(

@@ -15,6 +15,7 @@ from benchmarks.network import NO_COUNTERPART, Setting, measure_setting
 from benchmarks.operator import find_backends, measure_case
 from benchmarks.operator_case import OperatorCase
 from benchmarks.results import Results, Row
+from benchmarks.saving import measure_saving
 from rednet.errors import InputError
 from rednet.runtime import keep_freed_memory, set_numerics
 
@@ -143,4 +144,12 @@ def _network_line(row: Row) -> str:
     )
 
 
-PARTS = {"ceilings": _ceilings, "operator": _operator, "network": _network}
+def _saving(options: Namespace, device: torch.device) -> None:
+    keep_freed_memory()
+    with _start("saving", options, device, len(options.depth)) as results:
+        for depth in options.depth:
+            rows = measure_saving(depth, device, options.turns, options.output, results.on_turn)
+            results.add(rows)
+
+
+PARTS = {"ceilings": _ceilings, "operator": _operator, "network": _network, "saving": _saving}

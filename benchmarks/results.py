@@ -23,6 +23,14 @@ COLUMNS = {
         "best": "best",
         "unit": "unit",
     },
+    "saving": {
+        "depth": "depth",
+        "megabytes": "MB",
+        "what": "what",
+        "median": "s",
+        "lower": "q1",
+        "upper": "q3",
+    },
     "operator": {
         "layer": "layer",
         "precision": "precision",
@@ -65,11 +73,13 @@ GPU_COLUMNS = {
 }
 RECORDS: dict[str, Callable[[list[Row]], Iterable[report.Record]]] = {
     "ceilings": iter,
+    "saving": iter,
     "operator": report.operator_records,
     "network": report.network_records,
 }
 CHARTS: dict[str, Callable[[Sequence[Row], Path], None]] = {
     "ceilings": charts.draw_ceilings,
+    "saving": charts.draw_saving,
     "operator": charts.draw_operator,
     "network": charts.draw_network,
 }
@@ -80,7 +90,7 @@ class Results:
     """Rows of a part of the benchmark, saved whenever some are added.
 
     Attributes:
-        part: "ceilings", "operator" or "network".
+        part: "ceilings", "operator", "network" or "saving".
         folder: Folder of the files.
         header: Entries of the JSON file other than the rows.
         rounds: Total rounds of turns, for the progress bar.
