@@ -36,11 +36,12 @@ def _paper_tables(config: PaperTablesConfig, explicit_keys: frozenset[str]) -> N
     paths = _find_checkpoints(config, explicit_keys)
     announce_torch()
     from rednet.build.data import open_splits
+    from rednet.build.data_report import report_not_read
     from rednet.build.folders import run_folder
     from rednet.build.runtime import build_runtime
 
-    if paths:
-        open_splits(config.data, seed=0, half="val")  # wrong data are not the fault of a file
+    # Once for all files: wrong data are not the fault of one.
+    splits = open_splits(config.data, seed=0, half="val") if paths else None
     results: list[Evaluation] = []
     accuracies: dict[Network, list[Accuracy]] = {}
     warnings: list[str] = []
@@ -50,6 +51,8 @@ def _paper_tables(config: PaperTablesConfig, explicit_keys: frozenset[str]) -> N
     ):
         if runtime.is_primary:
             _require_no_tables(folder)
+            if splits is not None:
+                report_not_read(splits.not_read, folder)
         announce("counting the parameters and FLOPs of all networks")
         text = _write(accuracies, folder, runtime)
         evaluations = _evaluate_files(paths, config, explicit_keys, runtime, warnings)

@@ -190,9 +190,12 @@ def test_unreadable_images_are_an_error_after_the_results(paper_tables, weights,
 def test_no_file_can_be_evaluated(paper_tables, work_folder, imagenet):
     (work_folder / "weights").mkdir()
     (work_folder / "weights/README.txt").write_text("weights")
+    (imagenet / "val/gone").symlink_to("nowhere")
     done = paper_tables("checkpoints=weights", f"data.root={imagenet}", *SMALL)
     assert done.error == "checkpoints=weights: none of its files can be evaluated"
-    assert done.out.startswith("warning: skipped: checkpoints=weights/README.txt: ")
+    not_read, skipped, *_ = done.out.splitlines()
+    assert not_read == "warning: not read: 1 link to nothing (gone); listed in tables/not_read.csv"
+    assert skipped.startswith("warning: skipped: checkpoints=weights/README.txt: ")
     assert len(figures()) > 400
 
 
