@@ -1,4 +1,4 @@
-"""The command line of the benchmarks: python scripts/benchmark.py [ceilings|operator|network|saving]."""
+"""The command line of the benchmarks: python scripts/benchmark.py [PART]."""
 
 import argparse
 from collections.abc import Sequence
