@@ -166,10 +166,10 @@ def test_what_the_tensors_do_not_tell_is_printed(model, imagenet, evaluate):
     argv = ["checkpoint=small.pth", "data=imagenet", f"data.root={imagenet}", "data.image_size=24"]
     lines = evaluate(*argv).out.splitlines()
     unseen = "act_layer relu, global_pool avg, output_stride 32"
-    assert lines[1] == "weights: uses model_ema, averaged over training steps, not model"
-    assert lines[2] == f"assumed: stem involution3 rather than small; {unseen}"
+    assert lines[2] == "weights: uses model_ema, averaged over training steps, not model"
+    assert lines[3] == f"assumed: stem involution3 rather than small; {unseen}"
     lines = evaluate(*argv, "model.options.stem=small", "model=rednet50", LAYERS).out.splitlines()
-    assert lines[2] == f"assumed: {unseen}"
+    assert lines[3] == f"assumed: {unseen}"
 
 
 def test_a_file_for_other_channels(model, make_images, evaluate):
