@@ -90,8 +90,9 @@ def is_image_name(name: str) -> bool:
 
 
 def has_images(folder: Path) -> bool:
-    """Return whether a folder holds an image at any depth."""
-    seen = set()
+    """Return whether a folder holds an image at any depth, links to folders around it aside."""
+    around = identities_around(folder) | identities_around(folder.parent)
+    seen = around - {identity(str(folder))}
     pending = [str(folder)]
     while pending:
         path = pending.pop()

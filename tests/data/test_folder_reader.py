@@ -65,6 +65,11 @@ def test_links_to_folders_around_the_data_are_not_followed(make_files):
     )
 
 
+def test_a_link_to_folders_around_holds_no_image(make_files):
+    root = make_files("1.jpg", "set/notes/up -> ../..", "set/cat/2.jpg", "set/away -> ../set/cat")
+    assert list(FolderReader().folders_with_images(root / "set")) == ["away", "cat"]
+
+
 @pytest.mark.parametrize("link", ["animal", "zoo"])
 def test_a_folder_takes_precedence_over_links_to_it(make_files, link):
     root = make_files(
