@@ -1,18 +1,16 @@
 """Read, identify, load and write files of weights of all kinds."""
 
 from rednet.weights.checkpoint import OURS, Checkpoint
-from rednet.weights.description import imagenet_preprocessing
 from rednet.weights.fine_tuning import start_from
 from rednet.weights.loading import (
     count_channels,
     load_weights,
-    merge_options,
     num_classes_and_in_chans,
-    override_network,
-    require_network,
     restore_model,
 )
+from rednet.weights.networks import merge_options, override_network, require_network
 from rednet.weights.notes import list_notes
+from rednet.weights.preprocessing import imagenet_preprocessing
 from rednet.weights.reading import read_checkpoint
 from rednet.weights.safetensors_file import write_safetensors
 

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from rednet.errors import InputError
 from rednet.weights.checkpoint import Checkpoint
-from rednet.weights.loading import head_names, load_weights
+from rednet.weights.loading import head_names, load_weights, with_names_of
 from rednet.weights.messages import printable
 
 _UNNAMED = "its classifier is kept: it names no classes; they must be the data's, in the same order"
@@ -31,6 +31,7 @@ def start_from(model: nn.Module, checkpoint: Checkpoint, class_names: Sequence[s
     Raises:
         InputError: The weights do not fit.
     """
+    checkpoint = with_names_of(model.state_dict(), checkpoint)
     weights, notes = adapt_input(model, checkpoint)
     head = [name for name in head_names(model) if name in weights]
     theirs, ours = checkpoint.class_names, list(class_names)

@@ -6,14 +6,17 @@ from typing import Any
 
 import timm
 import torch
-from timm.models import get_arch_name, get_pretrained_cfg
+from timm.models import get_pretrained_cfg
 from torch import Tensor, nn
 
 from rednet.errors import InputError
-from rednet.models.variants import HIDDEN_DEFAULTS, LAYERS
 from rednet.weights.checkpoint import Checkpoint, describe_model
 from rednet.weights.messages import list_some, printable
+from rednet.weights.networks import require_network
 from rednet.wording import count
+
+MAX_CHANNELS = 4
+"""Most channels of an image: colours and transparency."""
 
 
 def load_weights(model: nn.Module, checkpoint: Checkpoint, *, new_head: bool = False) -> str | None:
@@ -32,6 +35,7 @@ def load_weights(model: nn.Module, checkpoint: Checkpoint, *, new_head: bool = F
         InputError: The weights do not fit; the message names some of the keys.
     """
     expected = model.state_dict()
+    checkpoint = with_names_of(expected, checkpoint)
     head = _head_to_keep(model, checkpoint.state_dict)
     weights = {**checkpoint.state_dict, **head}
     require_fit(weights, expected, checkpoint)
@@ -43,6 +47,20 @@ def load_weights(model: nn.Module, checkpoint: Checkpoint, *, new_head: bool = F
             raise InputError(f"{difference}: {remedy}")
     model.load_state_dict(weights)
     return message
+
+
+def with_names_of(expected: Mapping[str, Tensor], checkpoint: Checkpoint) -> Checkpoint:
+    """Return the checkpoint with that part of the removed prefix that belongs to the network.
+
+    All tensors of some of timm's networks have names that begin with "encoder.".
+    """
+    parts = checkpoint.prefix.split(".")[:-1]
+    for start in range(len(parts)):
+        prefix = "".join(f"{part}." for part in parts[start:])
+        if all(name.startswith(prefix) for name in expected):
+            weights = {f"{prefix}{name}": each for name, each in checkpoint.state_dict.items()}
+            return replace(checkpoint, state_dict=weights)
+    return checkpoint
 
 
 def _head_to_keep(model: nn.Module, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -158,76 +176,6 @@ def _can_hold(expected: Tensor, weight: Tensor) -> bool:
     return weight.is_floating_point() or not (expected.is_floating_point() or weight.is_complex())
 
 
-def merge_options(checkpoint: Checkpoint, name: str, options: Mapping[str, Any]) -> dict[str, Any]:
-    """Merge a checkpoint's options with those given by the user.
-
-    Args:
-        checkpoint: The checkpoint.
-        name: The network's name in timm.
-        options: The user's options, which take precedence; None means not given.
-
-    Raises:
-        InputError: The checkpoint is for another network.
-    """
-    options = {option: value for option, value in options.items() if value is not None}
-    if checkpoint.model is None:
-        return options
-    saved_name, saved = get_arch_name(checkpoint.model["name"]), checkpoint.model["options"]
-    name = get_arch_name(name)
-    saved_layers = saved.get("layers", LAYERS.get(saved_name))
-    layers = options.get("layers", saved_layers if name == saved_name else LAYERS.get(name))
-    if name != saved_name or layers is not saved_layers:
-        if saved_layers is None or layers is None or list(saved_layers) != list(layers):
-            given = {"layers": layers} if "layers" in options else {}
-            raise InputError(
-                f"{checkpoint.label} is for {checkpoint.describe_network()}, not for "
-                f"{describe_model(name, given)}"
-            )
-        options = {**options, "layers": layers}
-    require_same_unseen(checkpoint, options)
-    return {**saved, **options}
-
-
-def require_same_unseen(checkpoint: Checkpoint, options: Mapping[str, Any]) -> None:
-    """Refuse other values of options that a file knows, but that its tensors would not show.
-
-    Raises:
-        InputError: An option has another value than in the file.
-    """
-    assert checkpoint.model is not None
-    saved = checkpoint.model["options"]
-    if checkpoint.is_inferred or get_arch_name(checkpoint.model["name"]) not in LAYERS:
-        return
-    for name, default in HIDDEN_DEFAULTS.items():
-        if name in options and _plain(options[name]) != _plain(saved.get(name, default)):
-            raise InputError(
-                f"{checkpoint.label} is for {checkpoint.describe_network()}, not for "
-                f"{name}={printable(str(options[name]))}"
-            )
-
-
-def _plain(value: Any) -> Any:
-    """Return an option's value; a layer may be given as its class, too."""
-    name = getattr(value, "__name__", value)
-    return name.lower() if isinstance(name, str) else value
-
-
-def override_network(checkpoint: Checkpoint, name: str, options: Mapping[str, Any]) -> Checkpoint:
-    """Return the checkpoint with the network that the user names, see `merge_options`."""
-    network = {"name": name, "options": merge_options(checkpoint, name, options)}
-    given = frozenset(option for option, value in options.items() if value is not None)
-    return replace(checkpoint, model=network, file_model=checkpoint.model, given_options=given)
-
-
-def require_network(checkpoint: Checkpoint) -> dict[str, Any]:
-    """Return name and options of a checkpoint's network; raise InputError if unknown."""
-    if checkpoint.model is None:
-        raise InputError(
-            f"{checkpoint.label} does not say which network it is for: add e.g. model=rednet50"
-        )
-    return checkpoint.model
-
-
 def restore_model(checkpoint: Checkpoint) -> nn.Module:
     """Build a checkpoint's network in training mode and load its weights.
 
@@ -237,6 +185,7 @@ def restore_model(checkpoint: Checkpoint) -> nn.Module:
     network = require_network(checkpoint)
     with torch.device("meta"):  # checked before memory is taken: a file may ask for any size
         empty = _build(checkpoint, network)
+    checkpoint = with_names_of(empty.state_dict(), checkpoint)
     require_fit(checkpoint.state_dict, empty.state_dict(), checkpoint)
     model = _build(checkpoint, network)
     model.load_state_dict(checkpoint.state_dict)
@@ -258,8 +207,12 @@ def _build(checkpoint: Checkpoint, network: Mapping[str, Any]) -> nn.Module:
 
 
 def count_channels(checkpoint: Checkpoint) -> int | None:
-    """Return the image channels that a checkpoint's network takes, None if unknown."""
-    return num_classes_and_in_chans(checkpoint).get("in_chans")
+    """Return the image channels that a checkpoint's network takes, None if unknown.
+
+    A first layer with more inputs than images have channels takes pixels of a patch together.
+    """
+    found = num_classes_and_in_chans(checkpoint).get("in_chans")
+    return found if found is None or found <= MAX_CHANNELS else None
 
 
 def num_classes_and_in_chans(checkpoint: Checkpoint) -> dict[str, int]:

@@ -14,9 +14,10 @@ from rednet.data import imagenet_labels, imagenet_synsets
 from rednet.errors import InputError
 from rednet.models.rednet import RedNet
 from rednet.weights.checkpoint import Checkpoint
-from rednet.weights.description import imagenet_preprocessing
-from rednet.weights.loading import explain_no_head, merge_options, require_fit
+from rednet.weights.loading import explain_no_head, require_fit
+from rednet.weights.networks import merge_options
 from rednet.weights.notes import ASSUMED, list_notes
+from rednet.weights.preprocessing import imagenet_preprocessing
 from rednet.weights.reading import read_checkpoint
 
 _logger = logging.getLogger(__name__)

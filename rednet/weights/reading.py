@@ -9,7 +9,8 @@ from torch import Tensor
 
 from rednet.errors import InputError
 from rednet.weights.checkpoint import OURS, READABLE_FORMATS, Checkpoint
-from rednet.weights.description import check_description, describe_data, find_model
+from rednet.weights.checks import check_description
+from rednet.weights.description import describe_data, find_model
 from rednet.weights.formats import one_line_errors, read_content
 from rednet.weights.messages import list_some, printable
 from rednet.weights.naming import from_paddle, is_rednet, strip_prefixes

@@ -7,7 +7,8 @@ from typing import Any
 from rednet.models.rednet import RedNet
 from rednet.models.variants import HIDDEN_DEFAULTS
 from rednet.weights.checkpoint import Checkpoint
-from rednet.weights.loading import require_fit, require_same_unseen
+from rednet.weights.loading import require_fit
+from rednet.weights.networks import require_same_unseen
 from rednet.weights.pretrained import fill_network, log_notes, pretrained_cfg_of
 from rednet.weights.reading import read_checkpoint
 

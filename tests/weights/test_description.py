@@ -66,6 +66,44 @@ def test_invalid_options_of_timm_are_ignored(options, tiny, writers, tmp_path):
     assert read_checkpoint(path).model["options"].keys() == {"width", "layers"}
 
 
+def test_torchvisions_image_preparation(tiny, tmp_path):
+    """Its reference training says how its own evaluation prepares images."""
+    args = argparse.Namespace(val_crop_size=176, val_resize_size=200, interpolation="bicubic")
+    torch.save({"model": tiny, "args": args}, tmp_path / "checkpoint.pth")
+    expected = {**IMAGENET, "image_size": 176, "crop_pct": 0.88, "interpolation": "bicubic"}
+    assert read_checkpoint(tmp_path / "checkpoint.pth").preprocessing == expected
+    args = argparse.Namespace(val_crop_size=None, val_resize_size=200)
+    torch.save({"model": tiny, "args": args}, tmp_path / "checkpoint.pth")
+    assert read_checkpoint(tmp_path / "checkpoint.pth").preprocessing is None
+
+
+def test_the_image_preparation_of_pytorchs_example(tmp_path):
+    weights = {"conv1.weight": torch.ones(1)}
+    content = {"arch": "resnet18", "state_dict": weights, "best_acc1": torch.tensor(70.0)}
+    torch.save(content, tmp_path / "model_best.pth.tar")
+    assert read_checkpoint(tmp_path / "model_best.pth.tar").preprocessing == IMAGENET
+
+
+@pytest.mark.parametrize(
+    "meta",
+    [{"CLASSES": tuple("abcdefg")}, {"dataset_meta": {"classes": list("abcdefg")}}],
+)
+def test_openmmlabs_names_of_classes(meta, tiny, writers, tmp_path):
+    path = writers["openmmlab"](tiny, tmp_path / "a.pth", meta=meta)
+    assert read_checkpoint(path).class_names == list("abcdefg")
+    for wrong in ({"CLASSES": ["a"]}, {"CLASSES": None}, {"CLASSES": [1] * 7}, "text"):
+        path = writers["openmmlab"](tiny, tmp_path / "b.pth", meta=wrong)
+        assert read_checkpoint(path).class_names is None
+
+
+def test_timms_image_preparation_for_other_classes(tiny, writers, tmp_path):
+    path = write_released(writers, tiny, tmp_path / "a", img_size=64, mean=[0.4, 0.4, 0.4])
+    expected = {**IMAGENET, "image_size": 64, "mean": (0.4, 0.4, 0.4)}
+    assert read_checkpoint(path).preprocessing == expected
+    path = write_released(writers, tiny, tmp_path / "b", mean=[0.5], in_chans=1)
+    assert read_checkpoint(path).preprocessing is None  # the weights are for three channels
+
+
 def test_a_checkpoint_of_ours(tiny, tmp_path):
     content = {
         "format": "rednet-2",

@@ -6,7 +6,7 @@ from torch import nn
 from torch.optim.swa_utils import AveragedModel
 
 from rednet.errors import InputError
-from rednet.weights import list_notes, read_checkpoint, restore_model
+from rednet.weights import list_notes, load_weights, read_checkpoint, restore_model
 
 
 @pytest.fixture
@@ -92,6 +92,20 @@ def test_numbered_layers_belong_to_the_network(read):
     layers = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4)).state_dict()
     assert read(prefixed("layers.", layers)).state_dict.keys() == prefixed("layers.", layers).keys()
     assert read(prefixed("module.", layers)).state_dict.keys() == layers.keys()
+
+
+@pytest.mark.parametrize("prefix", ["", "module.", "net._orig_mod."])
+def test_a_prefix_that_belongs_to_the_network(prefix, read):
+    """As in timm's encoders for language models."""
+
+    class Encoder(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.encoder = nn.ModuleDict({"stem": nn.Conv2d(3, 4, 3), "norm": nn.BatchNorm2d(4)})
+
+    trained, model = Encoder(), Encoder()
+    assert load_weights(model, read(prefixed(prefix, trained.state_dict()))) is None
+    assert torch.equal(model.encoder["stem"].weight, trained.encoder["stem"].weight)
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,92 @@
+"""How a file's images are prepared, as far as the program that wrote it has said."""
+
+import argparse
+from collections.abc import Mapping
+from typing import Any
+
+import timm
+from timm.data import resolve_data_config
+from timm.models import get_pretrained_cfg
+
+from rednet.models.variants import PRETRAINED_CFG
+
+CFG_NAMES = ("crop_pct", "interpolation", "mean", "std")
+
+
+def preprocessing_of_others(
+    kind: str, content: Mapping[str, Any], in_chans: int | None
+) -> dict[str, Any] | None:
+    """Return the image preparation in the arguments that another program has saved.
+
+    Args:
+        kind: Kind of the file, see `rednet.weights.Checkpoint`.
+        content: Content of the file.
+        in_chans: Image channels of a RedNet, None for another network.
+
+    Returns:
+        Values by the names of `rednet.data.Preprocessing`, None if nothing is said.
+    """
+    args = content.get("args")
+    if kind == "timm" and isinstance(args, argparse.Namespace):
+        cfg = _pretrained_cfg(content["arch"]) if in_chans is None else PRETRAINED_CFG
+        return _preprocessing_of_timm(args, cfg, in_chans)
+    if kind == "timm":  # PyTorch's example for ImageNet saves "arch", too
+        is_original = "best_acc1" in content or in_chans == len(PRETRAINED_CFG["mean"])
+        return imagenet_preprocessing() if is_original else None
+    if kind == "state-dict" and isinstance(args, argparse.Namespace):
+        return _preprocessing_of_torchvision(args)
+    return None
+
+
+def imagenet_preprocessing() -> dict[str, Any]:
+    """Return the original's image preparation, by the names of `rednet.data.Preprocessing`."""
+    preprocessing = _preprocessing_of_timm(argparse.Namespace(), PRETRAINED_CFG, None)
+    assert preprocessing is not None
+    return preprocessing
+
+
+def _preprocessing_of_timm(
+    args: argparse.Namespace, cfg: Mapping[str, Any], in_chans: int | None
+) -> dict[str, Any] | None:
+    """Return a network's image preparation with the changes of timm's command-line arguments.
+
+    Return None if images are not square, or have other channels than the network.
+    """
+    try:
+        config = resolve_data_config(vars(args), cfg)
+    except (AssertionError, TypeError):  # of values that timm's own program would not accept
+        return None
+    _, height, width = config["input_size"]
+    preprocessing = {"image_size": height, **{name: config[name] for name in CFG_NAMES}}
+    fits = in_chans in (None, len(config["mean"]))
+    return preprocessing if height == width and fits and is_preprocessing(preprocessing) else None
+
+
+def _preprocessing_of_torchvision(args: argparse.Namespace) -> dict[str, Any] | None:
+    """Return the image preparation in the arguments of torchvision's reference training."""
+    given = vars(args)
+    size, resized = given.get("val_crop_size"), given.get("val_resize_size")
+    if not isinstance(size, int) or not isinstance(resized, int) or not 0 < size <= resized:
+        return None
+    changes = {"image_size": size, "crop_pct": size / resized}
+    interpolation = given.get("interpolation", "bilinear")
+    preprocessing = {**imagenet_preprocessing(), **changes, "interpolation": interpolation}
+    return preprocessing if is_preprocessing(preprocessing) else None
+
+
+def _pretrained_cfg(arch: str) -> dict[str, Any]:
+    cfg = get_pretrained_cfg(arch) if timm.is_model(arch) else None
+    return cfg.to_dict() if cfg else {}
+
+
+def is_preprocessing(value: Any) -> bool:
+    """Whether a value has the names and types of `rednet.data.Preprocessing`."""
+    if not isinstance(value, dict) or value.keys() != {"image_size", *CFG_NAMES}:
+        return False
+    numbers = (value["crop_pct"], *value["mean"], *value["std"])
+    return (
+        isinstance(value["image_size"], int)
+        and isinstance(value["interpolation"], str)
+        and all(isinstance(number, int | float) for number in numbers)
+        and len(value["mean"]) == len(value["std"])
+    )
