@@ -64,10 +64,10 @@ def read_content(path: Path) -> tuple[str, Any]:
         return "torch", _read_torch_zip(path)
     if LEGACY_TORCH in head:
         return "torch", _read_torch(path)
+    if is_safetensors(head):  # first, since its length may begin with the byte of a pickle
+        return "safetensors", read_safetensors(path)
     if head.startswith(PICKLE):
         return "pickle", _read_pickle(path)
-    if is_safetensors(head):
-        return "safetensors", read_safetensors(path)
     raise ValueError("unknown format")
 
 

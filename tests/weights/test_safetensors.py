@@ -143,3 +143,15 @@ def test_paths_that_cannot_be_written(checkpoint, tmp_path):
     loop.symlink_to(loop)
     with pytest.raises(InputError, match=r"file: cannot be written: "):
         write_safetensors(checkpoint, loop / "file")
+
+
+def test_a_header_as_long_as_a_pickle_begins(tmp_path):
+    """The first byte of the file is the lowest of the header's length, and 0x80 in a pickle."""
+    for length in range(200, 400):
+        safetensors.torch.save_file(
+            {"weight": torch.ones(1)}, tmp_path / "a", {"note": "x" * length}
+        )
+        if (tmp_path / "a").read_bytes()[0] == 0x80:
+            break
+    assert (tmp_path / "a").read_bytes()[0] == 0x80
+    assert read_checkpoint(tmp_path / "a").kind == "safetensors"
