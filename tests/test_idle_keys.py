@@ -40,7 +40,14 @@ STEP = "schedule.min_lr: only schedule=cosine and schedule=paper use it"
             "data=fashion_mnist data.on_unreadable=skip",
             ["data.on_unreadable: has no ef"],
         ),
-        ("train", "resume=auto", ["resume: auto needs output_dir=FOLDER, the run to continue"]),
+        ("train", "resume=auto", ["resume: has no effect without output_dir=FOLDER, the run"]),
+        ("train", "resume=force", ["resume: has no effect without output_dir=FOLDER, the run"]),
+        ("train", "resume=force checkpoint=a.pt output_dir=runs/a", []),
+        (
+            "evaluate",
+            "checkpoint=a.pt model=timm model.name=resnet18 model.options.pretrained=true",
+            ["model.options.pretrained: has no effect with checkpoint=FILE"],
+        ),
         ("train", "resume=runs/a checkpoint=a.pt", ["checkpoint: has no effect with resume=PATH"]),
         ("train", "data.split=val", ["data.split: this command reads the training and the valid"]),
         (

@@ -155,14 +155,19 @@ RULES = (
     ),
     Rule(
         ("resume",),
-        lambda get: get("resume") == "auto" and get("output_dir") is None,
-        "auto needs output_dir=FOLDER, the run to continue",
+        lambda get: get("resume") in ("auto", "force") and get("output_dir") is None,
+        "has no effect without output_dir=FOLDER, the run to continue",
     ),
     Rule(
         ("checkpoint",),
-        lambda get: get("resume") not in ("auto", "never", None),
+        lambda get: get("resume") not in ("auto", "force", "never", None),
         "has no effect with resume=PATH, which continues with the weights of that run",
         commands=("train",),
+    ),
+    Rule(
+        ("model.options.pretrained",),
+        lambda get: get("checkpoint") is not None,
+        "has no effect with checkpoint=FILE, which has the weights",
     ),
     Rule(
         OF_INVOLUTION,
