@@ -33,7 +33,7 @@ STEP = "schedule.min_lr: only schedule=cosine and schedule=paper use it"
         (
             "evaluate",
             "data=fashion_mnist seed=3",
-            ["seed: this command uses it only to split a fo"],
+            ["seed: this command uses it only to split a "],
         ),
         (
             "evaluate",

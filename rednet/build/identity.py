@@ -11,6 +11,7 @@ from typing import Any, cast
 
 from omegaconf import OmegaConf
 
+from rednet.config.effects import without_effect
 from rednet.config.problems import RENAMED_KEYS, RENAMED_VALUES, format_value
 from rednet.models.rednet import RedNet
 from rednet.models.variants import LAYERS
@@ -48,7 +49,8 @@ _LAYER_NAMES = {"norm_layer": "batchnorm2d", "act_layer": "relu"}
 def identity(description: Mapping[str, Any]) -> dict[str, Any]:
     """Return what must stay the same over the whole of a run, by dotted key.
 
-    Equal networks have equal entries: the defaults of a RedNet's options are filled in.
+    Equal networks have equal entries: the defaults of a RedNet's options are filled in. Keys that
+    the others leave without effect have none.
 
     Args:
         description: Content of a checkpoint, or the description that goes into the next one.
@@ -59,8 +61,6 @@ def identity(description: Mapping[str, Any]) -> dict[str, Any]:
         for key, value in config.items()
         if key not in NEVER_COMPARED and not key.startswith("model.")
     }
-    if config.get("data.name") != "image_folder":
-        entries.pop("data.val_fraction", None)  # nothing is split
     if isinstance(path := config.get("checkpoint"), str):
         entries["checkpoint"] = PurePath(path).name
     # What was derived from the settings takes precedence over them.
@@ -68,7 +68,9 @@ def identity(description: Mapping[str, Any]) -> dict[str, Any]:
     entries |= _model(description.get("model", {}))
     entries |= _images(description.get("data") or {})
     others = ("class_names", "global_batch")
-    return entries | {key: _plain(description[key]) for key in others if key in description}
+    entries |= {key: _plain(description[key]) for key in others if key in description}
+    idle = {key for key, _ in without_effect("train", config.get)}
+    return {key: value for key, value in entries.items() if key not in idle}
 
 
 def differences(saved: Mapping[str, Any], current: Mapping[str, Any]) -> list[str]:
@@ -196,7 +198,7 @@ def _default_options(name: str) -> dict[str, Any]:
 
 def _num_parameter_groups(entries: Mapping[str, Any]) -> int:
     """Return the number of the optimizer's groups of parameters, as timm makes them."""
-    is_one_group = entries["optimizer.decay_all"] or entries["optimizer.weight_decay"] == 0
+    is_one_group = entries["optimizer.weight_decay"] == 0 or entries["optimizer.decay_all"]
     return 1 if is_one_group else 2
 
 

@@ -210,11 +210,17 @@ def idle_keys(
         return value
 
     return {
-        key: f"{key}: {rule.reason}"
-        for rule in _rules_of(command)
-        for key in rule.keys
-        if key in explicit_keys and expects_something(get(key)) and rule.is_idle(get)
+        key: f"{key}: {reason}"
+        for key, reason in without_effect(command, get)
+        if key in explicit_keys and expects_something(get(key))
     }
+
+
+def without_effect(command: str, get: Lookup) -> Iterator[tuple[str, str]]:
+    """Yield each key that has no effect in a configuration, with the reason."""
+    for rule in _rules_of(command):
+        if rule.is_idle(get):
+            yield from ((key, rule.reason) for key in rule.keys)
 
 
 def expects_something(value: Any) -> bool:

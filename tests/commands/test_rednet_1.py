@@ -18,7 +18,7 @@ SETTINGS = [
     *("experiment=smoke", "model.options.width=0.05", "model.options.kernel_size=3"),
     *("model.options.group_channels=8", "trainer.ema_decay=0.9", "data.train_samples=64"),
     *("data.val_samples=20", "schedule.epochs=2", "optimizer.lr_base_size=256"),
-    *("trainer.grad_accum_steps=2", "schedule.step_on=step", "data.batch_size=16"),
+    *("trainer.grad_accum_steps=2", "data.batch_size=16"),
     *("data.image_size=24", "trainer.device=cpu"),
 ]
 TRAIN_LOSS, VAL_LOSS = 2.2998600602149963, 2.302756404876709
