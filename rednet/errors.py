@@ -10,8 +10,10 @@ class InputError(ValueError):
     """
 
 
-class Stopped(Exception):
+class Stopped(BaseException):
     """A signal asked the process to stop; the commands exit with code 128 + the signal's number.
+
+    Like `KeyboardInterrupt` it is no `Exception`, which libraries catch here and there.
 
     Attributes:
         signal: The signal.

@@ -4,7 +4,6 @@ import os
 import select
 import sys
 from collections.abc import Callable
-from contextlib import suppress
 from io import TextIOWrapper
 from typing import TextIO
 
@@ -40,7 +39,7 @@ def run_program(main: Callable[[], int]) -> int:
         if not (closed := unread_outputs()):
             raise
         for stream in closed:
-            _discard(stream)
+            discard(stream)
         return CLOSED_PIPE
 
 
@@ -54,6 +53,26 @@ def report(error: InputError) -> int:
     for line in str(error).split("\n"):
         print(f"error: {printable(line)}", file=sys.stderr)
     return WRONG_INPUT
+
+
+def say(line: str, stream: TextIO | None = None) -> None:
+    """Print a line, by default to stdout; go on in silence if that is not possible.
+
+    The terminal may be closed, the `tee` behind the program ended by the same Ctrl-C, or the disk
+    of the log full. None of these may end a training.
+    """
+    stream = stream or sys.stdout
+    try:
+        print(line, file=stream, flush=True)
+    except OSError:
+        discard(stream)
+
+
+def discard(stream: TextIO) -> None:
+    """Discard what the stream still buffers, which Python flushes at exit, and what follows."""
+    null = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(null, stream.fileno())
+    os.close(null)
 
 
 def announce(what: str) -> None:
@@ -77,8 +96,7 @@ def _run(main: Callable[[], int]) -> int:
     except InputError as error:
         return report(error)
     except Stopped as stop:
-        with suppress(OSError):  # the terminal may be gone
-            print(stop, file=sys.stderr, flush=True)
+        say(str(stop), sys.stderr)
         return 128 + stop.signal
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
@@ -94,10 +112,3 @@ def _has_no_reader(stream: TextIO) -> bool:
     poll = select.poll()
     poll.register(stream, 0)
     return bool(poll.poll(0))
-
-
-def _discard(stream: TextIO) -> None:
-    """Discard what the stream still buffers, which Python flushes at exit."""
-    null = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(null, stream.fileno())
-    os.close(null)

@@ -7,12 +7,13 @@ import time
 from collections.abc import Callable, Iterator, Sized
 from contextlib import contextmanager
 from types import FrameType
-from typing import Any, Protocol
-
-import torch
+from typing import TYPE_CHECKING, Any, Protocol
 
 from rednet.errors import Stopped
-from rednet.runtime import Runtime
+
+# Importing torch takes seconds, in which signals are caught too.
+if TYPE_CHECKING:
+    from rednet.runtime import Runtime
 
 STOP_SIGNALS = tuple(
     getattr(signal, name)
@@ -22,6 +23,9 @@ STOP_SIGNALS = tuple(
 """What schedulers (Slurm, Kubernetes), terminals and users send before they kill a process."""
 AGREE_EVERY = 8
 """Batches of an evaluation between two questions to the other ranks."""
+ECHO_S = 1.0
+"""Seconds in which a further signal belongs to the first. `timeout`, `torchrun` and terminals send
+a signal to the process and again to its group, or pass on what the process got already."""
 
 
 class StopSignals:
@@ -38,23 +42,33 @@ class StopSignals:
     def __init__(self) -> None:
         self.received = 0
         self._since = 0.0
-        self._is_deferred = False
+        self._is_deferred = self._has_raised = False
 
     @contextmanager
     def caught(self) -> Iterator["StopSignals"]:
         """Catch the signals of this process. Those that it ignores, as under nohup, stay ignored.
 
         Only the main thread may call this.
+
+        Raises:
+            Stopped: There was a signal, even if it came too late to stop anything: a sweep must not
+                go on with its next job.
         """
-        previous = {number: signal.getsignal(number) for number in STOP_SIGNALS}
-        caught = [number for number in STOP_SIGNALS if previous[number] != signal.SIG_IGN]
-        for number in caught:
+        found = {number: signal.getsignal(number) for number in STOP_SIGNALS}
+        previous = {n: handler for n, handler in found.items() if handler not in (signal.SIG_IGN, None)}
+        for number in previous:
             signal.signal(number, self._handle)
         try:
             yield self
+            if self.received:
+                raise Stopped(self.received, "nothing was left to do")
+        except Exception as error:
+            if self._has_raised:  # a library has turned it into an error of its own
+                raise Stopped(self.received) from error
+            raise
         finally:
-            for number in caught:
-                signal.signal(number, previous[number])
+            for number, handler in previous.items():
+                signal.signal(number, handler)
 
     @contextmanager
     def deferred(self) -> Iterator[None]:
@@ -70,15 +84,17 @@ class StopSignals:
         """Seconds since the signal, 0 if this process got none."""
         return time.monotonic() - self._since if self.received else 0.0
 
-    def agreed(self, runtime: Runtime) -> int:
+    def agreed(self, runtime: "Runtime") -> int:
         """Return the number of a signal that any rank received, 0 if there was none."""
         if runtime.world_size == 1:
             return self.received
+        import torch
+
         received = torch.tensor(self.received, device=runtime.device)
         return int(runtime.max(received))
 
     def until_stopped(
-        self, batches: "_Batches", runtime: Runtime, stop: Callable[[], None]
+        self, batches: "_Batches", runtime: "Runtime", stop: Callable[[], None]
     ) -> Iterator[Any]:
         """Yield batches; call `stop` on every rank once any rank has received a signal.
 
@@ -89,23 +105,39 @@ class StopSignals:
         """
         shared = min(runtime.gather(len(batches)))
         every = 1 if runtime.world_size == 1 else AGREE_EVERY
-        for index, batch in enumerate(batches):
+        with held():
+            iterator = iter(batches)
+        for index, batch in enumerate(iterator):
             if index % every == 0 and index < shared and self.agreed(runtime):
                 stop()
             yield batch
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
-        if self.received:
+        if not self.received:
+            self.received, self._since = number, time.monotonic()
+            if not self._is_deferred:
+                self._has_raised = True
+                raise Stopped(number)
+        elif self.seconds > ECHO_S:
             signal.signal(number, signal.SIG_DFL)
             os.kill(os.getpid(), number)
-            return
-        self.received, self._since = number, time.monotonic()
-        if not self._is_deferred:
-            raise Stopped(number)
 
 
 class _Batches(Sized, Protocol):
     def __iter__(self) -> Iterator[Any]: ...
+
+
+@contextmanager
+def held() -> Iterator[None]:
+    """Hold signals back, also from processes that are started meanwhile, which inherit this."""
+    if not hasattr(signal, "pthread_sigmask"):  # Windows
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def obey_parent_only() -> None:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from rednet import cli
 from rednet.config import Config
 from rednet.program import announce, announce_torch
+from rednet.signals import StopSignals
 from rednet.wording import count
 
 if TYPE_CHECKING:
@@ -20,6 +21,13 @@ def train(argv: Sequence[str] | None = None) -> int:
 
 
 def _train(config: Config, explicit_keys: frozenset[str]) -> None:
+    with StopSignals().caught() as signals:
+        _train_until_stopped(config, explicit_keys, signals)
+
+
+def _train_until_stopped(
+    config: Config, explicit_keys: frozenset[str], signals: StopSignals
+) -> None:
     announce_torch()
     from rednet.build.folders import require_space, run_folder, write_config
     from rednet.build.locking import lock_folder
@@ -27,13 +35,11 @@ def _train(config: Config, explicit_keys: frozenset[str]) -> None:
     from rednet.build.runtime import build_runtime
     from rednet.build.starting import follow_weights
     from rednet.build.training import build_trainer
-    from rednet.signals import StopSignals
     from rednet.training.saver import estimate_bytes
 
     config, start = follow_weights(config, explicit_keys)
     label = f"{config.model.name if config.model else 'run'}-{config.data.name}"
     with (
-        StopSignals().caught() as signals,
         build_runtime(config.trainer, explicit_keys) as runtime,
         run_folder(config.output_dir, label, runtime) as folder,
         lock_folder(folder, runtime),

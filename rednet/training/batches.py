@@ -11,6 +11,7 @@ from rednet.data import Batch, TrainSampler
 from rednet.errors import InputError
 from rednet.evaluation import describe_unreadable
 from rednet.runtime import Runtime
+from rednet.signals import held
 from rednet.training.mixing import Mixing
 from rednet.training.unreadable import UnreadableImages
 
@@ -52,7 +53,8 @@ class TrainBatches:
         if start == self.sampler.steps_per_epoch:
             return
         self.sampler.set_epoch(epoch, start)
-        batches = iter(self.loader)
+        with held():  # a worker that has just started must not die of a signal
+            batches = iter(self.loader)
         for step in range(start, self.sampler.steps_per_epoch):
             loaded = [next(batches) for _ in range(self.sampler.micro_batches(step))]
             yield self._place(loaded, epoch * self.sampler.steps_per_epoch + step)

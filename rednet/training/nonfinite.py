@@ -12,6 +12,7 @@ import torch
 from rednet.errors import InputError
 from rednet.evaluation import Evaluation
 from rednet.files import write_atomically
+from rednet.program import say
 from rednet.training.batches import MicroBatch
 from rednet.training.step import StepResult
 from rednet.wording import count, join_names
@@ -154,9 +155,7 @@ class FailedStep:
         batches = [batch._asdict() for batch in self.batches]
         content = {**numbers, "batches": batches, "names": list(self.names)}
         write_atomically(path, partial(torch.save, content))
-        print(
-            f"warning: {self}; its batch is in {path}: {join_names(list(self.names))}", flush=True
-        )
+        say(f"warning: {self}; its batch is in {path}: {join_names(list(self.names))}")
 
 
 def require_finite(evaluation: Evaluation | None, epoch: int) -> None:

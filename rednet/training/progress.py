@@ -6,6 +6,8 @@ from typing import Any
 
 from tqdm import tqdm
 
+from rednet.program import say
+
 
 class Progress:
     """Shows how many images are done, at what rate, and how long the rest will take.
@@ -41,8 +43,8 @@ class Progress:
     def say(self, line: str) -> None:
         """Print a line without disturbing the bar."""
         if self.enabled:
-            tqdm.write(line, file=sys.stdout)
-            sys.stdout.flush()
+            with tqdm.external_write_mode(file=sys.stdout):
+                say(line)
 
     def close(self) -> None:
         """Remove the bar."""

@@ -194,8 +194,8 @@ class Trainer:
         number = self.signals.agreed(self.runtime)
         if self.saver.saved != self.counters:
             seconds = f"{self.saver.seconds:.1f} s"
-            self.log.say(f"{Signals(number).name}: saving; the longest save so far took {seconds}")
             self.save()
+            self.log.say(f"{Signals(number).name}: saving; the longest save so far took {seconds}")
         self.saver.wait()
         raise Stopped(
             number,

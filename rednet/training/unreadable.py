@@ -1,6 +1,7 @@
 """Training images that cannot be read: reported, counted, limited."""
 
 from rednet.errors import InputError
+from rednet.program import say
 from rednet.wording import count
 
 
@@ -22,7 +23,7 @@ class UnreadableImages:
     def add(self, images: list[tuple[str, str]]) -> None:
         """Report (name, reason) of images that this rank skipped."""
         for name, reason in images:
-            print(f"warning: image skipped: {name} ({reason})", flush=True)
+            say(f"warning: image skipped: {name} ({reason})")
         self.pending += len(images)
 
     def settle(self, pending: int) -> None:
