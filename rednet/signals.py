@@ -55,7 +55,9 @@ class StopSignals:
                 go on with its next job.
         """
         found = {number: signal.getsignal(number) for number in STOP_SIGNALS}
-        previous = {n: handler for n, handler in found.items() if handler not in (signal.SIG_IGN, None)}
+        previous = {
+            n: handler for n, handler in found.items() if handler not in (signal.SIG_IGN, None)
+        }
         for number in previous:
             signal.signal(number, self._handle)
         try:
