@@ -71,11 +71,15 @@ class Involution2d(NotScriptable, nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (N, C, H, W) to (N, C, ceil(H/stride), ceil(W/stride))."""
+        if not self.recompute_kernel or self._has_another_kernel():
+            return self.apply_kernel(x, self.kernel(x))
+        keeps = getattr(self.conv2, "keeps_result", False)
         source = self.conv1(x)
-        if self.recompute_kernel:
-            keeps = getattr(self.conv2, "keeps_result", False)
-            return apply_with_recomputed_kernel(self.apply_kernel, x, self.conv2, source, keeps)
-        return self.apply_kernel(x, self.conv2(source))
+        return apply_with_recomputed_kernel(self.apply_kernel, x, self.conv2, source, keeps)
+
+    def _has_another_kernel(self) -> bool:
+        """Return whether a subclass, or something else, has replaced the method `kernel`."""
+        return type(self).kernel is not Involution2d.kernel or "kernel" in vars(self)
 
     def kernel(self, x: Tensor) -> Tensor:
         """Return the kernels (N, G*K*K, Ho, Wo) generated for images (N, C, H, W)."""

@@ -86,11 +86,13 @@ class _Remake:
         self.identity = self._identify(made)
         self.autocast = _current_autocast(made.device.type)
 
-    # Autograd may hand the hook another tensor object for the same values, so compare the memory.
+    # Autograd may hand the hook another tensor object for the same values, so compare the memory,
+    # and the version: a function that has modified `made` saves other values.
     @staticmethod
     def _identify(tensor: Tensor) -> tuple[Any, ...]:
         storage = tensor.untyped_storage()
-        return storage._cdata, tensor.storage_offset(), tensor.shape, tensor.stride()
+        place = storage._cdata, tensor.storage_offset(), tensor.shape, tensor.stride()
+        return *place, tensor._version
 
     def pack(self, saved: Tensor) -> Tensor | None:
         return None if self._identify(saved) == self.identity else saved

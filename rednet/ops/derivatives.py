@@ -59,7 +59,7 @@ class _Transformable(torch.autograd.Function):
             terms = [
                 call(operator, *arguments, *numbers)
                 for arguments in ((first, pair[1]), (pair[0], second))
-                if None not in arguments
+                if all(tensor is not None for tensor in arguments)
             ]
             return sum(terms[1:], terms[0])
 

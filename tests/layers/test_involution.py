@@ -207,6 +207,30 @@ def test_pairs_of_equal_sides(make_layer):
     assert repr(pairs) == repr(make_layer(32, 5, stride=2))
 
 
+class Averaging(Involution2d):
+    """A layer whose kernels do not depend on the image."""
+
+    def kernel(self, x):
+        return torch.full_like(super().kernel(x), 1 / self.window.area)
+
+
+class Halving(Involution2d):
+    def apply_kernel(self, x, kernel):
+        return super().apply_kernel(x, kernel.mul_(0.5))
+
+
+@pytest.mark.parametrize("recompute", [False, True])
+def test_subclasses_replace_either_step(recompute, make_layer, backward):
+    x = torch.ones(1, 32, 7, 6)
+    averaging = Averaging(32, 3, recompute_kernel=recompute)
+    torch.testing.assert_close(averaging(x)[:, :, 1:-1, 1:-1], x[:, :, 1:-1, 1:-1])
+    torch.manual_seed(0)
+    halving = backward(Halving(32, 3, recompute_kernel=recompute), x + x.cumsum(3))
+    plain = backward(make_layer(32, 3), x + x.cumsum(3), weigh=lambda output: (output / 2).sin())
+    torch.testing.assert_close(halving.pop("output") * 2, plain.pop("output"))
+    torch.testing.assert_close(halving, plain)
+
+
 def test_the_numbers_are_printed():
     text = repr(Involution2d(32, 5, 2, 3))
     assert "32, kernel_size=5, stride=2, dilation=3, groups=2" in text
