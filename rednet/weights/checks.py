@@ -72,6 +72,7 @@ def _is_class_names(value: object) -> bool:
 CHECKS: dict[str, Callable[[Any], bool]] = {
     "model": _is_network,
     "is_recognised": lambda value: isinstance(value, bool),
+    "is_averaged": lambda value: isinstance(value, bool),
     "preprocessing": is_preprocessing,
     "class_names": _is_class_names,
     "config": is_str,

@@ -21,10 +21,10 @@ def list_notes(checkpoint: Checkpoint) -> list[str]:
 def _weights_notes(checkpoint: Checkpoint) -> Iterator[str]:
     used = []
     if checkpoint.is_averaged or checkpoint.other_keys:
-        key = checkpoint.weights_key or "weights"
+        key = printable(checkpoint.weights_key or checkpoint.prefix or "all tensors")
         averaged = ", averaged over training steps" if checkpoint.is_averaged else ""
         others = f", not {list_some(checkpoint.other_keys)}" if checkpoint.other_keys else ""
-        used.append(f"uses {printable(key)}{averaged}{others}")
+        used.append(f"uses {key}{averaged}{others}")
     if checkpoint.prefix:
         used.append(f"removes the prefix {printable(checkpoint.prefix)}")
     if checkpoint.dropped_parts:

@@ -61,7 +61,9 @@ def _interpret(path: Path, key: str, file_format: str, content: Any) -> Checkpoi
         model=model,
         is_inferred=is_inferred,
         dropped_parts=tuple(sorted({*unwrapped.dropped, *dropped_parts})),
-        is_averaged=chosen.is_averaged or is_average(chosen.weights, unwrapped.prefix),
+        is_averaged=chosen.is_averaged
+        or is_average(chosen.weights, unwrapped.prefix)
+        or (kind == "rednet-safetensors" and bool(content.get("is_averaged"))),
         weights_key=chosen.key,
         other_keys=chosen.others,
         prefix=unwrapped.prefix,

@@ -20,6 +20,7 @@ MAX_HEADER_BYTES = 100_000_000
 DESCRIPTION = {
     "model": "model",
     "is_recognised": "is_inferred",
+    "is_averaged": "is_averaged",
     "preprocessing": "preprocessing",
     "class_names": "class_names",
 }

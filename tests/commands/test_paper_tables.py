@@ -74,6 +74,7 @@ def checkpoints(work_folder):
 def test_checkpoints_fill_the_rows_of_their_networks(paper_tables, imagenet, checkpoints):
     done = paper_tables(f"checkpoints={checkpoints}", f"data.root={imagenet}", *SMALL)
     assert (done.code, done.err) == (0, "")
+    assert "rednet26-4948f75f.pth: assumed: stem involution3 rather than small; act" in done.out
     found = {(row["row"], row["quantity"], row["source"]): row for row in figures()}
     measured = {key for key, row in found.items() if row["unit"] == "%" and row["ours"]}
     assert measured == {

@@ -74,7 +74,10 @@ def test_any_schedule(visualize):
 def test_all_figures_with_a_network(draw, image_folder):
     done = draw()
     assert drawn(done) == PLAIN | OF_NETWORK
-    assert done.out.splitlines()[0] == "checkpoint=weights.pt; images: 4"
+    lines = done.out.splitlines()
+    assert lines[0] == "checkpoint=weights.pt; images: 4"
+    assert lines[1].startswith("32 px, crop 0.875, bilinear, mean 0.485 0.456 0.406, std 0.229")
+    assert lines[2].startswith("assumed: stem involution3 rather than small; act_layer relu")
     for layer in ("layer1.0", "layer2.0", "layer3.0", "layer4.0"):
         assert Path(f"figures/kernels-{layer}.svg").is_file()
     text = Path("figures/visualization.yaml").read_text()

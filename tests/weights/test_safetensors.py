@@ -42,7 +42,8 @@ def test_nothing_is_lost(checkpoint, same_weights, tmp_path):
     write_safetensors(checkpoint, tmp_path / "out.safetensors")
     again = read_checkpoint(tmp_path / "out.safetensors")
     same_weights(again.state_dict, checkpoint.state_dict)
-    for name in ("model", "preprocessing", "class_names", "num_classes", "in_chans"):
+    names = ("model", "preprocessing", "class_names", "num_classes", "in_chans", "is_averaged")
+    for name in names:
         assert getattr(again, name) == getattr(checkpoint, name), name
     assert (again.kind, again.is_inferred) == ("rednet-safetensors", False)
     for name in ("config", "data", "metrics"):
