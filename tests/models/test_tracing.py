@@ -92,6 +92,15 @@ def test_scripting_names_what_to_use_instead(wrap, make_tiny):
         torch.jit.script(rednet.Involution2d(16))
 
 
+def averaged(x: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
+    return (torch.ops.rednet.involution2d(x, weight, 3, 1, 1, 1) + x) / 2
+
+
+def test_a_function_that_calls_the_registered_operator_can_be_scripted():
+    x, weight = torch.randn(1, 4, 5, 6), torch.randn(1, 9, 5, 6)
+    assert torch.equal(torch.jit.script(averaged)(x, weight), averaged(x, weight))
+
+
 PAIRS = (("conv", "bn"), ("conv1", "bn1"), ("conv3", "bn3"))
 
 
