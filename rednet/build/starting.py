@@ -2,11 +2,14 @@
 
 from collections.abc import Collection, Sequence
 from dataclasses import asdict, dataclass, replace
+from pathlib import Path
 
 from torch import nn
 
 from rednet.build.preprocessing import build_preprocessing, preprocessing_of_weights
 from rednet.config import Config, Model
+from rednet.training.checkpoints import CheckpointStore
+from rednet.training.recovery import read_newest
 from rednet.weights import (
     Checkpoint,
     list_notes,
@@ -54,13 +57,16 @@ def follow_weights(config: Config, explicit_keys: Collection[str]) -> tuple[Conf
         explicit_keys: Dotted keys that the user set, on the command line or by an experiment.
 
     Returns:
-        The configuration to train with, and the weights, None for a fresh network.
+        The configuration to train with, and the weights: None for a fresh network, and for a run
+        that is continued without the file that it started from.
 
     Raises:
         InputError: The file cannot be read, or is for another network than the user's.
     """
+    run = _find_run(config)
     if config.checkpoint is not None:
-        checkpoint = _with_network(read_checkpoint(config.checkpoint), config.model, explicit_keys)
+        found = read_checkpoint(config.checkpoint) if run is None else run
+        checkpoint = _with_network(found, config.model, explicit_keys)
         model = Model(**require_network(checkpoint))
     elif config.model is not None and any(map(config.model.options.get, LOADED_BY_TIMM)):
         checkpoint, model = None, config.model
@@ -79,7 +85,15 @@ def follow_weights(config: Config, explicit_keys: Collection[str]) -> tuple[Conf
         notes = [*list_notes(checkpoint), *notes]
     start = Start(checkpoint, [f"{source}; {preprocessing.describe()}", *notes])
     data = replace(config.data, **asdict(preprocessing))
-    return replace(config, model=model, data=data), start
+    return replace(config, model=model, data=data), start if run is None else None
+
+
+def _find_run(config: Config) -> Checkpoint | None:
+    """Return the run that will be continued if the weights that it started from are gone."""
+    is_gone = config.checkpoint is not None and not Path(config.checkpoint).exists()
+    if not is_gone or config.output_dir is None or config.resume not in ("auto", "force"):
+        return None
+    return read_newest(CheckpointStore(Path(config.output_dir)))
 
 
 def _with_network(

@@ -98,8 +98,11 @@ def _compare_heads(checkpoint: Checkpoint, head: Mapping[str, Tensor]) -> tuple[
 def explain_no_head(checkpoint: Checkpoint) -> str:
     """Return the text that a checkpoint has no classifier, and why."""
     parts = list_some(checkpoint.dropped_parts)
-    origin = f", it comes from a detector or segmentor ({parts} dropped)" if parts else ""
-    return f"has no classifier{origin}"
+    if not parts:
+        return "has no classifier"
+    if checkpoint.kind == "openmmlab":
+        return f"has no classifier, it comes from a detector or segmentor ({parts} dropped)"
+    return f"has no classifier ({parts} dropped)"
 
 
 def require_fit(

@@ -1,5 +1,6 @@
 """Train from the weights of a file, which decides about the network and the preprocessing."""
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -190,8 +191,14 @@ def test_weights_that_timm_loads(train, make_images):
     assert "starts from" not in scratch.out
 
 
-def test_resuming_a_run_that_started_from_a_file(fine_tune, gray_run):
-    assert fine_tune(gray_run, "schedule.epochs=2", "trainer.max_steps=3").code == 0
-    done = fine_tune(gray_run, "schedule.epochs=2", "trainer.max_steps=6")
+@pytest.mark.parametrize("is_gone", [False, True])
+def test_resuming_a_run_that_started_from_a_file(is_gone, fine_tune, gray_run):
+    shutil.copy(gray_run, "start.pt")
+    assert fine_tune("start.pt", "schedule.epochs=2", "trainer.max_steps=3").code == 0
+    before = tuned()
+    if is_gone:
+        Path("start.pt").unlink()
+    done = fine_tune("start.pt", "schedule.epochs=2", "trainer.max_steps=6")
     assert done.code == 0, done
     assert "resumed after epoch 1" in done.out
+    assert (tuned()["model"], tuned()["data"]) == (before["model"], before["data"])
