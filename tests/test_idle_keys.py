@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from rednet.config import CONFIGS, ConfigError, compose_jobs
+from rednet.config import CONFIGS, ConfigError, compose_jobs, meant_keys
 
 
 @pytest.fixture(autouse=True)
@@ -89,8 +89,10 @@ def test_keys_of_the_users_experiments(tmp_path: Path) -> None:
 
 
 def test_a_configuration_of_another_run_may_have_every_key(tmp_path: Path) -> None:
-    (tmp_path / "mine.yaml").write_text(
-        "defaults:\n  - train\n  - _self_\nschedule: {gamma: 0.5}\n"
-    )
-    composed = compose_jobs("train", [], config_name="mine", folders=[tmp_path, CONFIGS])
+    text = "defaults:\n  - train\n  - _self_\nschedule: {gamma: 0.5}\ntrainer: {tf32: true}\n"
+    (tmp_path / "mine.yaml").write_text(text)
+    overrides = ["optimizer.momentum=0.8"]
+    composed = compose_jobs("train", overrides, config_name="mine", folders=[tmp_path, CONFIGS])
     assert composed.configs[0]["schedule"]["gamma"] == 0.5
+    assert composed.user_keys == {"schedule.gamma", "trainer.tf32", "optimizer.momentum"}
+    assert meant_keys(composed.user_keys) == {"optimizer.momentum"}

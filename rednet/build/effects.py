@@ -8,9 +8,10 @@ from collections.abc import Collection
 
 from timm.optim import get_optimizer_info, list_optimizers
 
-from rednet.config import ConfigError, Optimizer, Trainer
+from rednet.config import ConfigError, Optimizer, Trainer, meant_keys
 from rednet.data import Splits
 from rednet.runtime import Runtime
+from rednet.wording import printable
 
 
 def require_device_effects(
@@ -21,12 +22,12 @@ def require_device_effects(
     Raises:
         ConfigError: There are such keys; one line for each.
     """
-    problems = []
+    problems, meant = [], meant_keys(explicit_keys)
     device = runtime.device.type
-    if trainer.tf32 and "trainer.tf32" in explicit_keys and device != "cuda":
+    if trainer.tf32 and "trainer.tf32" in meant and device != "cuda":
         problems.append(f"trainer.tf32: has no effect on {device}, only NVIDIA GPUs have it")
     is_alone = device == "cuda" and runtime.world_size == 1
-    if trainer.sync_bn and "trainer.sync_bn" in explicit_keys and is_alone:
+    if trainer.sync_bn and "trainer.sync_bn" in meant and is_alone:
         problems.append("trainer.sync_bn: has no effect with one process")
     if problems:
         raise ConfigError(problems)
@@ -38,7 +39,10 @@ def require_optimizer_effects(optimizer: Optimizer, explicit_keys: Collection[st
     Raises:
         ConfigError: The optimizer has no momentum of SGD's kind.
     """
-    if "optimizer.momentum" not in explicit_keys or optimizer.name not in list_optimizers():
+    if (
+        "optimizer.momentum" not in meant_keys(explicit_keys)
+        or optimizer.name not in list_optimizers()
+    ):
         return
     if not get_optimizer_info(optimizer.name).has_momentum:
         raise ConfigError(
@@ -52,6 +56,6 @@ def require_split_effects(splits: Splits, explicit_keys: Collection[str]) -> Non
     Raises:
         ConfigError: Nothing is split.
     """
-    if "data.val_fraction" in explicit_keys and splits.whole is None:
-        folder = splits.origins.get("val", "a folder")
+    if "data.val_fraction" in meant_keys(explicit_keys) and splits.whole is None:
+        folder = printable(splits.origins.get("val", "a folder"))
         raise ConfigError([f"data.val_fraction: has no effect, {folder} has the validation images"])

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 
 from rednet.build.data import open_splits
 from rednet.build.training_data import Match, TrainingData, read_training_data
-from rednet.config import Data
+from rednet.config import Data, meant_keys
 from rednet.data import ImageSource, Splits
 from rednet.data.not_read import NotRead
 from rednet.data.split_names import TITLES, Split
@@ -85,10 +85,11 @@ def choose_images(
     if training and "seed" not in typed:
         seed = training.seed
     splits = open_splits(data, seed, half=data.split or "val")
-    if typed and data.name == "image_folder" and splits.whole is None:
-        raise InputError(f"{typed[0]}: nothing is split, since {data.root} has separate halves")
+    meant = [key for key in SPLITTING_KEYS if key in meant_keys(explicit_keys)]
+    if meant and data.name == "image_folder" and splits.whole is None:
+        raise InputError(f"{meant[0]}: nothing is split, since {data.root} has separate halves")
     match = training.compare(splits, data, seed) if training and splits.whole else Match.OTHER
-    half = data.split or _default_half(splits, match, is_split_typed=bool(typed))
+    half = data.split or _default_half(splits, match, is_split_typed=bool(meant))
     source = _take(splits, half, data)
     return ChosenImages(
         source,

@@ -84,7 +84,8 @@ def _evaluate(config: EvaluationConfig, explicit_keys: frozenset[str], command_l
         with _observer(config, setup, folder, runtime) as observer:
             result = run_evaluation(setup, config.trainer, runtime, observer=observer)
         if runtime.is_primary:
-            used = replace(config, model=network, data=setup.data)
+            seed = config.seed if (split := setup.images.split_seed) is None else split
+            used = replace(config, model=network, data=setup.data, seed=seed)
             (folder / "evaluation.yaml").write_text(to_yaml(used))
             conditions = evaluation_conditions(setup, checkpoint, config.trainer, runtime)
             conditions["command"] = command_line

@@ -21,6 +21,7 @@ from rednet.config.schema import (
     VisualizationConfig,
 )
 from rednet.config.types import FigureName
+from rednet.config.user_keys import meant_keys
 
 __all__ = [
     "CONFIGS",
@@ -44,6 +45,7 @@ __all__ = [
     "compose_jobs",
     "find_problems",
     "legal_keys",
+    "meant_keys",
     "to_yaml",
     "validate",
 ]

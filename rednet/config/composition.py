@@ -32,6 +32,7 @@ from rednet.config.overrides import expand_jobs, named_keys, one_line, parse, va
 from rednet.config.problems import ConfigError, unknown_choice
 from rednet.config.resolvers import register_resolvers
 from rednet.config.schema import SCHEMAS
+from rednet.config.user_keys import UserKeys
 
 CONFIGS = Path(__file__).parents[1] / "configs"
 
@@ -72,9 +73,9 @@ class Composition:
         return self.explicit_keys | kept
 
     @property
-    def user_keys(self) -> frozenset[str]:
+    def user_keys(self) -> UserKeys:
         """Dotted keys that the user set, on the command line or by an experiment."""
-        return self.explicit_keys | self.experiment_keys
+        return UserKeys(self.explicit_keys | self.experiment_keys, self.meant_keys)
 
 
 def compose(command: str, overrides: Sequence[str] = ()) -> Any:

@@ -87,10 +87,36 @@ def test_a_folder_is_split_as_in_training_wherever_it_lies(evaluate, train_tiny,
     typed = ["seed=4", "data.val_fraction=0.25"]
     assert evaluate(*FOLDER, best, f"data.root={root}", *typed, "output_dir=typed").code == 0
     assert results("typed")["samples"] == 4
+    data = {key: results("typed")["data"][key] for key in ("split", "seed", "val_fraction", "of")}
+    assert data == {"split": "val", "seed": 4, "val_fraction": 0.25, "of": 16}
     make_images("images", ["cat", "dog"], 9)
     done = evaluate(*FOLDER, best, f"data.root={root}", "output_dir=grown")
     assert f" 18 of 18 images of {root}, " in done.out
     assert "\nwarning: training images are among them (8 of 8 looked for); all are " in done.out
+
+
+@pytest.mark.parametrize("typed", [[], ["seed=4", "data.val_fraction=0.25"], ["data.split=train"]])
+def test_an_evaluation_is_repeated_from_its_configuration(typed, evaluate, make_images):
+    root = make_images("images", ["cat", "dog"], 8)
+    save_network(2)
+    assert_repeated(evaluate, root, typed)
+
+
+def test_an_evaluation_of_a_half_is_repeated_from_its_configuration(evaluate, make_images):
+    make_images("images/train", ["cat", "dog"], 3)
+    root = make_images("images/val", ["cat", "dog"], 2).parent
+    save_network(2)
+    assert_repeated(evaluate, root, [])
+
+
+def assert_repeated(evaluate, root, typed):
+    argv = ["checkpoint=weights.pth", *NETWORK, f"data.root={root}", *typed, "output_dir=once"]
+    assert evaluate(*FOLDER, *argv).code == 0
+    done = evaluate("--config-dir=once", "--config-name=evaluation", "output_dir=again")
+    assert (done.code, done.err) == (0, "")
+    once, again = results("once"), results("again")
+    for key in ("samples", "top1", "loss", "data", "preprocessing"):
+        assert again[key] == once[key]
 
 
 def test_weights_of_another_program_are_evaluated_on_all_images(evaluate, make_images):
