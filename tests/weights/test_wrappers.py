@@ -119,9 +119,16 @@ def test_the_key_of_the_weights(key, read, tiny, same_weights):
 
 
 @pytest.mark.parametrize(
-    "key", ["state_dict_ema", "model_ema", "ema", "ema_state_dict", "params_ema", "swa_model"]
+    ("plain", "key"),
+    [
+        ("state_dict", "state_dict_ema"),
+        ("model", "model_ema"),
+        ("net", "ema"),
+        ("model_state_dict", "ema_state_dict"),
+        ("params", "params_ema"),
+        ("other", "swa_model"),
+    ],
 )
-@pytest.mark.parametrize("plain", ["state_dict", "model", "net", "params", "other"])
 def test_the_average_is_chosen_and_said(key, plain, read, tiny, same_weights):
     checkpoint = read({plain: tiny, key: plus_one(tiny), "epoch": 3})
     same_weights(checkpoint.state_dict, plus_one(tiny))
