@@ -6,6 +6,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from rednet.build.evaluation import EvaluationSetup
 from rednet.config import Trainer
 from rednet.data import fingerprint
@@ -31,7 +33,7 @@ def evaluation_conditions(
         "data": _data(setup),
         "preprocessing": asdict(setup.preprocessing),
         "precision": precision(trainer, runtime),
-        "device": str(runtime.device),
+        "device": _device(runtime.device),
         "processes": runtime.world_size,
         "batch_size": setup.data.batch_size,
         "channels_last": runtime.channels_last,
@@ -62,6 +64,12 @@ def precision(trainer: Trainer, runtime: Runtime) -> str:
     """Return the precision of the arithmetic, which on a GPU may be TF32 instead of fp32."""
     uses_tf32 = trainer.precision == "fp32" and trainer.tf32 and runtime.device.type == "cuda"
     return "tf32" if uses_tf32 else trainer.precision
+
+
+def _device(device: torch.device) -> str:
+    """Return the name of a device, with the model of a GPU."""
+    is_gpu = device.type == "cuda"
+    return f"{device} ({torch.cuda.get_device_name(device)})" if is_gpu else str(device)
 
 
 def _sha256(path: Path) -> str:

@@ -54,6 +54,8 @@ def place_model(model: nn.Module, trainer: Trainer, runtime: Runtime) -> nn.Modu
         if runtime.device.type != "cuda":
             raise InputError("trainer.sync_bn=true: PyTorch synchronises batch norm on GPUs only")
         model = convert_sync_batchnorm(model)
+        if not any(isinstance(module, nn.SyncBatchNorm) for module in model.modules()):
+            raise InputError("trainer.sync_bn=true: the network has no batch norm to synchronise")
     if trainer.precision == "fp16" and runtime.device.type == "cpu" and runtime.is_primary:
         print("warning: trainer.precision=fp16 is slow on a CPU; bf16 may not be", flush=True)
     return runtime.place(model)

@@ -1,8 +1,10 @@
 """A key that the user sets either changes the plan of the run or is refused, whatever the rest."""
 
+import dataclasses
 from pathlib import Path
 
 import pytest
+import timm
 import torch
 from run_plan import save_images, training_plan, with_value
 
@@ -12,9 +14,13 @@ from rednet.build.effects import (
     require_optimizer_effects,
     require_split_effects,
 )
+from rednet.build.model import place_model
+from rednet.build.training import build_optimizer
 from rednet.config import Config, ConfigError, compose, legal_keys, validate
 from rednet.config.effects import RULES, expects_something, idle_keys
+from rednet.config.user_keys import UserKeys
 from rednet.data import fashion_mnist
+from rednet.errors import InputError
 from rednet.runtime import Runtime, set_numerics
 
 OTHER_VALUES = {
@@ -200,10 +206,59 @@ def test_every_key_has_an_effect_or_is_refused():
 
 @pytest.mark.parametrize("base", list(BASES.values())[1:], ids=list(BASES)[1:])
 def test_a_ruled_key_has_an_effect_or_is_refused(base):
-    assert_effect_or_refusal(base, sorted(RULED - ELSEWHERE))
+    assert_effect_or_refusal(base, sorted(RULED & OTHER_VALUES.keys()))
 
 
 @pytest.mark.nightly
 @pytest.mark.parametrize("base", list(BASES.values())[1:], ids=list(BASES)[1:])
 def test_every_key_in_every_run_has_an_effect_or_is_refused(base):
     assert_effect_or_refusal(base, OTHER_VALUES)
+
+
+GPU = torch.device("cuda")  # not used, so that none is needed
+
+
+def test_synchronised_batch_norm_needs_processes_and_batch_norm():
+    trainer = compose("train", [*FOLDER, "trainer.sync_bn=true"]).trainer
+    with pytest.raises(ConfigError, match=r"trainer.sync_bn: has no effect with one process"):
+        require_device_effects(trainer, Runtime(GPU), {"trainer.sync_bn"})
+    require_device_effects(trainer, Runtime(GPU, world_size=2), {"trainer.sync_bn"})
+    require_device_effects(trainer, Runtime(GPU), UserKeys({"trainer.sync_bn"}, meant=()))
+    without = timm.create_model("rednet26", width=0.25, norm_layer="frozenbatchnorm2d")
+    with pytest.raises(InputError, match="the network has no batch norm to synchronise"):
+        place_model(without, trainer, Runtime(GPU, world_size=2))
+
+
+def test_tf32_is_for_gpus():
+    trainer = compose("train", [*FOLDER, "trainer.tf32=true"]).trainer
+    with pytest.raises(ConfigError, match=r"trainer.tf32: has no effect on cpu"):
+        require_device_effects(trainer, Runtime(), {"trainer.tf32"})
+    require_device_effects(trainer, Runtime(GPU), {"trainer.tf32"})
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("sgd", "momentum", "sgdw", "sgdp", "rmsprop", "rmsproptf", "lars", "madgrad"),
+        *("adam", "adamw", "nadamw", "lamb", "lion", "adafactor", "adopt", "novograd"),
+    ],
+)
+def test_momentum_is_refused_by_exactly_the_optimizers_without_it(name):
+    settings = dataclasses.replace(compose("train", FOLDER).optimizer, name=name)
+    other = dataclasses.replace(settings, momentum=0.5)
+    if torch.equal(weights_after_steps(settings), weights_after_steps(other)):
+        with pytest.raises(ConfigError, match=f"has no effect with optimizer.name={name}"):
+            require_optimizer_effects(settings, {"optimizer.momentum"})
+    else:
+        require_optimizer_effects(settings, {"optimizer.momentum"})
+
+
+def weights_after_steps(settings):
+    torch.manual_seed(0)
+    model, images = torch.nn.Linear(6, 4), torch.randn(5, 6)
+    optimizer = build_optimizer(settings, model, 0.05)
+    for _ in range(3):
+        optimizer.zero_grad()
+        model(images).square().mean().backward()
+        optimizer.step()
+    return model.weight.detach()
