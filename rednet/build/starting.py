@@ -18,6 +18,7 @@ from rednet.weights import (
     require_network,
     start_from,
 )
+from rednet.wording import printable
 
 LOADED_BY_TIMM = ("pretrained", "checkpoint_path")
 """Options of `timm.create_model` that load weights."""
@@ -79,9 +80,8 @@ def follow_weights(config: Config, explicit_keys: Collection[str]) -> tuple[Conf
     if checkpoint is None:
         source = f"starts from the weights of {model.name} that timm loads"
     else:
-        source = (
-            f"starts from {checkpoint.path} ({checkpoint.kind}), {checkpoint.describe_network()}"
-        )
+        path, network = printable(checkpoint.path), checkpoint.describe_network()
+        source = f"starts from {path} ({checkpoint.kind}), {network}"
         notes = [*list_notes(checkpoint), *notes]
     start = Start(checkpoint, [f"{source}; {preprocessing.describe()}", *notes])
     data = replace(config.data, **asdict(preprocessing))

@@ -30,7 +30,7 @@ def merge_options(checkpoint: Checkpoint, name: str, options: Mapping[str, Any])
     name = get_arch_name(name)
     saved_layers = saved.get("layers", LAYERS.get(saved_name))
     layers = options.get("layers", saved_layers if name == saved_name else LAYERS.get(name))
-    if name != saved_name or layers is not saved_layers:
+    if name != saved_name or "layers" in options:  # networks of equal depth have many names
         if saved_layers is None or layers is None or list(saved_layers) != list(layers):
             given = {"layers": layers} if "layers" in options else {}
             raise InputError(

@@ -19,6 +19,7 @@ from rednet.weights.networks import merge_options
 from rednet.weights.notes import ASSUMED, list_notes
 from rednet.weights.preprocessing import imagenet_preprocessing
 from rednet.weights.reading import read_checkpoint
+from rednet.wording import printable
 
 _logger = logging.getLogger(__name__)
 FIRST_CONV = "stem.0.conv.weight"
@@ -68,7 +69,7 @@ def log_notes(checkpoint: Checkpoint, given_options: Collection[str]) -> None:
     for note in list_notes(replace(checkpoint, given_options=frozenset(given_options))):
         level = logging.INFO if note.startswith("weights: ") else logging.WARNING
         hint = "; give the options that are wrong" if note.startswith(ASSUMED) else ""
-        _logger.log(level, f"{checkpoint.path}: {note}{hint}")
+        _logger.log(level, f"{printable(checkpoint.path)}: {note}{hint}")
 
 
 def pretrained_cfg_of(checkpoint: Checkpoint) -> dict[str, Any]:

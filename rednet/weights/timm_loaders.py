@@ -11,6 +11,7 @@ from rednet.weights.loading import require_fit
 from rednet.weights.networks import require_same_unseen
 from rednet.weights.pretrained import fill_network, log_notes, pretrained_cfg_of
 from rednet.weights.reading import read_checkpoint
+from rednet.wording import printable
 
 _logger = logging.getLogger(__name__)
 
@@ -37,7 +38,7 @@ def load_pretrained_file(model: RedNet, file: str | Path) -> None:
     checkpoint = _read_for(model, file)
     if model.num_classes != checkpoint.num_classes:
         _logger.warning(
-            f"{file}: has {checkpoint.num_classes or 'no'} classes, the network has "
+            f"{printable(file)}: has {checkpoint.num_classes or 'no'} classes, the network has "
             f"{model.num_classes}: the classifier is not loaded"
         )
     fill_network(model, checkpoint, checkpoint.num_classes or 0)
