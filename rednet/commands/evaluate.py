@@ -83,17 +83,26 @@ def _evaluate(config: EvaluationConfig, explicit_keys: frozenset[str], command_l
             report_not_read(setup.images.not_read, folder)
         with _observer(config, setup, folder, runtime) as observer:
             result = run_evaluation(setup, config.trainer, runtime, observer=observer)
-        if runtime.is_primary:
-            seed = config.seed if (split := setup.images.split_seed) is None else split
-            used = replace(config, model=network, data=setup.data, seed=seed)
-            (folder / "evaluation.yaml").write_text(to_yaml(used))
+
+        def write() -> None:
+            (folder / "evaluation.yaml").write_text(to_yaml(_used(config, setup)))
             conditions = evaluation_conditions(setup, checkpoint, config.trainer, runtime)
             conditions["command"] = command_line
-            for line in write_evaluation(result, names, folder, network.name, conditions):
-                print(line)
+            lines = write_evaluation(result, names, folder, network.name, conditions)
+            print("\n".join(lines), flush=True)
+
+        # The others wait: torchrun ends all processes as soon as one ends with an error.
+        runtime.on_primary(write)
         result.require_finite()
         if config.data.on_unreadable == "error":
             result.require_readable()
+
+
+def _used(config: EvaluationConfig, setup: "EvaluationSetup") -> EvaluationConfig:
+    """Return the configuration with what the checkpoint decided."""
+    split_seed = setup.images.split_seed
+    seed = config.seed if split_seed is None else split_seed
+    return replace(config, model=setup.network, data=setup.data, seed=seed)
 
 
 def _observer(

@@ -62,8 +62,9 @@ def _paper_tables(config: PaperTablesConfig, explicit_keys: frozenset[str]) -> N
             text = _write(accuracies, folder, runtime)  # each time, so that an interrupt loses none
             if runtime.is_primary:
                 print(_describe(network, accuracy), flush=True)
-        if runtime.is_primary:
-            print("\n".join([text, *warnings, f"{FILES} are in {folder}"]), flush=True)
+        # The others wait: torchrun ends all processes as soon as one ends with an error.
+        lines = [text, *warnings, f"{FILES} are in {folder}"]
+        runtime.on_primary(lambda: print("\n".join(lines), flush=True))
     if paths and not results:
         raise InputError(f"checkpoints={config.checkpoints}: none of its files can be evaluated")
     if results and config.data.on_unreadable == "error":

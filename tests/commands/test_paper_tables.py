@@ -62,6 +62,9 @@ def checkpoints(work_folder):
     torch.save(timm.create_model("resnet50").state_dict(), folder / "resnet50_a1.pth")
     narrow = timm.create_model("rednet26", width=0.25)
     torch.save(narrow.state_dict(), folder / "narrow.pth")
+    diverged = timm.create_model("rednet26")
+    torch.nn.init.constant_(diverged.fc.bias, float("nan"))
+    torch.save(diverged.state_dict(), folder / "diverged.pth")
     few = timm.create_model("rednet26", num_classes=10)
     torch.save(few.state_dict(), folder / "few.pth")
     torch.save(timm.create_model("test_resnet").state_dict(), folder / "unknown.pth")
@@ -106,14 +109,15 @@ def test_checkpoints_fill_the_rows_of_their_networks(paper_tables, imagenet, che
     prefix = f"warning: skipped: checkpoints={checkpoints}"
     reasons = [line.removeprefix(f"{prefix}/") for line in warnings]
     assert reasons[0].startswith("README.md: damaged, truncated or not a checkpoint")
-    assert reasons[1].startswith("few.pth: its classifier has 10 classes, the data 1000")
-    assert reasons[2] == "narrow.pth: no table contains rednet26 width=0.25"
-    assert reasons[3] == (
+    assert reasons[1].startswith("diverged.pth: the logits of 6 of 6 images are not finite: the ")
+    assert reasons[2].startswith("few.pth: its classifier has 10 classes, the data 1000")
+    assert reasons[3] == "narrow.pth: no table contains rednet26 width=0.25"
+    assert reasons[4] == (
         "unknown.pth: does not say which network it holds; for a ResNet, put it in the file name, "
         "e.g. resnet50.pth"
     )
     # Each is printed at once, and all of them again below the tables.
-    assert warnings[:4] == warnings[4:] == done.out.splitlines()[-5:-1]
+    assert warnings[:5] == warnings[5:] == done.out.splitlines()[-6:-1]
 
 
 def test_the_tables_have_no_accuracy_on_some_classes(paper_tables, work_folder, imagenet):
