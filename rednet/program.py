@@ -33,7 +33,7 @@ def run_program(main: Callable[[], int]) -> int:
         code = _run(main)
         # Python would flush at exit too, but answer a closed pipe with a traceback.
         for stream in (sys.stdout, sys.stderr):
-            stream.flush()
+            _flush(stream)
         return code
     except BrokenPipeError:
         if not (closed := unread_outputs()):
@@ -105,6 +105,16 @@ def _run(main: Callable[[], int]) -> int:
         if isinstance(stop.code, str):
             raise
         return stop.code or DONE
+
+
+def _flush(stream: TextIO) -> None:
+    """Write out what a stream buffers, unless that fails: the terminal may be gone."""
+    try:
+        stream.flush()
+    except BrokenPipeError:
+        raise
+    except OSError:
+        discard(stream)
 
 
 def _has_no_reader(stream: TextIO) -> bool:

@@ -55,9 +55,8 @@ class StopSignals:
                 go on with its next job.
         """
         found = {number: signal.getsignal(number) for number in STOP_SIGNALS}
-        previous = {
-            n: handler for n, handler in found.items() if handler not in (signal.SIG_IGN, None)
-        }
+        left_alone = (signal.SIG_IGN, None)  # None: a handler that is not Python's
+        previous = {n: handler for n, handler in found.items() if handler not in left_alone}
         for number in previous:
             signal.signal(number, self._handle)
         try:

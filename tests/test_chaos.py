@@ -66,7 +66,7 @@ def kill_until_finished(commands, folder, moments, most_kills, lost):
                 wait(process, moments)
                 process.send(signal.SIGKILL, group=True)
             code = process.wait()
-        assert code in (0, -signal.SIGKILL), process.lines + [process.err]
+        assert code in (0, -signal.SIGKILL), [*process.lines, process.err]
         assert not any("passed over" in line for line in process.lines)
         resumed = resumed_step(process.lines)
         if resumed is not None:

@@ -2,6 +2,7 @@
 
 import sys
 import time
+from contextlib import nullcontext
 from typing import Any
 
 from tqdm import tqdm
@@ -42,9 +43,10 @@ class Progress:
 
     def say(self, line: str) -> None:
         """Print a line without disturbing the bar."""
-        if self.enabled:
-            with tqdm.external_write_mode(file=sys.stdout):
-                say(line)
+        if not self.enabled:
+            return
+        with nullcontext() if self.bar is None else tqdm.external_write_mode(file=sys.stdout):
+            say(line)
 
     def close(self) -> None:
         """Remove the bar."""

@@ -8,11 +8,12 @@ import os
 import signal
 import subprocess
 import sys
+import termios
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import Any, TextIO
 
 SERVER = """
 import gc, io, json, os, signal, sys, traceback
@@ -28,8 +29,11 @@ def run(request):
     os.setsid()
     for number in request["ignored"]:
         signal.signal(number, signal.SIG_IGN)
-    for stream, path in enumerate(("/dev/null", request["out"], request["err"])):
-        os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT if stream else os.O_RDONLY), stream)
+    # Only a terminal that is opened for reading too becomes that of the process.
+    write = os.O_RDWR if request["terminal"] else os.O_WRONLY | os.O_CREAT
+    for stream, path in ((0, "/dev/null"), (1, request["out"]), (2, request["err"])):
+        os.dup2(os.open(path, write if stream else os.O_RDONLY), stream)
+    sys.stdout, sys.stderr = open(1, "w"), open(2, "w", buffering=1)
     os.environ.update(request["environment"])
     os.chdir(request["folder"])
     code = 1
@@ -85,28 +89,40 @@ class ForkedCommands:
         ignored: Sequence[int] = (),
         environment: dict[str, str] | None = None,
         before: str = "",
+        terminal: bool = False,
     ) -> Iterator["Process"]:
-        """Start a command in the current folder; at the end it must have ended.
+        """Start a command in the current folder; at the end of the context it is killed.
 
         Args:
             argv: Name in `rednet.commands`, and the arguments.
             ignored: Signals that the process ignores, as after nohup.
             environment: Variables to add to the environment.
             before: Python code to run in the process first.
+            terminal: Whether stdout and stderr are a terminal; both are then read as stdout.
         """
         with TemporaryDirectory() as folder:
             out, err = Path(folder, "out"), Path(folder, "err")
             os.mkfifo(out)
+            screen = None
+            if terminal:
+                screen, keyboard = os.openpty()
+                termios.tcsetwinsize(keyboard, (24, 100))
+                out = err = Path(os.ttyname(keyboard))
             request = {
                 "argv": argv,
                 "ignored": [int(number) for number in ignored],
                 "environment": environment or {},
                 "before": before,
                 "folder": os.getcwd(),
+                "terminal": terminal,
                 "out": str(out),
                 "err": str(err),
             }
-            with Process(self, self._send(request), out, err) as process:
+            pid = self._send(request)
+            with Process(self, pid, open(out if screen is None else screen), err) as process:
+                if terminal:
+                    process.wait_for("")  # the process has opened it
+                    os.close(keyboard)
                 yield process
 
     def _send(self, request: dict[str, Any]) -> int:
@@ -131,9 +147,8 @@ class Process:
         lines: What was read from its stdout.
     """
 
-    def __init__(self, commands: ForkedCommands, pid: int, out: Path, err: Path) -> None:
-        self.commands, self.pid, self.err_path = commands, pid, err
-        self.out = out.open()
+    def __init__(self, commands: ForkedCommands, pid: int, out: TextIO, err: Path) -> None:
+        self.commands, self.pid, self.out, self.err_path = commands, pid, out, err
         self.lines: list[str] = []
         self.code: int | None = None
 
@@ -152,7 +167,8 @@ class Process:
     def wait(self) -> int:
         """Wait for the end; return the exit code, minus the signal if one killed the process."""
         if self.code is None:
-            self.lines += self.out.readlines()
+            with suppress(ValueError, OSError):  # closed, or the end of a terminal
+                self.lines += self.out.readlines()
             self.code = self.commands.wait(self.pid)
         return self.code
 
