@@ -96,3 +96,17 @@ def test_a_configuration_of_another_run_may_have_every_key(tmp_path: Path) -> No
     assert composed.configs[0]["schedule"]["gamma"] == 0.5
     assert composed.user_keys == {"schedule.gamma", "trainer.tf32", "optimizer.momentum"}
     assert meant_keys(composed.user_keys) == {"optimizer.momentum"}
+
+
+@pytest.mark.parametrize(
+    ("argv", "is_meant"),
+    [
+        ("optimizer=adamw optimizer.momentum=0.8", True),
+        ("optimizer=adamw optimizer.momentum=0.8,0.9", True),
+        ("optimizer=adamw,sgd optimizer.momentum=0.8", False),
+        ("optimizer=adamw optimizer.momentum=0.8 seed=1,2", True),
+    ],
+)
+def test_a_sweep_over_others_of_the_group(argv: str, is_meant: bool) -> None:
+    composed = compose_jobs("train", argv.split(), multirun=True)
+    assert ("optimizer.momentum" in meant_keys(composed.user_keys)) == is_meant

@@ -68,14 +68,27 @@ class Composition:
         They are those of the command line, and those of the user's own experiments except in groups
         that the command line changes: what is left of the experiment there need not fit.
         """
-        changed = {key.partition(".")[0] for key in self.explicit_keys}
-        kept = {key for key in self.own_experiment_keys if key.partition(".")[0] not in changed}
+        changed = {_group(key) for key in self.explicit_keys}
+        kept = {key for key in self.own_experiment_keys if _group(key) not in changed}
         return self.explicit_keys | kept
 
     @property
     def user_keys(self) -> UserKeys:
-        """Dotted keys that the user set, on the command line or by an experiment."""
-        return UserKeys(self.explicit_keys | self.experiment_keys, self.meant_keys)
+        """Dotted keys that the user set, on the command line or by an experiment.
+
+        A key beside which a sweep varies others of its group need not have an effect in each job.
+        """
+        swept = self.explicit_keys - self.fixed_keys
+        meant = [
+            key
+            for key in self.meant_keys
+            if not any(_group(other) == _group(key) for other in swept - {key})
+        ]
+        return UserKeys(self.explicit_keys | self.experiment_keys, meant)
+
+
+def _group(key: str) -> str:
+    return key.partition(".")[0]
 
 
 def compose(command: str, overrides: Sequence[str] = ()) -> Any:
