@@ -1,5 +1,6 @@
 """Fixtures and settings of all tests."""
 
+import logging
 import os
 import shutil
 import tempfile
@@ -37,6 +38,16 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     for item in items:
         if item.get_closest_marker("nightly"):
             item.add_marker(pytest.mark.skip(reason="a long proof: -m nightly runs it"))
+
+
+@pytest.fixture(autouse=True)
+def _root_logger() -> Iterator[None]:
+    """Undo what Hydra does to the root logger, whose handlers would outlive the test's stderr."""
+    root = logging.getLogger()
+    level, handlers = root.level, [*root.handlers]
+    yield
+    root.setLevel(level)
+    root.handlers[:] = handlers
 
 
 @pytest.fixture(scope="session")

@@ -166,4 +166,5 @@ def test_pretrained_warns_of_what_it_assumes(stem, warns, make_tiny, images, tmp
     given = {"act_layer": "relu", "global_pool": "avg", "output_stride": 32}
     given |= {"stem": stem} if stem else {}
     create(pretrained=True, pretrained_cfg_overlay=overlay, **given)
-    assert [record.levelname for record in caplog.records] == ["WARNING"] * warns
+    levels = [record.levelname for record in caplog.records if record.name.startswith("rednet")]
+    assert levels.count("WARNING") == warns
