@@ -38,6 +38,11 @@ def open_atomically(path: Path) -> Iterator[BinaryIO]:
             # The content must be on the disk before the rename, which may reach it first.
             os.fsync(file.fileno())
         partial.replace(path)
+    except RuntimeError as error:
+        # torch.save replaces the error of a full disk with one of its own, about a position.
+        if isinstance(error.__context__, OSError):
+            raise error.__context__ from None
+        raise
     finally:
         partial.unlink(missing_ok=True)
     _sync_folder(path.parent)

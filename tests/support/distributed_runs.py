@@ -1,0 +1,107 @@
+"""Runs of the training command in two processes, started by training/test_distributed_runs.py.
+
+Usage: torchrun ... distributed_runs.py FOLDER. The process group stays the same from run to run.
+Each process writes FOLDER/<rank>.json, the exit code and the output of each run.
+"""
+
+import io
+import json
+import math
+import os
+import signal
+import sys
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from dataclasses import replace
+from pathlib import Path
+from unittest.mock import patch
+
+import torch
+
+from rednet import commands
+from rednet.runtime import start_runtime
+from rednet.training.step import TrainStep
+
+RUN = [
+    *("experiment=smoke", "model.options.width=0.0625", "data.image_size=12"),
+    *("data.train_samples=22", "data.val_samples=13", "schedule.epochs=2"),
+    *("augment=paper", "augment.mixup=0.2", "trainer.log_every=1"),
+]
+TWO = [*RUN, "data.batch_size=4", "trainer.ema_decay=0.9"]
+STEPS = 3
+
+
+def main(folder):
+    with start_runtime("cpu", "fp32", channels_last=True) as runtime:
+        runs = Runs(folder, runtime)
+        runs.train("whole")
+        runs.train("cut", at_step=(3, stop))
+        # As if each process had a disk of its own.
+        runs.train("cut" if runtime.is_primary else "other")
+        runs.train("different", at_step=(1, change_weights))
+        runs.train("skip", "trainer.on_nonfinite=skip", at_step=(2, poison))
+        rollback = ("trainer.on_nonfinite=rollback", "trainer.save_every_steps=1")
+        runs.train("rollback", *rollback, at_step=(4, poison))
+        runs.train("bf16", "trainer.precision=bf16", "trainer.ema_decay=null")
+        runs.train("smaller", f"trainer.max_steps={STEPS + 1}")
+    (folder / f"{runtime.rank}.json").write_text(json.dumps(runs.done))
+
+
+class Runs:
+    """Trains in this process and the others, which share a runtime."""
+
+    def __init__(self, folder, runtime):
+        self.folder, self.runtime, self.done = folder, runtime, []
+
+    def train(self, name, *overrides, at_step=(None, None)):
+        """Train, and let the last process do something at a step."""
+        argv = [*TWO, *overrides, f"output_dir={self.folder / name}"]
+        out, err = io.StringIO(), io.StringIO()
+        is_last = self.runtime.rank == self.runtime.world_size - 1
+        with self.shared_runtime(), act_at(*at_step, enabled=is_last):
+            with redirect_stdout(out), redirect_stderr(err):
+                code = commands.train(argv)
+        self.done.append([name, code, out.getvalue(), err.getvalue()])
+
+    @contextmanager
+    def shared_runtime(self):
+        """Let commands use the runtime that there is."""
+
+        @contextmanager
+        def build(trainer, explicit_keys):
+            yield replace(self.runtime, precision=trainer.precision)
+
+        with patch("rednet.build.runtime.build_runtime", build):
+            yield
+
+
+@contextmanager
+def act_at(at, act, *, enabled):
+    """Call a function before a step, counted from 0."""
+    train_step, steps = TrainStep.__call__, 0
+
+    def wrapped(self, batches, lr, counts):
+        nonlocal steps
+        if enabled and steps == at:
+            act(self, batches)
+        steps += 1
+        return train_step(self, batches, lr, counts)
+
+    with patch.object(TrainStep, "__call__", wrapped):
+        yield
+
+
+def stop(*_):
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
+def change_weights(train_step, _):
+    with torch.no_grad():
+        next(train_step.model.parameters()).add_(1e-6)
+
+
+def poison(_, batches):
+    batches[0].images[0] = math.nan
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))

@@ -1,0 +1,103 @@
+"""Two processes stop, resume, skip and refuse together; what they log is what they save."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from distributed_runs import RUN, STEPS
+from equal_runs import assert_equal_runs, load, rows
+
+from rednet import commands
+
+ROOT = Path(__file__).parents[2]
+WORKER = ROOT / "tests" / "support" / "distributed_runs.py"
+TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """The folder of the runs."""
+    folder = tmp_path_factory.mktemp("runs")
+    subprocess.run([*TORCHRUN, str(WORKER), str(folder)], cwd=ROOT, check=True)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def done(folder):
+    """Exit code, stdout and stderr of both processes, by run and number of its start."""
+    starts = {}
+    reports = (json.loads((folder / f"{rank}.json").read_text()) for rank in (0, 1))
+    for pair in zip(*reports, strict=True):
+        name = pair[0][0]
+        starts.setdefault(name, []).append([tuple(process[1:]) for process in pair])
+    return starts
+
+
+def codes(start):
+    return [code for code, _, _ in start]
+
+
+def test_a_signal_to_one_process_stops_both(done):
+    first, _ = done["cut"]
+    assert codes(first) == [143, 143]
+    for _, _, err in first:
+        assert err.startswith("stopped by SIGTERM: step 5 was saved ")
+
+
+def test_they_resume_inside_an_epoch_from_a_file_that_one_of_them_has(done, folder):
+    """Batch normalisation and averaged weights included; the other's folder stays empty."""
+    _, second = done["cut"]
+    assert codes(second) == [0, 0]
+    assert "resumed after step 5, in epoch 2, from" in second[0][1]
+    assert_equal_runs(folder / "cut", folder / "whole")
+    assert not (folder / "other").exists()
+
+
+def test_different_weights_are_refused_by_both(done):
+    (start,) = done["different"]
+    assert codes(start) == [2, 2]
+    for _, _, err in start:
+        assert "rank 1 differs from rank 0 at step 3" in err
+
+
+@pytest.mark.parametrize("name", ["skip", "rollback"])
+def test_both_agree_about_numbers_that_are_not_finite(name, done, folder):
+    (start,) = done[name]
+    assert codes(start) == [0, 0]
+    state = load(folder / name / "checkpoints" / "last.pt")
+    policy = state["train_state"]["nonfinite"]
+    assert (policy["skips"], policy["passed_over"]) == ((1, []) if name == "skip" else (0, [4]))
+    weights = [*state["state_dict"].values(), *state["state_dict_ema"].values()]
+    assert all(tensor.isfinite().all() for tensor in weights)
+    (batch,) = (folder / name / "nonfinite").iterdir()
+    assert batch.name.endswith("-rank-1.pt")
+
+
+@pytest.mark.parametrize(("name", "accuracy"), [("whole", 1e-6), ("bf16", 1e-4)])
+def test_what_is_logged_is_what_is_saved(name, accuracy, done, folder, tmp_path):
+    """One process evaluates the saved file, in other batches."""
+    assert codes(done[name][0]) == [0, 0]
+    argv = [
+        f"checkpoint={folder}/{name}/checkpoints/last.pt",
+        "data=fashion_mnist",
+        "data.val_samples=13",
+    ]
+    precision = "bf16" if name == "bf16" else "fp32"
+    argv += ["trainer.device=cpu", f"trainer.precision={precision}", f"output_dir={tmp_path}"]
+    assert commands.evaluate(argv) == 0
+    alone = json.loads((tmp_path / "evaluation.json").read_text())
+    logged = rows(folder / name)[-1]
+    assert alone["loss"] == pytest.approx(logged["val_loss"], rel=accuracy)
+    assert alone["top1"] == pytest.approx(logged["val_top1"])
+
+
+def test_one_process_continues_from_the_end_of_an_epoch(done, folder, capsys):
+    assert codes(done["smaller"][0]) == [0, 0]
+    argv = [*RUN, "data.batch_size=8", "trainer.ema_decay=0.9", f"output_dir={folder}/smaller"]
+    assert commands.train(argv) == 0
+    out = capsys.readouterr().out
+    assert "no longer exact to the last bit: " in out
+    assert "resumed after epoch 1 from" in out
+    assert [row["global_step"] for row in rows(folder / "smaller")] == [STEPS, 2 * STEPS]
