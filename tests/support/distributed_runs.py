@@ -57,9 +57,10 @@ class Runs:
         argv = [*TWO, *overrides, f"output_dir={self.folder / name}"]
         out, err = io.StringIO(), io.StringIO()
         is_last = self.runtime.rank == self.runtime.world_size - 1
-        with self.shared_runtime(), act_at(*at_step, enabled=is_last):
-            with redirect_stdout(out), redirect_stderr(err):
-                code = commands.train(argv)
+        outputs = redirect_stdout(out), redirect_stderr(err)
+        acts = act_at(*at_step, enabled=is_last)
+        with self.shared_runtime(), acts, outputs[0], outputs[1]:
+            code = commands.train(argv)
         self.done.append([name, code, out.getvalue(), err.getvalue()])
 
     @contextmanager
