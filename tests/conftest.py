@@ -44,10 +44,12 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 def _root_logger() -> Iterator[None]:
     """Undo what Hydra does to the root logger, whose handlers would outlive the test's stderr."""
     root = logging.getLogger()
-    level, handlers = root.level, [*root.handlers]
+    level, handlers = root.level, {*root.handlers}
     yield
     root.setLevel(level)
-    root.handlers[:] = handlers
+    for handler in set(root.handlers).difference(handlers):
+        root.removeHandler(handler)
+        handler.close()
 
 
 @pytest.fixture(scope="session")

@@ -43,14 +43,14 @@ def evaluation_conditions(
 
 
 def _data(setup: EvaluationSetup) -> dict[str, Any]:
-    """Return which images were read; `split` is null for all of a folder without halves."""
+    """Return which images were read; `split` is null for all of a folder without splits."""
     images, data = setup.images, setup.data
     is_split = images.split_seed is not None
     return {
         "name": data.name,
         "root": data.root and printable(os.path.abspath(data.root)),
         "read": printable(images.origin),
-        "split": images.half,
+        "split": images.split,
         "seed": images.split_seed,
         "val_fraction": data.val_fraction if is_split else None,
         "images": len(images.source),

@@ -50,14 +50,14 @@ def build_splits(data: Data, seed: int) -> Splits:
     )
 
 
-def _require(splits: Splits, half: str, data: Data) -> ImageSource:
-    source: ImageSource | None = getattr(splits, half)
+def _require(splits: Splits, split: str, data: Data) -> ImageSource:
+    source: ImageSource | None = getattr(splits, split)
     if source is not None:
         return source
-    purpose = "train on" if half == "train" else "validate with"
+    purpose = "train on" if split == "train" else "validate with"
     if splits.whole is None:
         raise InputError(f"{data.root} has no images to {purpose}")
-    if half == "train":
+    if split == "train":
         raise InputError(
             f"data.val_fraction={data.val_fraction:g} of {data.root} leaves nothing to {purpose}"
         )
@@ -72,13 +72,14 @@ def _in_class_order(source: ImageSource, data: Data) -> ImageSource:
     return RelabelledSource(source, order_classes(source.class_names, data.class_order))
 
 
-def open_splits(data: Data, seed: int, half: str = "train") -> Splits:
+def open_splits(data: Data, seed: int, split: str = "train") -> Splits:
     """Open all images of a data set.
 
     Args:
         data: Configuration of the data.
-        seed: Seed of the split of a folder without halves.
-        half: The half that is needed most; ImageNet's training images are opened for "train" only.
+        seed: Seed of the split of a folder without splits.
+        split: The split that is needed most; ImageNet's training images are opened for "train"
+            only.
 
     Raises:
         InputError: The data is missing or not in the expected layout.
@@ -92,7 +93,7 @@ def open_splits(data: Data, seed: int, half: str = "train") -> Splits:
             "data=fashion_mnist comes with the package"
         )
     if data.name == "imagenet":
-        return open_imagenet(data.root, train=half == "train")
+        return open_imagenet(data.root, train=split == "train")
     return open_image_folder(data.root, val_fraction=data.val_fraction, seed=seed)
 
 

@@ -51,7 +51,7 @@ def require_optimizer_effects(optimizer: Optimizer, explicit_keys: Collection[st
 
 
 def require_split_effects(splits: Splits, explicit_keys: Collection[str]) -> None:
-    """Refuse an explicit fraction of validation images where the folders are the halves.
+    """Refuse an explicit fraction of validation images where the folders are the splits.
 
     Raises:
         ConfigError: Nothing is split.

@@ -38,7 +38,7 @@ class EvaluationSetup:
         network: Name and options of the network.
         model: The network, not yet on the device.
         images: The images and their labels.
-        data: Configuration of the data, with the half and the preprocessing that are used.
+        data: Configuration of the data, with the split and the preprocessing that are used.
         preprocessing: Preprocessing of the images.
         notes: What the user must know about weights and images, one line each.
     """
@@ -99,7 +99,7 @@ def build_evaluation(
     require_channels(named, preprocessing)
     built = build_model(network, len(source.class_names), preprocessing.in_chans)
     load_weights(built, named)
-    data = replace(images.data, split=images.half, **asdict(preprocessing))
+    data = replace(images.data, split=images.split, **asdict(preprocessing))
     notes = [*list_notes(named), *notes, *images.notes]
     return EvaluationSetup(network, built, images, data, preprocessing, notes)
 

@@ -120,9 +120,9 @@ def _changes(
     """Yield each key that differs, with its value in the run and here."""
     before, now = identity(saved), identity(current)
     same_network = before.get("model.name") == now.get("model.name")
-    # Where both halves have the same images, it does not matter how they were split.
-    halves = ("data.train", "data.val")
-    same_images = all(half in before and before[half] == now.get(half) for half in halves)
+    # Where both splits have the same images, it does not matter how they were split.
+    splits = ("data.train", "data.val")
+    same_images = all(split in before and before[split] == now.get(split) for split in splits)
     for key in dict.fromkeys([*before, *now]):
         is_option = key.startswith("model.options.")
         if (is_option and not same_network) or (key == "data.val_fraction" and same_images):
@@ -152,7 +152,7 @@ def _first_difference(before: Sequence[str], now: Sequence[str]) -> str:
 
 
 def _text(value: Any) -> str:
-    if isinstance(value, Mapping):  # one half of the data
+    if isinstance(value, Mapping):  # one split of the data
         return f"{count(value['samples'], 'image')} (fingerprint {value['fingerprint'][:12]})"
     return value if isinstance(value, str) else format_value(value)
 
@@ -169,10 +169,10 @@ def _config(description: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _images(data: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what is known of the images of each half of the data."""
-    halves = {half: data[half] for half in ("train", "val") if data.get(half)}
+    """Return what is known of the images of each split of the data."""
+    splits = {split: data[split] for split in ("train", "val") if data.get(split)}
     known = ("samples", "fingerprint")
-    return {f"data.{half}": {key: found[key] for key in known} for half, found in halves.items()}
+    return {f"data.{split}": {key: found[key] for key in known} for split, found in splits.items()}
 
 
 def _model(model: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,7 +1,7 @@
 """Choose the images that an evaluation reads.
 
-From a data set with separate training, validation and test images, the half that `data.split`
-names, by default the validation images. From a folder of classes without such halves, the part
+From a data set with separate training, validation and test images, the split that `data.split`
+names, by default the validation images. From a folder of classes without such splits, the part
 that training held out if it is the folder of the training, and otherwise all images.
 """
 
@@ -42,8 +42,8 @@ class ChosenImages:
         notes: Lines that the user should read.
         data: Configuration of the data, with the fraction by which a folder was split.
         not_read: What was passed over.
-        half: The half that the images are; None for all of a folder without halves.
-        split_seed: Seed by which a folder without halves was split; None if nothing was.
+        split: The split that the images are; None for all of a folder without splits.
+        split_seed: Seed by which a folder without splits was split; None if nothing was.
     """
 
     source: ImageSource
@@ -52,7 +52,7 @@ class ChosenImages:
     notes: tuple[str, ...]
     data: Data
     not_read: NotRead
-    half: Split | None = None
+    split: Split | None = None
     split_seed: int | None = None
 
     def with_source(self, source: ImageSource, note: str | None) -> "ChosenImages":
@@ -84,62 +84,62 @@ def choose_images(
         data = replace(data, val_fraction=training.val_fraction)
     if training and "seed" not in typed:
         seed = training.seed
-    splits = open_splits(data, seed, half=data.split or "val")
+    splits = open_splits(data, seed, split=data.split or "val")
     meant = [key for key in SPLITTING_KEYS if key in meant_keys(explicit_keys)]
     if meant and data.name == "image_folder" and splits.whole is None:
-        raise InputError(f"{meant[0]}: nothing is split, since {data.root} has separate halves")
+        raise InputError(f"{meant[0]}: nothing is split, since {data.root} has separate splits")
     match = training.compare(splits, data, seed) if training and splits.whole else Match.OTHER
-    half = data.split or _default_half(splits, match, is_split_typed=bool(meant))
-    source = _take(splits, half, data)
+    split = data.split or _default_split(splits, match, is_split_typed=bool(meant))
+    source = _take(splits, split, data)
     return ChosenImages(
         source,
         total=len(splits.whole or source),
-        origin=_describe_origin(splits, half, match, data, seed),
-        notes=(*splits.notes, *_doubts(training, match, half, source)),
+        origin=_describe_origin(splits, split, match, data, seed),
+        notes=(*splits.notes, *_doubts(training, match, split, source)),
         data=data,
         not_read=splits.not_read,
-        half=half,
-        split_seed=seed if splits.whole is not None and half is not None else None,
+        split=split,
+        split_seed=seed if splits.whole is not None and split is not None else None,
     )
 
 
-def _default_half(splits: Splits, match: Match, *, is_split_typed: bool) -> Split | None:
-    """Return the half to evaluate where the user names none; None stands for all of a folder."""
+def _default_split(splits: Splits, match: Match, *, is_split_typed: bool) -> Split | None:
+    """Return the split to evaluate where the user names none; None stands for all of a folder."""
     return "val" if splits.whole is None or match is Match.SAME or is_split_typed else None
 
 
-def _take(splits: Splits, half: Split | None, data: Data) -> ImageSource:
-    source: ImageSource | None = getattr(splits, half or "whole")
+def _take(splits: Splits, split: Split | None, data: Data) -> ImageSource:
+    source: ImageSource | None = getattr(splits, split or "whole")
     if source is None:
-        assert half is not None
-        reason = splits.unused.get(half, f"{data.root} has no {TITLES[half]} images")
-        raise InputError(f"data.split={half}: {reason}")
+        assert split is not None
+        reason = splits.unused.get(split, f"{data.root} has no {TITLES[split]} images")
+        raise InputError(f"data.split={split}: {reason}")
     return source
 
 
 def _describe_origin(
-    splits: Splits, half: Split | None, match: Match, data: Data, seed: int
+    splits: Splits, split: Split | None, match: Match, data: Data, seed: int
 ) -> str:
     """Return the folder or file of the images, and how a part of it was chosen."""
-    origin = data.name if data.root is None else splits.origins[half or "train"]
-    if half is None:
+    origin = data.name if data.root is None else splits.origins[split or "train"]
+    if split is None:
         return origin
     if splits.whole is None:
-        other = "val" if half == "train" else "train"
-        is_shared = splits.origins.get(other) == splits.origins[half]
-        return f"{origin} ({TITLES[half]} images)" if is_shared else origin
+        other = "val" if split == "train" else "train"
+        is_shared = splits.origins.get(other) == splits.origins[split]
+        return f"{origin} ({TITLES[split]} images)" if is_shared else origin
     how = "as in training"
     if match is not Match.SAME:
         how = f"with seed={seed} and data.val_fraction={data.val_fraction:g}"
-    return f"{origin} ({TITLES[half]} part, split {how})"
+    return f"{origin} ({TITLES[split]} part, split {how})"
 
 
 def _doubts(
-    training: TrainingData | None, match: Match, half: Split | None, source: ImageSource
+    training: TrainingData | None, match: Match, split: Split | None, source: ImageSource
 ) -> Iterator[str]:
     """Yield a warning if there are training images among the images, or if there may be some."""
-    if training is None or half == "train":
+    if training is None or split == "train":
         return
-    doubt = DOUBTS.get(match) if half is None else None
+    doubt = DOUBTS.get(match) if split is None else None
     if doubt := doubt or training.describe_overlap(source):
-        yield f"warning: {doubt}" + (f"; {ALL_ARE_EVALUATED}" if half is None else "")
+        yield f"warning: {doubt}" + (f"; {ALL_ARE_EVALUATED}" if split is None else "")

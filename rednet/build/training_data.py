@@ -30,17 +30,17 @@ class TrainingData:
         seed: Seed of the split, if a folder was split.
         val_fraction: Fraction that was held out, if a folder was split.
         root: Folder of classes of the run, None if its data were of another kind.
-        halves: Description of both halves by `rednet.data.describe_splits`; None in a file written
+        splits: Description of both splits by `rednet.data.describe_splits`; None in a file written
             before there were fingerprints.
     """
 
     seed: int
     val_fraction: float
     root: str | None
-    halves: dict[str, Any] | None
+    splits: dict[str, Any] | None
 
     def compare(self, splits: Splits, data: Data, seed: int) -> Match:
-        """Compare the two parts of a folder with the halves of the training.
+        """Compare the two parts of a folder with the splits of the training.
 
         A file without fingerprints knows only the path of its folder, and how it was split.
 
@@ -49,9 +49,9 @@ class TrainingData:
             data: Configuration by which the folder was opened.
             seed: Seed of its split.
         """
-        if self.halves is None:
+        if self.splits is None:
             return self._compare_paths(data, seed)
-        if not (self._is_half("train", splits.train) and self._is_half("val", splits.val)):
+        if not (self._is_split("train", splits.train) and self._is_split("val", splits.val)):
             return Match.OTHER
         assert splits.train is not None
         # A file or two may have been repaired since.
@@ -65,15 +65,15 @@ class TrainingData:
         is_same_split = (self.seed, self.val_fraction) == (seed, data.val_fraction)
         return Match.SAME if is_same_folder and is_same_split else Match.UNKNOWN
 
-    def _is_half(self, name: str, source: ImageSource | None) -> bool:
-        half = (self.halves or {})[name]
-        if half is None or source is None:
+    def _is_split(self, name: str, source: ImageSource | None) -> bool:
+        split = (self.splits or {})[name]
+        if split is None or source is None:
             return False
-        return len(source) == half["samples"] and fingerprint(source) == half["fingerprint"]
+        return len(source) == split["samples"] and fingerprint(source) == split["fingerprint"]
 
     @property
     def _sample(self) -> dict[str, str]:
-        return (self.halves or {}).get("sample", {})
+        return (self.splits or {}).get("sample", {})
 
     def describe_overlap(self, source: ImageSource) -> str | None:
         """Return how many training images were found in a source, None if there was none."""

@@ -41,7 +41,7 @@ def _paper_tables(config: PaperTablesConfig, explicit_keys: frozenset[str]) -> N
     from rednet.build.runtime import build_runtime
 
     # Once for all files: wrong data are not the fault of one.
-    splits = open_splits(config.data, seed=0, half="val") if paths else None
+    splits = open_splits(config.data, seed=0, split="val") if paths else None
     results: list[Evaluation] = []
     accuracies: dict[Network, list[Accuracy]] = {}
     warnings: list[str] = []

@@ -51,12 +51,12 @@ def _compose(name: bytes) -> bytes:
 def describe_splits(name: str, splits: Splits) -> dict[str, Any]:
     """Describe the data of a run for its checkpoints.
 
-    Each half is described as it is before `train_samples` and `val_samples`, by its fingerprint and
-    its size. A few training images are described one by one, by hashes of name and content.
+    Each split is described as it is before `train_samples` and `val_samples`, by its fingerprint
+    and its size. A few training images are described one by one, by hashes of name and content.
 
     Args:
         name: Kind of the data, the configuration's `data.name`.
-        splits: The halves.
+        splits: The splits.
     """
     train, val = (_complete(source) for source in (splits.train, splits.val))
     sample = {} if train is None else _sample(train)

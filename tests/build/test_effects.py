@@ -124,7 +124,7 @@ BASES = {
         *("schedule.milestones=[1,2]", "schedule.warmup_epochs=0", "trainer.on_nonfinite=skip"),
     ],
     "constant without decay": [
-        *("schedule=constant", *FOLDER, "optimizer.weight_decay=0", "data.root=halves"),
+        *("schedule=constant", *FOLDER, "optimizer.weight_decay=0", "data.root=splits"),
         *("model.options.involution_stages=[]", "model.options.stem=conv7"),
         "trainer.on_nonfinite=rollback",
     ],
@@ -147,7 +147,7 @@ DAYS = ("day9", "day10")  # text order has 10 first, natural order 9
 @pytest.fixture(scope="module")
 def folders(tmp_path_factory):
     folder = tmp_path_factory.mktemp("images")
-    for name, count in (("split", 5), ("halves/train", 4), ("halves/val", 2)):
+    for name, count in (("split", 5), ("splits/train", 4), ("splits/val", 2)):
         save_images(folder / name, DAYS, count)
     return folder
 

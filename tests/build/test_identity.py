@@ -68,7 +68,7 @@ def describe(changes=(), **others):
 def images(train, val):
     """Describe the images, of which `train` and `val` are the fingerprints."""
     known = {"train": train, "val": val}
-    return {half: {"fingerprint": name, "samples": 12} for half, name in known.items()}
+    return {split: {"fingerprint": name, "samples": 12} for split, name in known.items()}
 
 
 OF_STEPS = ("schedule.gamma", "schedule.milestones")
@@ -162,7 +162,7 @@ def test_data_is_known_by_its_fingerprint():
 
 def test_the_fraction_matters_only_where_something_is_split():
     changed = {"data.val_fraction": 0.2}
-    assert differences(describe(), describe(changed)) == []  # the halves are the same
+    assert differences(describe(), describe(changed)) == []  # the splits are the same
     saved, current = describe({"data.name": "imagenet"}, data={}), describe(changed, data={})
     assert differences(saved, current) == ["data.name: imagenet in the run, image_folder here"]
 

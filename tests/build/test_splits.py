@@ -32,11 +32,11 @@ def write_images(root, names, first=0):
 
 @pytest.fixture(scope="module")
 def folders(tmp_path_factory):
-    """Folders of classes, all with other images: one without halves, two with."""
+    """Folders of classes, all with other images: one without splits, two with."""
     root = tmp_path_factory.mktemp("folders")
     write_images(root / "pets", PETS)
-    for number, half in enumerate(("train", "val", "test"), 1):
-        write_images(root / "halves" / half, PETS[:: number + 1], 100 * number)
+    for number, split in enumerate(("train", "val", "test"), 1):
+        write_images(root / "splits" / split, PETS[:: number + 1], 100 * number)
     write_images(root / "namesakes", PETS, 1000)
     write_images(root / "other", [name.replace("/", "/other") for name in PETS], 2000)
     return root
@@ -109,7 +109,7 @@ def test_the_same_folder_elsewhere(move, tmp_path):
     }
 
 
-@pytest.mark.parametrize("root", ["other", "halves/val"])
+@pytest.mark.parametrize("root", ["other", "splits/val"])
 def test_another_folder_is_evaluated_completely(root):
     chosen = choose(trained_on("pets"), root)
     total = len(chosen.source)
@@ -134,16 +134,16 @@ def test_a_file_that_was_repaired_since(tmp_path):
     assert len(choose(checkpoint, tmp_path / "pets").source) == HELD_OUT
 
 
-@pytest.mark.parametrize("half", ["val", "test"])
-def test_a_lone_half_of_a_training_with_halves(half):
-    chosen = choose(trained_on("halves"), f"halves/{half}")
-    total = len(PETS[:: {"val": 3, "test": 4}[half]])
-    assert chosen.describe() == f"{total} of {total} images of halves/{half}"
+@pytest.mark.parametrize("split", ["val", "test"])
+def test_a_lone_split_of_a_training_with_splits(split):
+    chosen = choose(trained_on("splits"), f"splits/{split}")
+    total = len(PETS[:: {"val": 3, "test": 4}[split]])
+    assert chosen.describe() == f"{total} of {total} images of splits/{split}"
     assert chosen.notes == ()
 
 
 def test_training_images_are_evaluated_with_a_warning():
-    (warning,) = choose(trained_on("halves"), "halves/train").notes
+    (warning,) = choose(trained_on("splits"), "splits/train").notes
     assert warning == (
         "warning: training images are among them (12 of 12 looked for); all are evaluated; if the "
         "training split this folder, data.split=val evaluates the part that it held out"
@@ -177,25 +177,25 @@ def test_a_folder_that_has_changed_since(change, tmp_path):
 
 
 def test_the_same_names_with_other_images_are_no_training_images():
-    checkpoint = trained_on("halves")
+    checkpoint = trained_on("splits")
     assert choose(checkpoint, "pets").notes == ()
 
 
 def test_halves_where_the_training_split_a_folder():
-    chosen = choose(trained_on("pets"), "halves")
-    assert chosen.describe() == "8 of 8 images of halves/val"
+    chosen = choose(trained_on("pets"), "splits")
+    assert chosen.describe() == "8 of 8 images of splits/val"
 
 
 def test_halves_that_the_training_had_too():
-    chosen = choose(trained_on("halves"), "halves")
-    assert chosen.describe() == "8 of 8 images of halves/val"
+    chosen = choose(trained_on("splits"), "splits")
+    assert chosen.describe() == "8 of 8 images of splits/val"
     assert chosen.notes == ()
 
 
 @pytest.mark.parametrize(("split", "total"), [("train", 12), ("val", 8), ("test", 6)])
-def test_the_user_chooses_a_half(split, total):
-    chosen = choose(trained_on("halves"), "halves", split=split)
-    assert chosen.describe() == f"{total} of {total} images of halves/{split}"
+def test_the_user_chooses_a_split(split, total):
+    chosen = choose(trained_on("splits"), "splits", split=split)
+    assert chosen.describe() == f"{total} of {total} images of splits/{split}"
     assert chosen.notes == ()
 
 
@@ -213,9 +213,9 @@ def test_halves_of_one_file(split, text):
 
 
 def test_training_images_in_the_validation_folder(tmp_path):
-    shutil.copytree("halves", tmp_path / "leaky")
-    shutil.copytree("halves/train/dog", tmp_path / "leaky/val/dog", dirs_exist_ok=True)
-    (warning,) = choose(trained_on("halves"), tmp_path / "leaky").notes
+    shutil.copytree("splits", tmp_path / "leaky")
+    shutil.copytree("splits/train/dog", tmp_path / "leaky/val/dog", dirs_exist_ok=True)
+    (warning,) = choose(trained_on("splits"), tmp_path / "leaky").notes
     assert warning == "warning: training images are among them (4 of 12 looked for)"
 
 
@@ -226,8 +226,8 @@ def test_the_user_chooses_a_part():
     assert names(choose(checkpoint, "pets", split="val").source) == val
     with pytest.raises(InputError, match=r"data.split=test: pets has no test images"):
         choose(checkpoint, "pets", split="test")
-    with pytest.raises(InputError, match=r"data.split=train: halves/val has no training images"):
-        choose(FOREIGN, "halves/val", "data.val_fraction", split="train", val_fraction=1)
+    with pytest.raises(InputError, match=r"data.split=train: splits/val has no training images"):
+        choose(FOREIGN, "splits/val", "data.val_fraction", split="train", val_fraction=1)
 
 
 @pytest.mark.parametrize("checkpoint", ["ours", "foreign"])
@@ -256,8 +256,8 @@ def test_the_split_of_the_training_can_be_typed():
 
 @pytest.mark.parametrize("key", ["seed", "data.val_fraction"])
 def test_a_split_of_separate_halves(key):
-    with pytest.raises(InputError, match=rf"^{key}: nothing is split, since halves has separate"):
-        choose(FOREIGN, "halves", key)
+    with pytest.raises(InputError, match=rf"^{key}: nothing is split, since splits has separate"):
+        choose(FOREIGN, "splits", key)
 
 
 def test_foreign_weights_are_evaluated_on_all_of_a_folder():
@@ -282,7 +282,7 @@ def test_a_file_without_fingerprints_knows_its_folder_by_the_path():
     assert chosen.describe() == "24 of 24 images of other"
     (warning,) = chosen.notes
     assert warning.startswith("warning: the checkpoint does not say which images it was trained on")
-    assert choose(checkpoint, "halves").notes == ()
+    assert choose(checkpoint, "splits").notes == ()
     config = checkpoint.content["config"].replace("name: image_folder", "name: imagenet")
     of_imagenet = replace(checkpoint, content={"config": config})
     assert choose(of_imagenet, "other").notes == ()

@@ -65,7 +65,7 @@ def test_the_test_images_of_a_training_are_all_evaluated(evaluate, train_tiny, m
     assert results("test")["loss"] == expected
     assert results("val")["loss"] == pytest.approx(read_metrics(Path("run"))[-1]["val_loss"])
     assert evaluate(*FOLDER, best, f"data.root={root}", "seed=1").error == (
-        f"seed: nothing is split, since {root} has separate halves"
+        f"seed: nothing is split, since {root} has separate splits"
     )
 
 
@@ -102,7 +102,7 @@ def test_an_evaluation_is_repeated_from_its_configuration(typed, evaluate, make_
     assert_repeated(evaluate, root, typed)
 
 
-def test_an_evaluation_of_a_half_is_repeated_from_its_configuration(evaluate, make_images):
+def test_an_evaluation_of_a_split_is_repeated_from_its_configuration(evaluate, make_images):
     make_images("images/train", ["cat", "dog"], 3)
     root = make_images("images/val", ["cat", "dog"], 2).parent
     save_network(2)
