@@ -26,7 +26,9 @@ WORKERS = "data.num_workers=2"
 @pytest.fixture(scope="module")
 def commands(tmp_path_factory):
     """Runs commands in forks."""
-    commands = ForkedCommands([*RUN, f"output_dir={tmp_path_factory.mktemp('warm_up')}"])
+    commands = ForkedCommands(
+        [*RUN, "trainer.max_steps=1", f"output_dir={tmp_path_factory.mktemp('warm_up')}"]
+    )
     yield commands
     commands.close()
 
