@@ -193,9 +193,9 @@ class Trainer:
         """Save and stop."""
         number = self.signals.agreed(self.runtime)
         if self.saver.saved != self.counters:
-            seconds = f"{self.saver.seconds:.1f} s"
             self.save()
-            self.log.say(f"{Signals(number).name}: saving; the longest save so far took {seconds}")
+            longest = f"the longest save so far took {self.saver.seconds:.1f} s"
+            self.log.say(f"{Signals(number).name}: saving; {longest}")
         self.saver.wait()
         raise Stopped(
             number,
@@ -207,9 +207,8 @@ class Trainer:
         """Go back to the newest checkpoint."""
         self.saver.wait()
         passed_over = self.nonfinite.passed_over
-        self.load_state_dict(
-            self.runtime.on_primary(partial(read_newest_content, self.saver.store))
-        )
+        read = partial(read_newest_content, self.saver.store)
+        self.load_state_dict(self.runtime.on_primary(read))
         self.saver.saved = self.counters
         self.nonfinite.passed_over = passed_over
         self.open_log()
