@@ -85,6 +85,11 @@ class StopSignals:
         """Seconds since the signal, 0 if this process got none."""
         return time.monotonic() - self._since if self.received else 0.0
 
+    def stopped(self, number: int, global_step: int) -> Stopped:
+        """Return the exception that ends a run once it is saved."""
+        seconds = f"{self.seconds:.1f} s after the signal"
+        return Stopped(number, f"step {global_step} was saved {seconds}; the same command resumes")
+
     def agreed(self, runtime: "Runtime") -> int:
         """Return the number of a signal that any rank received, 0 if there was none."""
         if runtime.world_size == 1:

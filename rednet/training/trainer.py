@@ -12,7 +12,6 @@ from torch import nn
 from torch.utils.data import DataLoader
 
 from rednet.data.seeding import seed_all
-from rednet.errors import Stopped
 from rednet.evaluation import Evaluation, evaluate
 from rednet.runtime import Runtime
 from rednet.signals import StopSignals
@@ -101,8 +100,9 @@ class Trainer:
                 except Rollback:
                     self.roll_back()
                     continue
-                at_end = self.counters.is_epoch_trained
-                evaluation = self.end_epoch() if at_end else self.end_early()
+                evaluation = (
+                    self.end_epoch() if self.counters.is_epoch_trained else self.end_early()
+                )
         return evaluation
 
     def open_log(self) -> None:
@@ -127,11 +127,7 @@ class Trainer:
                 self.save()
 
     def step(self, batches: Sequence[MicroBatch]) -> bool:
-        """Make one step, follow it with the averaged weights, and log it.
-
-        Returns:
-            Whether a signal asked any rank to stop.
-        """
+        """Make one step and log it; return whether a signal asked any rank to stop."""
         step, scaler = self.counters.global_step, self.train_step.scaler
         if step in self.nonfinite.passed_over:
             self.counters = self.counters.after_step(updated=False)
@@ -197,11 +193,7 @@ class Trainer:
             longest = f"the longest save so far took {self.saver.seconds:.1f} s"
             self.log.say(f"{Signals(number).name}: saving; {longest}")
         self.saver.wait()
-        raise Stopped(
-            number,
-            f"step {self.counters.global_step} was saved {self.signals.seconds:.1f} s after the "
-            "signal; the same command resumes",
-        )
+        raise self.signals.stopped(number, self.counters.global_step)
 
     def roll_back(self) -> None:
         """Go back to the newest checkpoint."""
