@@ -27,6 +27,10 @@ gc.freeze()  # The garbage collector of a fork would copy the memory that it sha
 
 def run(request):
     os.setsid()
+    # The tests may run under nohup or in the background of a script, which ignore signals.
+    for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1):
+        signal.signal(number, signal.SIG_DFL)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     for number in request["ignored"]:
         signal.signal(number, signal.SIG_IGN)
     # Only a terminal that is opened for reading too becomes that of the process.
