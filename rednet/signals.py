@@ -6,10 +6,12 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sized
 from contextlib import contextmanager
+from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any, Protocol
 
 from rednet.errors import Stopped
+from rednet.wording import printable
 
 # Importing torch takes seconds, in which signals are caught too.
 if TYPE_CHECKING:
@@ -85,10 +87,11 @@ class StopSignals:
         """Seconds since the signal, 0 if this process got none."""
         return time.monotonic() - self._since if self.received else 0.0
 
-    def stopped(self, number: int, global_step: int) -> Stopped:
-        """Return the exception that ends a run once it is saved."""
-        seconds = f"{self.seconds:.1f} s after the signal"
-        return Stopped(number, f"step {global_step} was saved {seconds}; the same command resumes")
+    def stopped(self, number: int, global_step: int, folder: Path) -> Stopped:
+        """Return the exception that ends a run once it is saved in its folder."""
+        saved = f"step {global_step} was saved {self.seconds:.1f} s after the signal"
+        resume = f"the same command with output_dir={printable(folder)} resumes"
+        return Stopped(number, f"{saved}; {resume}")
 
     def agreed(self, runtime: "Runtime") -> int:
         """Return the number of a signal that any rank received, 0 if there was none."""

@@ -47,7 +47,7 @@ def stop(process, number, step, times=1):
         process.send(number, group=True)
     assert process.wait() == 128 + number, process.err
     line = rf"stopped by {number.name}: step (\d+) was saved \d+\.\d s after the signal; the same "
-    match = re.fullmatch(line + "command resumes\n", process.err)
+    match = re.fullmatch(line + r"command with output_dir=\S+ resumes\n", process.err)
     assert match, process.err
     return int(match[1])
 

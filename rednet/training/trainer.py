@@ -193,7 +193,7 @@ class Trainer:
             longest = f"the longest save so far took {self.saver.seconds:.1f} s"
             self.log.say(f"{Signals(number).name}: saving; {longest}")
         self.saver.wait()
-        raise self.signals.stopped(number, self.counters.global_step)
+        raise self.signals.stopped(number, self.counters.global_step, self.log.folder)
 
     def roll_back(self) -> None:
         """Go back to the newest checkpoint."""
