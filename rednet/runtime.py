@@ -153,6 +153,10 @@ def start_runtime(device: str, precision: str, channels_last: bool) -> Iterator[
     dist.init_process_group("nccl" if found.type == "cuda" else "gloo")
     try:
         yield runtime
+        if dist.get_backend() == "gloo":
+            # Gloo's threads need Python's lock to release the tensors of the last exchange. Without
+            # a pause for that, the end of the group can wait for them for ever (torch 2.11).
+            dist.barrier()
     finally:
         dist.destroy_process_group()
 
