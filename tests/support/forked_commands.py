@@ -83,8 +83,9 @@ class ForkedCommands:
         self._receive()
 
     def close(self) -> None:
-        """End the process."""
-        self.server.communicate()
+        """Kill the process; data loading workers may hold its pipes and keep its input open."""
+        with self.server:
+            self.server.kill()
 
     @contextmanager
     def start(

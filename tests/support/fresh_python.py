@@ -52,8 +52,9 @@ class FreshPython:
         self.process = subprocess.Popen([sys.executable, "-c", SERVER], **pipes)
 
     def close(self) -> None:
-        """End the process."""
-        self.process.communicate()
+        """Kill the process; data loading workers may hold its pipes and keep its input open."""
+        with self.process:
+            self.process.kill()
 
     def __call__(self, code: str, **variables: str | None) -> str:
         """Run code like `python -c` in the current folder, and return what it prints.
