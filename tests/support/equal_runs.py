@@ -48,6 +48,13 @@ def without_times(value: Mapping[str, Any]) -> dict[str, Any]:
     return {key: item for key, item in value.items() if key not in TIMES}
 
 
+def assert_equal_states(one: Mapping[str, Any], other: Mapping[str, Any]) -> None:
+    """Require the same tensors under the same names."""
+    assert one.keys() == other.keys()
+    for key in one:
+        assert torch.equal(one[key], other[key]), key
+
+
 def assert_equal_values(one: Any, other: Any, path: str = "") -> None:
     """Require equal nested values; tensors must be equal to the last bit."""
     assert type(one) is type(other), path

@@ -4,6 +4,7 @@ import math
 import pytest
 import torch
 import torch.nn.functional as F
+from equal_runs import assert_equal_states
 from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
@@ -27,11 +28,6 @@ def samples(count, seed=1):
 def make(model, lr=0.1, precision="fp32", batch=8, **settings):
     optimizer = torch.optim.SGD(model.parameters(), lr)
     return TrainStep(model, optimizer, Runtime(precision=precision), batch, **settings)
-
-
-def assert_equal_states(one, other):
-    assert one.keys() == other.keys()
-    assert all(torch.equal(one[name], other[name]) for name in one)
 
 
 def weights(model):

@@ -2,6 +2,7 @@ import math
 
 import pytest
 import torch
+from equal_runs import assert_equal_states, rows
 
 from rednet.errors import InputError
 from rednet.training.log import read_metrics
@@ -22,17 +23,6 @@ KEYS = [
 ]
 
 
-def assert_equal_states(one, other):
-    assert one.keys() == other.keys()
-    for key in one:
-        assert torch.equal(one[key], other[key]), key
-
-
-def without_times(folder):
-    drop = ("images_per_second", "seconds")
-    return [{k: v for k, v in line.items() if k not in drop} for line in read_metrics(folder)]
-
-
 def test_a_run_writes_a_line_per_epoch_and_its_checkpoints(make_trainer):
     trainer = make_trainer()
     trainer.fit()
@@ -50,7 +40,7 @@ def test_equal_runs_are_equal_at_any_number_of_workers(make_trainer):
     one, other = make_trainer(folder="a"), make_trainer("data.num_workers=2", folder="b")
     one.fit()
     other.fit()
-    assert without_times(one.log.folder) == without_times(other.log.folder)
+    assert rows(one.log.folder) == rows(other.log.folder)
     assert_equal_states(one.model.state_dict(), other.model.state_dict())
 
 

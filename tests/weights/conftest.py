@@ -10,6 +10,8 @@ import torch
 from foreign_names import openmmlab_names, paddle_arrays
 from torch import Tensor
 
+from rednet.weights import Checkpoint, read_checkpoint
+
 Weights = dict[str, Tensor]
 LAYERS = {
     26: (1, 2, 4, 1),
@@ -165,3 +167,14 @@ def tiny(make_tiny):
         if "running" in name:
             weights[name] = torch.rand(tensor.shape) + 0.5
     return weights
+
+
+@pytest.fixture
+def saved(tmp_path: Path) -> Callable[[object], Checkpoint]:
+    """Return a function that saves the content of a file and reads it."""
+
+    def save(content: object) -> Checkpoint:
+        torch.save(content, tmp_path / "weights.pt")
+        return read_checkpoint(tmp_path / "weights.pt")
+
+    return save

@@ -5,18 +5,7 @@ import timm
 import torch
 
 from rednet.errors import InputError
-from rednet.weights import load_weights, merge_options, read_checkpoint, restore_model
-
-
-@pytest.fixture
-def saved(tmp_path):
-    """Return a function that saves weights and reads them."""
-
-    def save(weights):
-        torch.save(weights, tmp_path / "weights.pt")
-        return read_checkpoint(tmp_path / "weights.pt")
-
-    return save
+from rednet.weights import load_weights, merge_options, restore_model
 
 
 def test_the_same_network(make_tiny, images, saved):
