@@ -30,7 +30,7 @@ from rednet.build.starting import Start
 from rednet.config import Config, Optimizer, to_yaml
 from rednet.config import Schedule as ScheduleConfig
 from rednet.config import Trainer as TrainerConfig
-from rednet.data import Preprocessing, Splits, describe_splits
+from rednet.data import ImageSource, Preprocessing, Splits, TrainSampler, describe_splits
 from rednet.errors import InputError
 from rednet.runtime import Runtime
 from rednet.signals import StopSignals
@@ -80,10 +80,8 @@ def build_trainer(
     assert splits.train is not None and splits.val is not None
     class_names = splits.train.class_names
     preprocessing = build_preprocessing(config.data)
-    sampler, loader = build_train_data(splits.train, preprocessing, config, runtime)
-    unreadable = UnreadableImages(config.data.max_unreadable)
-    mixing = _build_mixing(config, len(class_names), runtime)
-    batches = TrainBatches(sampler, loader, runtime, unreadable, mixing)
+    batches = _build_batches(config, splits.train, preprocessing, runtime)
+    sampler = batches.sampler
     val_loader = build_val_loader(splits.val, preprocessing, config.data, runtime)
 
     model = build_model(config.model, len(class_names), preprocessing.in_chans)
@@ -100,10 +98,7 @@ def build_trainer(
     log = RunLog(folder, config.trainer.log_every, enabled=runtime.is_primary)
     if runtime.is_primary:
         report_data(splits, folder)
-    description = _describe(config, preprocessing, splits) | {
-        "global_batch": sampler.global_batch,
-        "world_size": runtime.world_size,
-    }
+    description = _describe(config, preprocessing, splits, sampler)
     saver = _build_saver(config.trainer, description, folder, runtime)
     return Trainer(
         model=model,
@@ -212,6 +207,15 @@ def _build_nonfinite(trainer: TrainerConfig, folder: Path, runtime: Runtime) -> 
     )
 
 
+def _build_batches(
+    config: Config, source: ImageSource, preprocessing: Preprocessing, runtime: Runtime
+) -> TrainBatches:
+    sampler, loader = build_train_data(source, preprocessing, config, runtime)
+    unreadable = UnreadableImages(config.data.max_unreadable)
+    mixing = _build_mixing(config, len(source.class_names), runtime)
+    return TrainBatches(sampler, loader, runtime, unreadable, mixing)
+
+
 def _build_mixing(config: Config, num_classes: int, runtime: Runtime) -> Mixing | None:
     augment = config.augment
     if not (augment.mixup or augment.cutmix):
@@ -235,8 +239,10 @@ def _loop_settings(config: Config) -> LoopSettings:
     )
 
 
-def _describe(config: Config, preprocessing: Preprocessing, splits: Splits) -> dict[str, Any]:
-    """Return what a checkpoint says about its network and its data."""
+def _describe(
+    config: Config, preprocessing: Preprocessing, splits: Splits, sampler: TrainSampler
+) -> dict[str, Any]:
+    """Return what a checkpoint says about its network, its data and how they are divided."""
     assert config.model is not None and splits.train is not None
     return {
         "model": dataclasses.asdict(config.model),
@@ -244,4 +250,6 @@ def _describe(config: Config, preprocessing: Preprocessing, splits: Splits) -> d
         "class_names": list(splits.train.class_names),
         "data": describe_splits(config.data.name, splits),
         "config": to_yaml(config),
+        "global_batch": sampler.global_batch,
+        "world_size": sampler.world_size,
     }

@@ -50,10 +50,10 @@ def _train_until_stopped(
         if checkpoint is not None:
             resume(trainer, checkpoint, force=config.resume == "force")
         runtime.on_primary(lambda: require_space(folder, estimate_bytes(trainer.state_dict())))
-        if runtime.is_primary:
-            write_config(folder, config, finished=trainer.is_finished)
-            _print_setup(trainer, config)
         is_finished = trainer.is_finished
+        if runtime.is_primary:
+            write_config(folder, config, finished=is_finished)
+            _print_setup(trainer, config)
         evaluation = trainer.fit()
         if runtime.is_primary:
             if is_finished:

@@ -97,16 +97,19 @@ class NonFinitePolicy:
         elif self.on_nonfinite == "skip":
             self.skips += 1
             self.skips_in_a_row += 1
-            if self.skips_in_a_row > self.max_skips_in_a_row:
-                limit = f"trainer.max_skips_in_a_row={self.max_skips_in_a_row}"
-            elif self.skips > self.max_skips:
-                limit = f"trainer.max_skips={self.max_skips}"
-            else:
+            limit = self._exceeded_limit()
+            if limit is None:
                 return
             remedy = f"{ADVICE}: more steps were skipped than {limit} allows"
         else:
             remedy = f"{ADVICE}, or skip such steps with trainer.on_nonfinite=skip"
         raise NonFiniteError(f"{failure}; the weights have not moved. {remedy}")
+
+    def _exceeded_limit(self) -> str | None:
+        """Return the limit on skipped steps that is exceeded, None if none is."""
+        if self.skips_in_a_row > self.max_skips_in_a_row:
+            return f"trainer.max_skips_in_a_row={self.max_skips_in_a_row}"
+        return f"trainer.max_skips={self.max_skips}" if self.skips > self.max_skips else None
 
     def state_dict(self) -> dict[str, Any]:
         """Return the counts and the steps to pass over."""
