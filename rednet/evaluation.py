@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from rednet.data import Batch
 from rednet.errors import InputError
+from rednet.inference import Augmentation, compute_logits
 from rednet.runtime import Runtime
 from rednet.wording import count
 
@@ -177,6 +178,7 @@ def evaluate(
     runtime: Runtime,
     progress: Any = None,
     observer: Observer | None = None,
+    tta: Augmentation | None = None,
 ) -> Evaluation:
     """Evaluate a network; each process passes its batches and gets the results of all processes.
 
@@ -187,6 +189,7 @@ def evaluate(
         runtime: Device, precision and processes.
         progress: Object whose `advance(images)` is called after each batch, or None.
         observer: Object that is given each batch and its logits, or None.
+        tta: Test-time augmentation, see `rednet.inference`.
 
     Raises:
         InputError: No image could be read.
@@ -200,7 +203,7 @@ def evaluate(
         logits = torch.empty(0, num_classes)
         if len(batch.targets):
             with runtime.autocast():
-                logits = model(runtime.place_images(batch.images))
+                logits = compute_logits(model, runtime.place_images(batch.images), tta)
             counts.add(logits, batch.targets.to(runtime.device))
         if observer is not None:
             observer.add(batch, logits)

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from rednet.build.evaluation import EvaluationSetup
-from rednet.config import Trainer
+from rednet.config import EvaluationConfig, Trainer
 from rednet.data import fingerprint
 from rednet.runtime import Runtime
 from rednet.training.checkpoints import versions
@@ -18,7 +18,7 @@ from rednet.wording import printable
 
 
 def evaluation_conditions(
-    setup: EvaluationSetup, checkpoint: Checkpoint, trainer: Trainer, runtime: Runtime
+    setup: EvaluationSetup, checkpoint: Checkpoint, config: EvaluationConfig, runtime: Runtime
 ) -> dict[str, Any]:
     """Return network, weights, data, preprocessing, arithmetic and versions of an evaluation."""
     return {
@@ -32,12 +32,13 @@ def evaluation_conditions(
         },
         "data": _data(setup),
         "preprocessing": asdict(setup.preprocessing),
-        "precision": precision(trainer, runtime),
+        "tta": config.tta,
+        "precision": precision(config.trainer, runtime),
         "device": _device(runtime.device),
         "processes": runtime.world_size,
         "batch_size": setup.data.batch_size,
         "channels_last": runtime.channels_last,
-        "deterministic": trainer.deterministic,
+        "deterministic": config.trainer.deterministic,
         "versions": versions(),
     }
 

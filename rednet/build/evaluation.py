@@ -18,6 +18,7 @@ from rednet.config import Data, Model, Trainer
 from rednet.data import ImageSource, Preprocessing
 from rednet.data.summary import describe_classes
 from rednet.evaluation import Evaluation, Observer, evaluate
+from rednet.inference import Augmentation
 from rednet.runtime import Runtime
 from rednet.training.progress import Progress
 from rednet.weights import (
@@ -110,6 +111,7 @@ def run_evaluation(
     runtime: Runtime,
     label: str = "evaluation",
     observer: Observer | None = None,
+    tta: Augmentation | None = None,
 ) -> Evaluation:
     """Evaluate on all images and show the progress.
 
@@ -119,6 +121,7 @@ def run_evaluation(
         runtime: Device, precision and processes.
         label: Text in front of the progress.
         observer: Object that is given each batch and its logits, or None.
+        tta: Test-time augmentation, see `rednet.inference`.
 
     Raises:
         InputError: The network cannot process these images, or no image can be read.
@@ -131,6 +134,6 @@ def run_evaluation(
     progress = Progress(
         len(source), label=label, every=trainer.log_every, enabled=runtime.is_primary
     )
-    result = evaluate(model, loader, classes, runtime, progress, observer)
+    result = evaluate(model, loader, classes, runtime, progress, observer, tta)
     progress.close()
     return result

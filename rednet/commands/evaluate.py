@@ -82,11 +82,13 @@ def _evaluate(config: EvaluationConfig, explicit_keys: frozenset[str], command_l
             )
             report_not_read(setup.images.not_read, folder)
         with _observer(config, setup, folder, runtime) as observer:
-            result = run_evaluation(setup, config.trainer, runtime, observer=observer)
+            result = run_evaluation(
+                setup, config.trainer, runtime, observer=observer, tta=config.tta
+            )
 
         def write() -> None:
             (folder / "evaluation.yaml").write_text(to_yaml(_used(config, setup)))
-            conditions = evaluation_conditions(setup, checkpoint, config.trainer, runtime)
+            conditions = evaluation_conditions(setup, checkpoint, config, runtime)
             conditions["command"] = command_line
             lines = write_evaluation(result, names, folder, network.name, conditions)
             print("\n".join(lines), flush=True)

@@ -1,5 +1,7 @@
 """Schema of each command's configuration."""
 
+from typing import Literal
+
 from pydantic import StrictBool
 from pydantic.dataclasses import dataclass
 
@@ -43,6 +45,7 @@ class EvaluationConfig:
     output_dir: PathText | None
     checkpoint: PathText | None
     predictions: StrictBool
+    tta: Literal["hflip"] | None
 
 
 @dataclass(config=RULES, frozen=True, kw_only=True)

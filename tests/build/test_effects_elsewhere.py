@@ -39,6 +39,7 @@ DEVICE = {
     "trainer.deterministic": True,
 }
 ARITHMETIC = {"trainer.log_every": 3, "trainer.precision": "bf16"}
+TEST_TIME = {"tta": "hflip"}
 SCHEDULE = {
     "lr": 0.1,
     "steps_per_epoch": 7,
@@ -66,7 +67,7 @@ ELSEWHERE = {
 """Keys with tests of their own."""
 
 KEYS = {
-    "evaluate": {**PREPROCESSING, **READING, **DEVICE, **ARITHMETIC},
+    "evaluate": {**PREPROCESSING, **READING, **DEVICE, **ARITHMETIC, **TEST_TIME},
     "paper_tables": {**PREPROCESSING, **READING, **DEVICE, **ARITHMETIC},
     "visualize": {**PREPROCESSING, **DEVICE, **SCHEDULE, **FIGURES},
 }
@@ -138,7 +139,7 @@ def evaluation_plan(config, keys):
         network(place_model(setup.model, config.trainer, runtime)),
         (data.batch_size, data.num_workers, data.on_unreadable),
         [(item.target, digest(item.image)) for item in map(dataset.__getitem__, samples)],
-        rest,
+        (config.tta, rest),
     )
 
 

@@ -18,7 +18,13 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from rednet import commands
 from rednet.config import EvaluationConfig, to_yaml, validate
-from rednet.data import balanced_subset, imagenet_synsets, open_fashion_mnist
+from rednet.data import (
+    Preprocessing,
+    balanced_subset,
+    eval_transform,
+    imagenet_synsets,
+    open_fashion_mnist,
+)
 from rednet.training.log import read_metrics
 
 FASHION = ["data=fashion_mnist", "data.val_samples=10"]
@@ -240,6 +246,26 @@ def test_what_is_needed_to_repeat_an_evaluation(evaluate, trained):
     commands.evaluate([*shlex.split(found.pop("command"))[4:-1], "output_dir=again"])
     again = results("again")
     assert {key: again[key] for key in found} == found
+
+
+def test_flips_average_the_probabilities_and_are_recorded(evaluate, trained):
+    argv = [*FASHION, last(trained), "predictions=true"]
+    evaluate(*argv, "output_dir=plain")
+    done = evaluate(*argv, "tta=hflip", "output_dir=flipped")
+    assert (done.code, results("plain")["tta"], results("flipped")["tta"]) == (0, None, "hflip")
+    model = timm.create_model("test_resnet", num_classes=10, in_chans=1).eval()
+    model.load_state_dict(weights(trained))
+    transform = eval_transform(Preprocessing(32, 1.0, "bilinear", (0.286,), (0.353,)))
+    source = balanced_subset(open_fashion_mnist().val, 10)
+    images = torch.stack([transform(source.load(index)) for index in range(10)])
+    with torch.no_grad():
+        expected = (model(images).softmax(1) + model(images.flip(3)).softmax(1)) / 2
+    losses = -expected[range(10), source.targets].log()
+    assert results("flipped")["loss"] == pytest.approx(losses.mean().item(), rel=1e-4)
+    found = [float(row["probability_1"]) for row in predictions("flipped")]
+    assert found == pytest.approx(expected.max(1).values.tolist(), rel=1e-4)
+    assert found != [float(row["probability_1"]) for row in predictions("plain")]
+    assert evaluate(*argv, "tta=true").error.startswith("tta: must be hflip or null, got true")
 
 
 def test_top5_of_five_classes_is_left_out(evaluate, train_tiny, make_images):
