@@ -1,6 +1,7 @@
 """Build the network from the configuration; place, compile and wrap it."""
 
 import copy
+import os
 from difflib import get_close_matches
 from typing import Any, cast
 
@@ -13,6 +14,7 @@ import rednet.registry  # noqa: F401 (registers the names with timm)
 from rednet.config import Model, Trainer
 from rednet.data import Preprocessing
 from rednet.errors import InputError
+from rednet.ops.library_cache import use_private_cache
 from rednet.runtime import Runtime
 from rednet.wording import count
 
@@ -123,6 +125,10 @@ def _enable_grad_checkpointing(model: Any) -> None:
 def parallel_model(model: nn.Module, *, compiled: bool, runtime: Runtime) -> nn.Module:
     """Compile the network if asked to, and wrap it for several processes."""
     if compiled:
+        # By default both are below /tmp, where anybody can make them first.
+        use_private_cache("TORCHINDUCTOR_CACHE_DIR", "torchinductor")
+        if "TRITON_CACHE_DIR" in os.environ:
+            use_private_cache("TRITON_CACHE_DIR", "triton")
         model = cast(nn.Module, torch.compile(model))
     if runtime.world_size == 1:
         return model

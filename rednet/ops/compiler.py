@@ -1,8 +1,7 @@
 """Compiles a C++ source into a shared library, once per machine, and loads it.
 
-A library is cached under a name that is a digest of everything that determines its content. If the
-cache cannot be used, the library is compiled into a private folder that is removed once it is
-loaded.
+A library is cached under a name that is a digest of everything that determines its content. If no
+cache can be used, the library is compiled into a private folder that is removed once it is loaded.
 """
 
 import contextlib
@@ -19,13 +18,16 @@ import warnings
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from rednet.ops.library_cache import cache_folder, load_cached, lock_cache, publish
+from rednet.ops.library_cache import load_cached, load_open, lock_cache, open_cache, publish
+from rednet.ops.private_folder import PrivateFolder, open_private
 from rednet.program import announce
+from rednet.wording import printable
 
 COMPILERS = ("c++", "g++", "clang++")
 FLAGS = ("-std=c++17", "-O3", "-fopenmp", "-fPIC", "-shared")
 NATIVE_FLAGS = ("-march=native", "-mcpu=native")
 TIMEOUT_S = 300
+BUILT = "library.so"
 
 # The lines of /proc/cpuinfo that tell the instructions of a CPU, by architecture.
 _CPU_KEYS = {
@@ -56,44 +58,70 @@ def load(source: Path, flags: Sequence[str] = ()) -> ctypes.CDLL:
     compiler = find_compiler()
     flags = (*FLAGS, *_openmp_flags(), *flags)
     name = _library_name(source, compiler, flags)
-    folder = cache_folder()
-    if folder is None:
-        return _build(source, compiler, flags, None)
-    target = folder / name
-    cached = load_cached(target)
-    if cached is None:
-        with lock_cache(folder):
-            # Another process may have compiled it while this one waited.
-            cached = load_cached(target) or _build(source, compiler, flags, target)
-    return cached
+    with open_cache() as folder:
+        if folder is None:
+            return _build(source, compiler, flags)
+        cached = load_cached(folder, name)
+        if cached is None:
+            with lock_cache(folder.path):
+                # Another process may have compiled it while this one waited.
+                cached = load_cached(folder, name) or _build(source, compiler, flags, folder, name)
+        return cached
 
 
 def _build(
-    source: Path, compiler: list[str], flags: Sequence[str], target: Path | None
+    source: Path,
+    compiler: list[str],
+    flags: Sequence[str],
+    folder: PrivateFolder | None = None,
+    name: str = "",
 ) -> ctypes.CDLL:
-    """Compile in a private folder, publish the library at `target` if possible, and load it."""
+    """Compile in a private folder, publish the library in the cache if possible, and load it."""
     announce(f"compiling {source.name} for this CPU")
     try:
-        with tempfile.TemporaryDirectory(prefix="rednet-", ignore_cleanup_errors=True) as private:
-            built = Path(private, "library.so")
-            compile_library(source, compiler, flags, built)
-            if target is not None:
-                publish(built, target)
-            return (target and load_cached(target)) or _load_private(built)
+        with _workplace(folder) as private:
+            compile_library(source, compiler, flags, private.path / BUILT)
+            os.chmod(private.path / BUILT, 0o700)  # compilers obey the umask
+            if folder is not None:
+                publish(private, BUILT, folder, name)
+                if library := load_cached(folder, name):
+                    return library
+                _warn_not_kept(folder)
+            return load_open(private.open_file(BUILT), private.path / BUILT)
     except OSError as error:
         raise BuildError(f"the compiled library cannot be stored or loaded: {error}") from error
 
 
-def _load_private(built: Path) -> ctypes.CDLL:
-    """Load a library that could not be cached; warn if the user has set the cache's folder."""
-    if folder := os.environ.get("REDNET_CACHE"):
-        warnings.warn(
-            f"REDNET_CACHE={folder} cannot keep the compiled kernels, so every process compiles "
-            "them: it must be a folder that only you can write to",
-            RuntimeWarning,
-            stacklevel=2,
-        )
-    return ctypes.CDLL(str(built))
+@contextlib.contextmanager
+def _workplace(cache: PrivateFolder | None) -> Iterator[PrivateFolder]:
+    """Make a folder to compile in, which is removed at the end.
+
+    Raises:
+        OSError: Neither the folder for temporary files nor the cache can be used.
+    """
+    try:
+        open_private(Path(tempfile.gettempdir()), is_parent=True).close()
+        place = None
+    except OSError:
+        if cache is None:
+            raise
+        place = cache.path
+    made = tempfile.TemporaryDirectory(prefix="rednet-", dir=place, ignore_cleanup_errors=True)
+    with made as path:
+        private = open_private(Path(path))
+        try:
+            yield private
+        finally:
+            private.close()
+
+
+def _warn_not_kept(folder: PrivateFolder) -> None:
+    warnings.warn(
+        f"{printable(folder.path)} cannot keep the compiled kernels, so every process compiles "
+        "them; REDNET_CACHE names another folder",
+        RuntimeWarning,
+        stacklevel=2,
+    )
 
 
 def find_compiler() -> list[str]:
@@ -122,7 +150,8 @@ def compile_library(source: Path, compiler: list[str], flags: Sequence[str], tar
         BuildError: The compiler fails; the message has the first lines of its output.
     """
     for native in NATIVE_FLAGS:
-        result = run_compiler([*compiler, native, str(source), *flags, "-o", str(target)])
+        command = [*compiler, native, str(source), *flags, "-o", str(target)]
+        result = run_compiler(command, temporary=target.parent)
         if result.returncode == 0:
             return
         if native.partition("=")[0] not in result.stderr:
@@ -132,8 +161,14 @@ def compile_library(source: Path, compiler: list[str], flags: Sequence[str], tar
     raise BuildError("\n".join([f"{failure}; fix it or set CXX to another compiler:", *lines]))
 
 
-def run_compiler(command: list[str]) -> subprocess.CompletedProcess[str]:
+def run_compiler(
+    command: list[str], temporary: Path | None = None
+) -> subprocess.CompletedProcess[str]:
     """Run a compiler with English messages.
+
+    Args:
+        command: The command line.
+        temporary: Folder for its temporary files, by default the system's.
 
     Raises:
         BuildError: It cannot be started or does not finish.
@@ -146,7 +181,7 @@ def run_compiler(command: list[str]) -> subprocess.CompletedProcess[str]:
             errors="replace",
             stdin=subprocess.DEVNULL,
             timeout=TIMEOUT_S,
-            env={**os.environ, "LC_ALL": "C"},
+            env={**os.environ, "LC_ALL": "C", **({"TMPDIR": str(temporary)} if temporary else {})},
         )
     except (OSError, subprocess.TimeoutExpired) as error:
         raise BuildError(f"the compiler cannot run, set CXX to another one: {error}") from error

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from rednet.ops import compiler, library_cache
+from rednet.ops.private_folder import open_private
 
 needs_compiler = pytest.mark.skipif(
     not any(map(shutil.which, compiler.COMPILERS)), reason="there is no C++ compiler"
@@ -43,6 +44,8 @@ def folder(tmp_path, monkeypatch):
     """The cache folder, which does not exist yet."""
     path = tmp_path / "cache"
     monkeypatch.setenv("REDNET_CACHE", str(path))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "home"))
+    library_cache._say_once.cache_clear()
     return path
 
 
@@ -73,6 +76,15 @@ def test_compiled_once(source, folder, calls):
     assert compiler.load(source).answer() == 42
     assert len(calls()) == 1
     assert [path.suffix for path in content(folder)] == [".so"]
+
+
+@needs_compiler
+def test_under_any_umask(source, folder):
+    previous = os.umask(0)
+    try:
+        assert compiler.load(source).answer() == 42
+    finally:
+        os.umask(previous)
 
 
 @needs_compiler
@@ -200,19 +212,43 @@ def damages(content):
 
 
 @needs_compiler
-@pytest.mark.parametrize("place", ["file/below", "file", "open", "open/below", "tied"])
-def test_an_unusable_cache_is_not_used(place, source, tmp_path, monkeypatch):
+@pytest.mark.parametrize("place", ["file/below", "file", "open", "open/below", "tied", "grouped"])
+def test_another_cache_takes_the_place_of_one_that_cannot_be_used(
+    place, source, folder, calls, tmp_path, monkeypatch
+):
     (tmp_path / "file").touch()
-    (tmp_path / "open").mkdir()
-    (tmp_path / "open").chmod(0o777)
+    for name, mode in {"open": 0o777, "grouped": 0o770}.items():
+        (tmp_path / name).mkdir()
+        (tmp_path / name).chmod(mode)
     (tmp_path / "tied").symlink_to("tied")
-    content = sorted(tmp_path.rglob("*"))
+    before = sorted(tmp_path.rglob("*"))
     monkeypatch.setenv("REDNET_CACHE", str(tmp_path / place))
-    monkeypatch.setattr(compiler.tempfile, "tempdir", str(tmp_path))
-    with pytest.warns(RuntimeWarning, match="REDNET_CACHE=.* cannot keep"):
+    home = tmp_path / "home" / "rednet"
+    with pytest.warns(RuntimeWarning, match=f"compiled kernels are kept in {home}; REDNET_CACHE"):
         assert compiler.load(source).answer() == 42
-    assert [path for path in sorted(tmp_path.rglob("*")) if path.name != "below"] == content
-    assert not list(tmp_path.rglob("*.so"))
+    assert [path for path in tmp_path.rglob("*.so") if path.parent != home] == []
+    assert set(before) <= set(tmp_path.rglob("*"))
+    assert compiler.load(source).answer() == 42  # without another warning
+    assert len(calls()) == 1
+
+
+@needs_compiler
+def test_without_any_cache_every_process_compiles(source, folder, calls, tmp_path, monkeypatch):
+    for name in ("open", "temporary"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name).chmod(0o777)
+    monkeypatch.setenv("REDNET_CACHE", str(tmp_path / "open" / "a"))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "open" / "b"))
+    monkeypatch.setattr(library_cache.tempfile, "tempdir", str(tmp_path / "open"))
+    with (
+        pytest.warns(RuntimeWarning, match="kept nowhere, every process compiles"),
+        pytest.raises(compiler.BuildError, match="open can be written by everyone"),
+    ):
+        compiler.load(source)
+    (tmp_path / "open").chmod(0o1777)  # as /tmp is
+    monkeypatch.setattr(library_cache, "_candidates", list)
+    assert compiler.load(source).answer() == 42
+    assert list((tmp_path / "open").iterdir()) == []
 
 
 @needs_compiler
@@ -225,7 +261,7 @@ def test_a_read_only_cache_with_the_library_is_used(source, folder, calls, monke
 
 @needs_compiler
 def test_a_full_cache_is_not_used(source, folder, monkeypatch):
-    def full(source, target):
+    def full(temporary, folder, name):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(library_cache, "_put", full)
@@ -239,43 +275,18 @@ def test_nothing_is_loaded_that_others_can_write(source, folder, tmp_path, monke
     compiler.load(source)
     library = content(folder)[0]
     library.chmod(0o666)
-    assert library_cache.load_cached(library) is None
+    cache = open_private(folder)
+    assert library_cache.load_cached(cache, library.name) is None
     assert compiler.load(source).answer() == 42
     assert library.stat().st_mode & 0o777 == 0o600
     assert len(calls()) == 2
     library.rename(tmp_path / "elsewhere.so")
     library.symlink_to(tmp_path / "elsewhere.so")
-    assert library_cache.load_cached(library) is None
-
-
-@pytest.mark.parametrize("mode", [0o777, 0o1777, 0o770, 0o720, 0o702])
-def test_a_folder_that_others_can_write_is_not_trusted(mode, folder):
-    folder.mkdir(mode=0o700)
-    assert library_cache.cache_folder() == folder
-    folder.chmod(mode)
-    assert library_cache.cache_folder() is None
-
-
-def test_a_folder_of_another_user_is_not_trusted(folder, monkeypatch):
-    folder.mkdir(mode=0o755)
-    status = folder.stat()
-    assert library_cache._is_ours(status)
-    monkeypatch.setattr(os, "geteuid", lambda: status.st_uid + 1)
-    assert library_cache._is_ours(status) == (status.st_uid == 0)
-    fields = list(status)
-    fields[4] = status.st_uid + 2
-    assert not library_cache._is_ours(os.stat_result(fields))
-
-
-def test_the_folder_is_private_under_any_umask(tmp_path, monkeypatch):
-    monkeypatch.setenv("REDNET_CACHE", str(tmp_path / "new" / "cache"))
-    previous = os.umask(0)
-    try:
-        folder = library_cache.cache_folder()
-    finally:
-        os.umask(previous)
-    assert folder == tmp_path / "new" / "cache"
-    assert [path.stat().st_mode & 0o777 for path in (folder, folder.parent)] == [0o700] * 2
+    assert library_cache.load_cached(cache, library.name) is None
+    library.unlink()
+    os.mkfifo(library, 0o600)
+    assert library_cache.load_cached(cache, library.name) is None
+    cache.close()
 
 
 @pytest.mark.parametrize(
@@ -288,12 +299,15 @@ def test_the_folder_is_private_under_any_umask(tmp_path, monkeypatch):
         ({"HOME": "/c"}, "/c/.cache/rednet"),
     ],
 )
-def test_where_the_cache_is(variables, expected, monkeypatch):
+def test_where_the_cache_is(variables, expected, monkeypatch, tmp_path):
     for name in ("REDNET_CACHE", "XDG_CACHE_HOME", "HOME"):
         monkeypatch.delenv(name, raising=False)
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
-    assert library_cache._cache_path() == Path(expected)
+    monkeypatch.setattr(library_cache.tempfile, "tempdir", str(tmp_path))
+    first, *_, last = library_cache._candidates()
+    assert first == Path(expected)
+    assert last == tmp_path / f"rednet-{os.geteuid()}"
 
 
 @pytest.mark.parametrize(

@@ -1,17 +1,21 @@
 """Checks whether CuPy can compile and load kernels for torch's GPU."""
 
 from functools import cache
+from pathlib import Path
 from types import ModuleType
 
 import torch
 
 from rednet.ops.broken_backend import BrokenBackend
 from rednet.ops.cuda import modules
+from rednet.ops.library_cache import use_private_cache
 
 OLDEST = 13
 """Oldest supported major version of CuPy."""
 EXTRAS = {"12": "cuda12", "13": "cuda13"}
 """This package's extra for each major version of torch's CUDA."""
+DEFAULT_CACHE = Path("~/.cupy/kernel_cache").expanduser()
+"""Where CuPy keeps compiled kernels unless CUPY_CACHE_DIR says otherwise."""
 TRIAL = 'extern "C" __global__ void rednet_trial() {}'
 
 
@@ -62,6 +66,7 @@ def _failure(cupy: ModuleType, index: int | None) -> BrokenBackend | None:
     """Return why CuPy cannot compile a kernel: no NVRTC, no headers, no cache folder, etc."""
     with torch.cuda.device(index):
         modules.refuse_capture()
+        use_private_cache("CUPY_CACHE_DIR", "cupy", DEFAULT_CACHE)
         try:
             modules.make("rednet_trial", TRIAL, ("--std=c++17",))
         except Exception as error:
