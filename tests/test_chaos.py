@@ -1,93 +1,123 @@
-"""A run that is killed again and again, at random moments, loses nothing but the last steps."""
+"""A run to which something happens again and again, at random moments, ends as if nothing had."""
 
 import os
-import random
 import re
-import signal
 import time
 from collections import Counter
 from pathlib import Path
+from random import Random
 
 import pytest
 from equal_runs import assert_equal_runs
+from faults import FAULTS
 from forked_commands import ForkedCommands
 
-KILLS = int(os.environ.get("REDNET_TEST_KILLS", "500"))
-EPOCHS, STEPS = 10, 6
+TIMES = int(os.environ.get("REDNET_TEST_FAULTS", "50"))
+KILLS = 10 * TIMES
+EPOCHS, STEPS = 6, 6
 RUN = [
     *("train", "experiment=smoke", "model.options.width=0.0625", "data.image_size=12"),
     *("data.train_samples=21", "data.val_samples=12", "data.batch_size=4", "augment=paper"),
     *("model.options.drop_path_rate=0.2", "trainer.ema_decay=0.9", "trainer.log_every=1"),
     *(f"schedule.epochs={EPOCHS}", "trainer.save_every_steps=1"),
 ]
-MOST_LOST = 2
-"""A step whose save waits for the save before, which is not complete."""
 
 
-@pytest.fixture
-def commands(tmp_path, monkeypatch):
-    """Runs commands in forks, in an empty folder."""
-    monkeypatch.chdir(tmp_path)
-    commands = ForkedCommands([*RUN, "output_dir=whole"])
+@pytest.fixture(scope="module")
+def commands(tmp_path_factory):
+    """Runs commands in forks."""
+    folder = tmp_path_factory.mktemp("chaos")
+    commands = ForkedCommands([*RUN, f"output_dir={folder / 'whole'}"])
+    commands.whole = folder / "whole"
     yield commands
     commands.close()
 
 
+@pytest.fixture(autouse=True)
+def work_folder(tmp_path, monkeypatch):
+    """An empty folder."""
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.mark.parametrize("kind", FAULTS)
+def test_faults_between_steps(kind, commands):
+    """A short form of the next test: each fault a few times, after a random step."""
+    suffer(commands, kind, times=2, wait=wait_for_a_step)
+
+
 @pytest.mark.nightly
-def test_killed_at_random_moments(commands):
+@pytest.mark.parametrize("kind", FAULTS)
+def test_faults_at_random_moments(kind, commands):
     """Half of the moments are in the first steps after a start, half anywhere in start or run."""
-    moments, lost = random.Random(0), Counter()
-    kills = runs = 0
-    while kills < KILLS:
+    suffer(commands, kind, times=KILLS if kind == "killed" else TIMES, wait=wait_for_a_moment)
+
+
+def suffer(commands, kind, times, wait):
+    """Let a fault happen to runs, each of which must end equal to the undisturbed one."""
+    random, lost, done, runs = Random(0), Counter(), 0, 0
+    while done < times:
         runs += 1
-        kills += kill_until_finished(commands, f"run-{runs}", moments, KILLS - kills, lost)
-        assert_equal_runs(Path(f"run-{runs}"), Path("whole"))
-        print(f"{kills} kills in {runs} runs; steps lost, and how often: {sorted(lost.items())}")
-    assert max(lost) <= MOST_LOST
+        done += finish(commands, f"run-{runs}", FAULTS[kind], times - done, random, lost, wait)
+        assert_equal_runs(Path(f"run-{runs}"), commands.whole)
+    print(f"{kind}: {done} times in {runs} runs; steps lost, how often: {sorted(lost.items())}")
+    assert max(lost) <= FAULTS[kind].most_lost
 
 
-def kill_until_finished(commands, folder, moments, most_kills, lost):
-    """Start a run again after each kill until it is finished.
+def finish(commands, folder, fault, times, random, lost, wait):
+    """Start a run again after each fault until it is finished.
 
     Args:
         commands: Starts commands.
         folder: Folder of the run.
-        moments: Random moments.
-        most_kills: Most kills.
+        fault: What happens to it.
+        times: How often at most.
+        random: Random moments.
         lost: Counts how often how many steps were lost.
+        wait: Waits for a moment of a process.
 
     Returns:
-        The number of kills.
+        How often it happened.
     """
-    kills = done = 0
+    faults = done = 0
+    is_damaged = False
     while True:
-        with commands.start(*RUN, f"output_dir={folder}") as process:
-            if kills < most_kills:
-                wait(process, moments)
-                process.send(signal.SIGKILL, group=True)
+        with commands.start(*RUN, *fault.settings, f"output_dir={folder}") as process:
+            if faults < times:
+                wait(process, random)
+                fault.strike(process, random)
             code = process.wait()
-        assert code in (0, -signal.SIGKILL), [*process.lines, process.err]
-        assert not any("passed over" in line for line in process.lines)
+        output = [*process.lines, process.err]
+        assert code in (0, *fault.codes), output
         resumed = resumed_step(process.lines)
         if resumed is not None:
             lost[done - resumed] += 1
             done = resumed + sum("  loss " in line for line in process.lines)
+            is_said = any("passed over" in line for line in process.lines)
+            assert is_said <= is_damaged, output
         if code == 0:
-            return kills
-        kills += 1
+            return faults
+        faults += 1
+        is_damaged |= fault.damage(Path(folder), random)
 
 
-def wait(process, moments):
+def wait_for_a_step(process, random):
+    """Wait for one of the next steps."""
+    for _ in range(random.randrange(1, 2 * STEPS)):
+        if not process.read_to("  loss "):
+            break
+
+
+def wait_for_a_moment(process, random):
     """Wait for a random moment."""
-    if moments.random() < 0.5:
-        process.wait_for("lr ")
-        time.sleep(moments.uniform(0, 0.4))
+    if random.random() < 0.5:
+        process.read_to("lr ")
+        time.sleep(random.uniform(0, 0.4))
     else:
-        time.sleep(moments.uniform(0, 1.5))
+        time.sleep(random.uniform(0, 1.5))
 
 
 def resumed_step(lines):
-    """Return the step after which a process went on; None if it was killed before it said so."""
+    """Return the step after which a process went on; None if it ended before it said so."""
     for line in lines:
         if match := re.match(r"resumed after (step|epoch) (\d+)", line):
             return int(match[2]) * (STEPS if match[1] == "epoch" else 1)

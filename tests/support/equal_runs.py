@@ -32,9 +32,10 @@ def points(run: Path) -> dict[str, list[tuple[int, float]]]:
         # TensorBoard sorts files of the same second by name, and file 10 of a process before 9.
         files = sorted((run / "tensorboard").iterdir(), key=lambda path: path.stat().st_mtime_ns)
         for index, path in enumerate(files):
-            Path(folder, f"tfevents.{index:04d}").symlink_to(path)
+            Path(folder, f"tfevents.{index:04d}").symlink_to(path.resolve())
         board = EventAccumulator(folder, {"scalars": 0}).Reload()
     tags = [tag for tag in board.Tags()["scalars"] if tag not in TIMES]
+    assert tags
     return {tag: [(point.step, repr(point.value)) for point in board.Scalars(tag)] for tag in tags}
 
 

@@ -159,11 +159,17 @@ class Process:
 
     def wait_for(self, text: str) -> str:
         """Read stdout up to a line with a text, and return the line."""
+        if line := self.read_to(text):
+            return line
+        raise AssertionError(f"no line with {text!r} in: {''.join(self.lines)}{self.err}")
+
+    def read_to(self, text: str) -> str | None:
+        """Read stdout up to a line with a text, and return the line; None if there is none."""
         for line in self.out:
             self.lines.append(line)
             if text in line:
                 return line
-        raise AssertionError(f"no line with {text!r} in: {''.join(self.lines)}{self.err}")
+        return None
 
     def send(self, number: int, *, group: bool = False) -> None:
         """Send a signal to the process, or to it and all its workers."""
