@@ -24,7 +24,7 @@ from rednet.config import CONFIGS, SCHEMAS, Composition, compose_jobs, validate
 from rednet.config.overrides import one_line
 from rednet.config.sweeps import job_folder, share_folders
 from rednet.errors import InputError
-from rednet.program import CLOSED_PIPE, DONE, WRONG_INPUT, report, run_program, unread_outputs
+from rednet.program import CLOSED_PIPE, DONE, WRONG_INPUT, report, run_program, say, unread_outputs
 from rednet.versions import version_line
 
 Command = Callable[[Any, frozenset[str]], None]
@@ -155,6 +155,7 @@ def _start_job(plain: dict[str, Any], composition: Composition) -> None:
     """Announce a job of a sweep, and give it a folder that it does not share with other jobs."""
     settings = HydraConfig.get()
     overrides = list(settings.overrides.task)
-    print(f"job {settings.job.num}: {' '.join(text.lstrip('+') for text in overrides)}", flush=True)
+    text = " ".join(override.lstrip("+") for override in overrides)
+    say(f"job {settings.job.num}: {text}", ignore_closed_pipe=False)
     if plain.get("output_dir") and share_folders(composition.configs):
         plain["output_dir"] = job_folder(plain["output_dir"], overrides, composition.fixed_keys)

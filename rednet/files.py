@@ -1,6 +1,7 @@
 """Output files: atomic writes, and flat records as CSV or JSON text."""
 
 import csv
+import errno
 import io
 import json
 import os
@@ -12,6 +13,9 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 Record = Mapping[str, Any]
+
+WITHOUT_FOLDER_SYNC = (errno.EINVAL, errno.ENOTSUP, errno.EBADF)
+"""Errors of file systems that cannot bring a folder to the disk, such as some network shares."""
 
 _FORMULA = re.compile(r"\s*[=+\-@\uff1d\uff0b\uff0d\uff20].")
 _NUMBER = re.compile(r"[+-]?\d+(\.\d+)?(e[+-]?\d+)?")
@@ -72,7 +76,10 @@ def link_atomically(path: Path, link: Path) -> None:
         with path.open("rb") as source:
             write_atomically(link, lambda copy: shutil.copyfileobj(source, copy))
         return
-    partial.replace(link)
+    try:
+        partial.replace(link)
+    finally:
+        partial.unlink(missing_ok=True)
     _sync_folder(link.parent)
 
 
@@ -90,10 +97,17 @@ def _partial(path: Path) -> Path:
 
 
 def _sync_folder(folder: Path) -> None:
-    # A rename is on the disk only after the folder is.
-    descriptor = os.open(folder, os.O_RDONLY)
+    # A rename is on the disk only after the folder is. Some file systems cannot do this for a
+    # folder, or do not let it be opened.
+    try:
+        descriptor = os.open(folder, os.O_RDONLY)
+    except PermissionError:
+        return
     try:
         os.fsync(descriptor)
+    except OSError as error:
+        if error.errno not in WITHOUT_FOLDER_SYNC:
+            raise
     finally:
         os.close(descriptor)
 

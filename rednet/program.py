@@ -13,6 +13,7 @@ from rednet.wording import printable
 DONE = 0
 WRONG_INPUT = 2
 INTERRUPTED = 130
+STDERR = 2
 CLOSED_PIPE = 141  # what a shell reports after SIGPIPE
 
 
@@ -26,6 +27,7 @@ def run_program(main: Callable[[], int]) -> int:
         that stopped it (130 after Ctrl-C, 143 after SIGTERM), 141 if the reader of the output has
         gone, as in ``train.py --help | head -2``. Other exceptions are not caught.
     """
+    _open_closed_streams()
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
@@ -43,6 +45,19 @@ def run_program(main: Callable[[], int]) -> int:
         return CLOSED_PIPE
 
 
+def _open_closed_streams() -> None:
+    """Let streams that the caller has closed, as by ``>&-``, lead to nowhere.
+
+    Otherwise the next files that are opened would get their numbers, and their text.
+    """
+    while (descriptor := os.open(os.devnull, os.O_RDWR)) <= STDERR:
+        os.set_inheritable(descriptor, True)
+    os.close(descriptor)
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, "w"))  # noqa: SIM115 (until the process ends)
+
+
 def unread_outputs() -> list[TextIO]:
     """Return those of stdout and stderr that are pipes without a reader."""
     return [stream for stream in (sys.stdout, sys.stderr) if _has_no_reader(stream)]
@@ -51,20 +66,30 @@ def unread_outputs() -> list[TextIO]:
 def report(error: InputError) -> int:
     """Print each line of a mistake to stderr; return the exit code."""
     for line in str(error).split("\n"):
-        print(f"error: {printable(line)}", file=sys.stderr)
+        say(f"error: {printable(line)}", sys.stderr, ignore_closed_pipe=False)
     return WRONG_INPUT
 
 
-def say(line: str, stream: TextIO | None = None) -> None:
+def say(line: str, stream: TextIO | None = None, *, ignore_closed_pipe: bool = True) -> None:
     """Print a line, by default to stdout; go on in silence if that is not possible.
 
     The terminal may be closed, the `tee` behind the program ended by the same Ctrl-C, or the disk
     of the log full. None of these may end a training.
+
+    Args:
+        line: The line.
+        stream: Where to print it.
+        ignore_closed_pipe: Whether to go on even if the stream is a pipe that nobody reads.
+
+    Raises:
+        BrokenPipeError: Nobody reads the pipe.
     """
     stream = stream or sys.stdout
     try:
         print(line, file=stream, flush=True)
-    except OSError:
+    except OSError as error:
+        if isinstance(error, BrokenPipeError) and not ignore_closed_pipe:
+            raise
         discard(stream)
 
 

@@ -87,8 +87,19 @@ class StopSignals:
         """Seconds since the signal, 0 if this process got none."""
         return time.monotonic() - self._since if self.received else 0.0
 
-    def stopped(self, number: int, global_step: int, folder: Path) -> Stopped:
-        """Return the exception that ends a run once it is saved in its folder."""
+    def stopped(
+        self, number: int, global_step: int, folder: Path, failure: str | None = None
+    ) -> Stopped:
+        """Return the exception that ends a run once it is saved in its folder.
+
+        Args:
+            number: Number of the signal.
+            global_step: Steps attempted.
+            folder: Folder of the run.
+            failure: Why it could not be saved, and what is saved instead, if so.
+        """
+        if failure is not None:
+            return Stopped(number, failure)
         saved = f"step {global_step} was saved {self.seconds:.1f} s after the signal"
         resume = f"the same command with output_dir={printable(folder)} resumes"
         return Stopped(number, f"{saved}; {resume}")

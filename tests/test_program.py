@@ -169,3 +169,25 @@ def test_every_name_can_be_printed(encoding, monkeypatch):
     cat = "\u732b" if encoding == "utf-8" else r"\u732b"
     assert out == f"{cat} \\udcff\n"
     assert err == f"error: no \\x1b[31m{cat}\\xff\n"
+
+
+FILE_NUMBER = """
+import sys
+from rednet.program import report, run_program, say
+
+def main():
+    say("a line")
+    with open("file", "w") as file:
+        file.write(str(file.fileno()))
+    return report(ValueError("a mistake"))
+
+sys.exit(run_program(main))
+"""
+
+
+@pytest.mark.parametrize("streams", ["<&- >&- 2>&-", ">&-", "> /dev/full 2> /dev/full"])
+def test_output_that_leads_nowhere_ends_nothing(streams, tmp_path):
+    """Closed streams are not taken for the files that are opened next."""
+    command = ["sh", "-c", f'exec "$0" -c "$1" {streams}', sys.executable, FILE_NUMBER]
+    assert subprocess.run(command, cwd=tmp_path, stderr=subprocess.PIPE).returncode == 2
+    assert int((tmp_path / "file").read_text()) > 2

@@ -9,13 +9,17 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from rednet.best_effort import BestEffort
 from rednet.config import Config, to_yaml
 from rednet.errors import InputError
 from rednet.files import write_text_atomically
 from rednet.runtime import Runtime
 from rednet.wording import printable
 
-FULL_OR_BROKEN = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO)
+FULL_OR_BROKEN = (
+    *(errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO),
+    getattr(errno, "ESTALE", errno.EIO),  # not on Windows
+)
 
 
 @contextmanager
@@ -37,7 +41,7 @@ def run_folder(name: str | None, label: str, runtime: Runtime) -> Iterator[Path]
     try:
         yield folder
     except OSError as error:
-        if error.errno not in FULL_OR_BROKEN:
+        if error.errno not in FULL_OR_BROKEN and not _is_inside(error.filename, folder):
             raise
         raise _not_writable(folder, error) from error
     finally:
@@ -61,10 +65,11 @@ def require_space(folder: Path, checkpoint_bytes: int) -> None:
 
 
 def write_config(folder: Path, config: Config, *, finished: bool = False) -> None:
-    """Write the configuration of a run; that of a finished run stays as it is."""
+    """Write the configuration of a run, if possible; that of a finished run stays as it is."""
     path = folder / "config.yaml"
-    if not (finished and path.exists()):
-        write_text_atomically(path, to_yaml(config))
+    with BestEffort("checkpoints hold it too").write(str(path)):
+        if not (finished and path.exists()):
+            write_text_atomically(path, to_yaml(config))
 
 
 def _make_folder(name: str | None, label: str) -> tuple[Path, list[Path]]:
@@ -93,6 +98,11 @@ def _make_new(folder: Path) -> Path:
             new.mkdir(parents=True)
             break
     return new
+
+
+def _is_inside(name: object, folder: Path) -> bool:
+    """Return whether an error is about a file of a folder."""
+    return isinstance(name, str | bytes) and Path(os.fsdecode(name)).is_relative_to(folder)
 
 
 def _not_writable(folder: Path, error: OSError) -> InputError:

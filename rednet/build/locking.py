@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import filelock
 
 from rednet.errors import InputError
+from rednet.program import say
 from rednet.wording import count, printable
 
 if TYPE_CHECKING:
@@ -24,12 +25,12 @@ WITHOUT_LOCKS = (errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOTSUP)
 
 
 @contextmanager
-def lock_folder(folder: Path, runtime: "Runtime", wait_s: float = WAIT_S) -> Iterator[None]:
+def lock_folder(folder: Path, runtime: "Runtime", wait_s: float = WAIT_S) -> Iterator["FolderLock"]:
     """Keep other runs out of a folder, which must exist.
 
     The primary process holds the lock. The kernel releases it when the process ends, however it
     ends; processes forked from it do not inherit the lock. Where the file system has no locks, a
-    warning says so.
+    warning says so. Yields the lock.
 
     Args:
         folder: Folder of the run.
@@ -42,7 +43,7 @@ def lock_folder(folder: Path, runtime: "Runtime", wait_s: float = WAIT_S) -> Ite
     lock = FolderLock(folder, wait_s)
     try:
         runtime.on_primary(lock.acquire)
-        yield
+        yield lock
     finally:
         lock.release()  # does nothing on the other processes
 
@@ -61,8 +62,8 @@ class FolderLock:
     def __init__(self, folder: Path, wait_s: float) -> None:
         self.folder, self.wait_s = folder, wait_s
         self.path = folder / LOCK
-        # A soft lock, a file that exists while it is held, would outlive a killed process.
-        self.lock = filelock.FileLock(self.path, fallback_to_soft=False)
+        self.lock = self._make_lock()
+        self._signature = f"{os.getpid()} {socket.gethostname()}\n"
         self._name = f"output_dir={printable(folder)}"
 
     def acquire(self) -> None:
@@ -71,15 +72,47 @@ class FolderLock:
             if not self._acquire(0):
                 bound = count(self.wait_s, "second")
                 in_use = f"{self._name} is in use by {self._holder()}"
-                print(f"{in_use}: waiting up to {bound} for it to end", flush=True)
+                say(f"{in_use}: waiting up to {bound} for it to end")
                 if not self._acquire(self.wait_s):
                     raise InputError(
                         f"{self._name} is in use by {self._holder()}: choose another folder, or "
                         "end that run first"
                     )
-            self.path.write_text(f"{os.getpid()} {socket.gethostname()}\n")
+            self._sign()
         except (NotImplementedError, OSError) as error:
             self._go_on_without(error)
+
+    def renew(self) -> None:
+        """Lock the folder again if it was deleted, with a warning.
+
+        Raises:
+            InputError: Another process has made the folder since then, and uses it.
+            OSError: The folder cannot be made.
+        """
+        if not self.lock.is_locked or self._is_signed():
+            return
+        self.folder.mkdir(parents=True, exist_ok=True)
+        deleted, self.lock = self.lock, self._make_lock()
+        try:
+            if not self._acquire(0):
+                raise InputError(
+                    f"{self._name} was deleted while this run used it, and is now in use by "
+                    f"{self._holder()}"
+                )
+            self._sign()
+        except OSError:
+            self.lock = deleted  # the next call tries again
+            raise
+        say(f"warning: {self._name} was deleted while the run used it; it is made again")
+
+    def _sign(self) -> None:
+        self.path.write_text(self._signature)
+
+    def _is_signed(self) -> bool:
+        try:
+            return self.path.read_text() == self._signature
+        except FileNotFoundError:
+            return False
 
     def release(self) -> None:
         """Release the lock, if it is held."""
@@ -87,6 +120,11 @@ class FolderLock:
             with suppress(OSError):
                 self.path.unlink()
             self.lock.release()
+
+    def _make_lock(self) -> filelock.BaseFileLock:
+        # A soft lock, a file that exists while it is held, would outlive a killed process. The
+        # thread that saves may renew the lock.
+        return filelock.FileLock(self.path, fallback_to_soft=False, thread_local=False)
 
     def _acquire(self, timeout_s: float) -> bool:
         try:
@@ -111,8 +149,7 @@ class FolderLock:
             raise InputError(f"{self._name}: cannot be locked: {reason}") from error
         with suppress(OSError):
             self.path.unlink()
-        print(
+        say(
             f"warning: {self._name}: its file system has no locks, so nothing keeps a second run "
-            "out of the folder",
-            flush=True,
+            "out of the folder"
         )

@@ -15,6 +15,7 @@ from rednet.config import Model, Trainer
 from rednet.data import Preprocessing
 from rednet.errors import InputError
 from rednet.ops.library_cache import use_private_cache
+from rednet.program import say
 from rednet.runtime import Runtime
 from rednet.wording import count
 
@@ -59,7 +60,7 @@ def place_model(model: nn.Module, trainer: Trainer, runtime: Runtime) -> nn.Modu
         if not any(isinstance(module, nn.SyncBatchNorm) for module in model.modules()):
             raise InputError("trainer.sync_bn=true: the network has no batch norm to synchronise")
     if trainer.precision == "fp16" and runtime.device.type == "cpu" and runtime.is_primary:
-        print("warning: trainer.precision=fp16 is slow on a CPU; bf16 may not be", flush=True)
+        say("warning: trainer.precision=fp16 is slow on a CPU; bf16 may not be")
     return runtime.place(model)
 
 

@@ -11,6 +11,7 @@ from rednet.build.identity import (
 )
 from rednet.config import Config
 from rednet.errors import InputError
+from rednet.program import say
 from rednet.training.checkpoints import CheckpointStore
 from rednet.training.recovery import (
     position_of,
@@ -94,10 +95,10 @@ def resume(trainer: Trainer, checkpoint: Checkpoint, *, force: bool = False) -> 
         if checkpoint.path != newest.path and not is_fork:
             store.delete_after(position_of(checkpoint))
         for line in changes:
-            print(f"changed: {line}")
+            say(f"changed: {line}")
         if sharding:
-            print(f"no longer exact to the last bit: {'; '.join(sharding)}")
-        print(f"resumed after {_where(trainer)} from {printable(checkpoint.path)}", flush=True)
+            say(f"no longer exact to the last bit: {'; '.join(sharding)}")
+        say(f"resumed after {_where(trainer)} from {printable(checkpoint.path)}")
 
 
 def _require_same_run(

@@ -32,6 +32,7 @@ from rednet.config import Schedule as ScheduleConfig
 from rednet.config import Trainer as TrainerConfig
 from rednet.data import ImageSource, Preprocessing, Splits, TrainSampler, describe_splits
 from rednet.errors import InputError
+from rednet.program import say
 from rednet.runtime import Runtime
 from rednet.signals import StopSignals
 from rednet.training.batches import TrainBatches
@@ -165,7 +166,7 @@ def _start_from(
 ) -> None:
     notes = [] if start is None else start.load(model, class_names)
     if notes and runtime.is_primary:
-        print("\n".join(notes), flush=True)
+        say("\n".join(notes))
 
 
 def _build_step(config: Config, model: nn.Module, lr: float, runtime: Runtime) -> TrainStep:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from rednet import cli
 from rednet.config import Config
-from rednet.program import announce, announce_torch
+from rednet.program import announce, announce_torch, say
 from rednet.signals import StopSignals
 from rednet.wording import count
 
@@ -42,13 +42,14 @@ def _train_until_stopped(
     with (
         build_runtime(config.trainer, explicit_keys) as runtime,
         run_folder(config.output_dir, label, runtime) as folder,
-        lock_folder(folder, runtime),
+        lock_folder(folder, runtime) as lock,
     ):
         announce("opening the data and building the network")
         checkpoint = runtime.on_primary(lambda: find_checkpoint(config, folder))
         trainer = build_trainer(config, runtime, folder, start, explicit_keys, signals)
         if checkpoint is not None:
             resume(trainer, checkpoint, force=config.resume == "force")
+        trainer.saver.check_folder = lock.renew
         runtime.on_primary(lambda: require_space(folder, estimate_bytes(trainer.state_dict())))
         is_finished = trainer.is_finished
         if runtime.is_primary:
@@ -57,7 +58,7 @@ def _train_until_stopped(
         evaluation = trainer.fit()
         if runtime.is_primary:
             if is_finished:
-                print(f"nothing left to do after step {trainer.counters.global_step}")
+                say(f"nothing left to do after step {trainer.counters.global_step}")
             else:
                 _draw_curves(config, folder)
             _print_result(trainer, evaluation)
@@ -69,7 +70,7 @@ def _print_setup(trainer: "Trainer", config: Config) -> None:
     parameters = sum(p.numel() for p in trainer.model.parameters() if p.requires_grad)
     num_val_samples = len(trainer.val_loader.dataset)  # type: ignore[arg-type]
     sampler, optimizer = trainer.batches.sampler, config.optimizer
-    print(
+    say(
         f"{config.model.name}: {parameters / 1e6:.2f} M parameters; {config.data.name}: "
         f"{sampler.num_samples} training and {count(num_val_samples, 'validation image')}, "
         f"{count(trainer.num_classes, 'class')}; "
@@ -78,28 +79,32 @@ def _print_setup(trainer: "Trainer", config: Config) -> None:
     lr = f"lr {trainer.schedule.lr:g}"
     if optimizer.lr_base_size is not None:
         lr += f" = {optimizer.lr:g} x {sampler.global_batch} / {optimizer.lr_base_size}"
-    print(
+    say(
         f"{lr} at global batch {sampler.global_batch}; {count(trainer.schedule.epochs, 'epoch')} "
-        f"of {count(sampler.steps_per_epoch, 'step')}",
-        flush=True,
+        f"of {count(sampler.steps_per_epoch, 'step')}"
     )
 
 
 def _print_result(trainer: "Trainer", evaluation: "Evaluation | None") -> None:
     """Print the best accuracy and the run's folder."""
     if evaluation is not None and evaluation.unreadable:
-        print(f"warning: {count(len(evaluation.unreadable), 'validation image')} could not be read")
+        say(f"warning: {count(len(evaluation.unreadable), 'validation image')} could not be read")
     folder, best = trainer.log.folder, trainer.saver.store.best_top1
-    print(
+    say(
         f"{'' if best is None else f'best top-1 {best:.2f} %; '}"
         f"log, curves and checkpoints are in {folder}"
     )
 
 
 def _draw_curves(config: Config, folder: Path) -> None:
-    from rednet.plots import draw_curves
-    from rednet.training.log import read_metrics
+    """Draw the curves, if possible."""
+    from rednet.best_effort import BestEffort
+    from rednet.training.metrics import read_metrics
 
     assert config.model is not None
-    title = f"{config.model.name} on {config.data.name}: {folder.resolve().name}"
-    draw_curves(read_metrics(folder), folder / "curves.png", title)
+    path = folder / "curves.png"
+    with BestEffort("the run is complete without it").write(str(path)):
+        from rednet.plots import draw_curves
+
+        title = f"{config.model.name} on {config.data.name}: {folder.resolve().name}"
+        draw_curves(read_metrics(folder), path, title)

@@ -3,6 +3,7 @@
 import platform
 import re
 from collections.abc import Mapping
+from contextlib import ExitStack
 from functools import partial
 from importlib import metadata
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import Any, NamedTuple
 
 import torch
 
-from rednet.errors import InputError
+from rednet.best_effort import BestEffort
 from rednet.files import link_atomically, write_atomically
 from rednet.versions import rednet_version
 
@@ -95,6 +96,7 @@ class CheckpointStore:
         self.keep_latest, self.keep_best, self.keep_every = keep_latest, keep_best, keep_every
         self.scores: dict[int, float | None] = {}
         self.best_top1: float | None = None
+        self._tidying = BestEffort("the checkpoints themselves are complete")
 
     @property
     def last(self) -> Path:
@@ -117,36 +119,33 @@ class CheckpointStore:
     def write(self, checkpoint: Mapping[str, Any], position: Position) -> None:
         """Write a checkpoint, update the names, and delete files no longer kept.
 
+        If only the names or the deletion fail, there is a warning.
+
         Raises:
-            InputError: The folder cannot be written; earlier checkpoints are unchanged.
+            OSError: The file cannot be written; earlier checkpoints are unchanged.
         """
-        path = self.folder / position.file_name
-        try:
-            write_atomically(path, partial(torch.save, checkpoint))
+        write_atomically(self.folder / position.file_name, partial(torch.save, checkpoint))
+        with self._tidying.write(f"{self.last} and {self.best.name}"):
             self.tidy(position)
-        except OSError as error:
-            raise InputError(
-                f"cannot write the checkpoint {path}: {error.strerror}; "
-                "earlier checkpoints are unchanged"
-            ) from error
 
     def tidy(self, newest: Position) -> None:
         """Let `last` and `best` name the right files, and delete files no longer kept.
 
         Files that claim to be newer than `newest` are damaged; they stay until they are replaced.
+
+        Raises:
+            OSError: One of these actions failed; the others were carried out.
         """
-        self._name(self.last, newest)
-        best = self._best_epochs()[: min(1, self.keep_best)]
-        if best:
-            self._name(self.best, Position(best[0]))
-        else:
-            self.best.unlink(missing_ok=True)
         past = [position for position in self.positions() if position <= newest]
-        kept_epochs = self._kept_epochs()
+        self.scores = {e: top1 for e, top1 in self.scores.items() if Position(e) in past}
         steps = [position for position in past if not position.is_epoch_end]
-        kept = {*map(Position, kept_epochs), *steps[:KEPT_STEPS], newest}
-        for position in set(past) - kept:
-            (self.folder / position.file_name).unlink(missing_ok=True)
+        kept = {*map(Position, self._kept_epochs()), *steps[:KEPT_STEPS], newest}
+        with ExitStack() as actions:  # it goes on after an error; the last one comes first
+            for position in set(past) - kept:
+                path = self.folder / position.file_name
+                actions.callback(path.unlink, missing_ok=True)
+            actions.callback(self._name_best)
+            actions.callback(self._name, self.last, newest)
 
     def delete_after(self, position: Position) -> None:
         """Delete the files of later positions, which the run will not continue from."""
@@ -167,6 +166,13 @@ class CheckpointStore:
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Restore what `state_dict` returned."""
         self.scores, self.best_top1 = dict(state["scores"]), state["best"]
+
+    def _name_best(self) -> None:
+        best = self._best_epochs()[: min(1, self.keep_best)]
+        if best:
+            self._name(self.best, Position(best[0]))
+        else:
+            self.best.unlink(missing_ok=True)
 
     def _name(self, name: Path, position: Position) -> None:
         path = self.folder / position.file_name

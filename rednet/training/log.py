@@ -1,7 +1,5 @@
 """The log of a run: progress on the screen, TensorBoard, and metrics.jsonl."""
 
-import json
-import math
 import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -9,15 +7,14 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch.utils.tensorboard import SummaryWriter
 
+from rednet.best_effort import BestEffort
 from rednet.evaluation import Evaluation
-from rednet.files import write_text_atomically
+from rednet.training.metrics import METRICS, EpochMetrics, append_row, read_metrics
 from rednet.training.progress import Progress
 from rednet.training.step import StepResult
+from rednet.training.tensorboard import TensorBoard
 from rednet.wording import count
-
-METRICS = "metrics.jsonl"
 
 
 @dataclass
@@ -39,49 +36,10 @@ class EpochTotals:
     seconds: float = 0.0
 
 
-@dataclass(frozen=True)
-class EpochMetrics:
-    """One line of metrics.jsonl.
-
-    Attributes:
-        epoch: Number of the epoch, from 1.
-        global_step: Steps attempted since the start of the run.
-        lr: Learning rate of the last step.
-        train_loss: Mean training loss of the samples, None if every step was skipped.
-        val_loss: Mean validation loss, None if the epoch was not evaluated.
-        val_top1: Validation top-1 accuracy in percent, or None.
-        val_top5: Validation top-5 accuracy in percent, or None; None with five classes or fewer.
-        images_per_second: Training throughput over all ranks.
-        seconds: Duration of the epoch, evaluation included.
-    """
-
-    epoch: int
-    global_step: int
-    lr: float
-    train_loss: float | None
-    val_loss: float | None
-    val_top1: float | None
-    val_top5: float | None
-    images_per_second: float
-    seconds: float
-
-    def line(self) -> str:
-        """Return the metrics as text for the screen."""
-        parts = {
-            "epoch": f"{self.epoch}",
-            "lr": f"{self.lr:.4g}",
-            "train loss": _format(self.train_loss, ".4f"),
-            "val loss": _format(self.val_loss, ".4f"),
-            "top-1": _format(self.val_top1, ".2f"),
-            **({} if self.val_top5 is None else {"top-5": f"{self.val_top5:.2f}"}),
-            "images/s": f"{self.images_per_second:.0f}",
-            "seconds": f"{self.seconds:.0f}",
-        }
-        return "  ".join(f"{name} {text}" for name, text in parts.items())
-
-
 class RunLog:
     """Reports a run. The trainer tells it what happened; only the primary process writes.
+
+    Files that cannot be written are a warning, and are tried again with the next save or epoch.
 
     Args:
         folder: Folder of the run.
@@ -89,20 +47,22 @@ class RunLog:
         enabled: Whether this process writes.
 
     Attributes:
-        rows: What metrics.jsonl holds about the completed epochs.
+        rows: What metrics.jsonl should hold about the completed epochs.
         totals: Sums over the steps of the current epoch.
     """
 
     def __init__(self, folder: Path, log_every: int = 50, enabled: bool = True) -> None:
         self.folder, self.log_every, self.enabled = folder, log_every, enabled
-        self.board: SummaryWriter | None = None
+        self.board: TensorBoard | None = None
         self.progress: Progress
         self.rows: list[dict[str, Any]] = []
         self.totals = EpochTotals()
         self._start = 0.0
+        self._board_effort = BestEffort("training goes on, and each save tries again")
+        self._metrics_effort = BestEffort("training goes on, and each epoch tries again")
 
     def open(self, global_step: int, images: int, total_images: int) -> None:
-        """Open the files; what an interrupted run wrote after this point is dropped.
+        """Open the log; points that an interrupted run wrote after this one are replaced.
 
         Args:
             global_step: Steps attempted.
@@ -112,15 +72,16 @@ class RunLog:
         self.close()
         self.progress = Progress(total_images, images, every=self.log_every, enabled=self.enabled)
         if self.enabled:
-            text = "".join(json.dumps(row) + "\n" for row in self.rows)
-            write_text_atomically(self.folder / METRICS, text)
-            self.board = SummaryWriter(str(self.folder / "tensorboard"), purge_step=global_step + 1)
+            self.board = TensorBoard(self.folder / "tensorboard", first_step=global_step + 1)
+            self.flush()
 
     def close(self) -> None:
         """Close the files and remove the progress bar."""
         if self.board is not None:
             self.progress.close()
-            self.board.close()
+            with self._board_effort.write(str(self.board.folder)):
+                self.board.close()
+            self.board = None
 
     def say(self, line: str) -> None:
         """Print a line."""
@@ -129,7 +90,8 @@ class RunLog:
     def flush(self) -> None:
         """Write out all points of TensorBoard, before the steps they belong to are saved."""
         if self.board is not None:
-            self.board.flush()
+            with self._board_effort.write(str(self.board.folder)):
+                self.board.flush()
 
     def start_epoch(self, epoch: int, epochs: int, step_in_epoch: int = 0) -> None:
         """Start the totals of an epoch, or continue those of one that was interrupted.
@@ -195,21 +157,21 @@ class RunLog:
     def epoch(self, metrics: EpochMetrics) -> None:
         """Write the metrics of a complete epoch everywhere."""
         row = self.trial(metrics)
-        self.rows.append(row)
+        self.rows = [*self.rows, row]
         names = ("val_loss", "val_top1", "val_top5", "images_per_second")
         scalars = {name.replace("val_", "val/"): row[name] for name in names}
         self._write({k: v for k, v in scalars.items() if v is not None}, metrics.global_step)
 
     def trial(self, metrics: EpochMetrics) -> dict[str, Any]:
-        """Write the metrics of an epoch, for now; a run that resumes inside it drops the row.
+        """Write the metrics of an epoch, for now; a run that resumes inside it replaces the row.
 
         Returns:
             The row.
         """
-        row = {name: _finite(value) for name, value in asdict(metrics).items()}
+        row = metrics.row()
         if self.enabled:
-            with (self.folder / METRICS).open("a") as file:
-                file.write(json.dumps(row) + "\n")
+            with self._metrics_effort.write(str(self.folder / METRICS)):
+                append_row(self.folder, self.rows, row)
         self.progress.say(metrics.line())
         if skipped := self.totals.skipped:
             self.progress.say(f"skipped {count(skipped, 'step')} of this epoch: not finite")
@@ -229,26 +191,4 @@ class RunLog:
 
     def _write(self, scalars: Mapping[str, float], global_step: int) -> None:
         if self.board is not None:
-            for name, value in scalars.items():
-                self.board.add_scalar(name, value, global_step)
-
-
-def read_metrics(folder: Path) -> list[dict[str, Any]]:
-    """Read the lines of a run's metrics.jsonl, without one that a crash left half written."""
-    path = folder / METRICS
-    text = path.read_text() if path.exists() else ""
-    lines = [json.loads(line) for line in text.splitlines(keepends=True) if line.endswith("\n")]
-    return [{RENAMED.get(name, name): value for name, value in line.items()} for line in lines]
-
-
-RENAMED = {"update": "global_step"}
-"""Names in the logs of rednet-1 runs."""
-
-
-def _format(value: float | None, form: str) -> str:
-    return "-" if value is None else format(value, form)
-
-
-def _finite(value: float | None) -> float | None:
-    """Return None for infinity and nan, which JSON lacks."""
-    return value if value is None or math.isfinite(value) else None
+            self.board.add(scalars, global_step)

@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 
+from rednet.best_effort import BestEffort
 from rednet.errors import InputError
 from rednet.evaluation import Evaluation
 from rednet.files import write_atomically
@@ -152,13 +153,16 @@ class FailedStep:
         return f"step {self.step + 1} (learning rate {self.lr:g}{scale}): {what}"
 
     def report(self, folder: Path, rank: int) -> None:
-        """Print what happened, and save the micro-batches to `folder` for `torch.load`."""
+        """Print what happened; save the batches to `folder`, if possible, for `torch.load`."""
         path = folder / f"step-{self.step + 1:08d}-rank-{rank}.pt"
         numbers = {"step": self.step, "lr": self.lr, "loss_scale": self.loss_scale}
         batches = [batch._asdict() for batch in self.batches]
         content = {**numbers, "batches": batches, "names": list(self.names)}
-        write_atomically(path, partial(torch.save, content))
-        say(f"warning: {self}; its batch is in {path}: {join_names(list(self.names))}")
+        effort = BestEffort("the batch cannot be replayed")
+        with effort.write(str(path)):
+            write_atomically(path, partial(torch.save, content))
+        batch = f"its batch is in {path}" if effort.failure is None else "its images"
+        say(f"warning: {self}; {batch}: {join_names(list(self.names))}")
 
 
 def require_finite(evaluation: Evaluation | None, epoch: int) -> None:

@@ -6,6 +6,7 @@ from typing import Any
 
 from rednet.errors import InputError
 from rednet.files import link_atomically, remove_partial_files
+from rednet.program import say
 from rednet.training.checkpoints import CheckpointStore, Position
 from rednet.weights import Checkpoint, read_checkpoint
 from rednet.wording import printable
@@ -57,7 +58,7 @@ def _read(path: Path) -> Checkpoint | None:
         checkpoint = read_checkpoint(path, key="resume")
         require_train_state(checkpoint)
     except InputError as error:
-        print(f"warning: passed over: {error}", flush=True)
+        say(f"warning: passed over: {error}")
         return None
     return checkpoint
 

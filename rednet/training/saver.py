@@ -1,21 +1,28 @@
 """Save in the background: training goes on while a snapshot is written."""
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import asdict
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
+from rednet.best_effort import BestEffort
+from rednet.errors import InputError
 from rednet.training.checkpoints import FORMAT, CheckpointStore, Position, versions
 from rednet.training.counters import Counters
-from rednet.training.log import EpochMetrics
+from rednet.training.metrics import EpochMetrics
+from rednet.wording import printable
 
 
 class Saver:
     """Writes checkpoints in a thread, one at a time.
+
+    A save that fails is a warning, and training goes on: the next save may succeed. Only the last
+    one must: it is tried twice, then ends the run with an error.
 
     Args:
         store: Checkpoints of the run.
@@ -26,8 +33,11 @@ class Saver:
         enabled: Whether this process writes.
 
     Attributes:
-        saved: How far the run had come when it was last saved, None before.
+        saved: How far the run had come when it was last saved, or when the save that is being
+            written was asked for; None before.
         seconds: Duration of the longest save so far.
+        check_folder: Called before each save; raises an `InputError` if the folder is no longer
+            this run's.
     """
 
     def __init__(
@@ -42,9 +52,25 @@ class Saver:
         self.every_steps, self.every_minutes = every_steps, every_minutes
         self.saved: Counters | None = None
         self.seconds = 0.0
+        self.check_folder: Callable[[], None] = lambda: None
         self._thread = ThreadPoolExecutor(1, "checkpoint")
         self._writing: Future[None] | None = None
+        self._attempt: Attempt | None = None
+        self._effort = BestEffort("training goes on, earlier checkpoints are unchanged")
         self._last_time = time.monotonic()
+
+    def __enter__(self) -> "Saver":
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        try:
+            if kind is not None:
+                with suppress(InputError):  # the exception that ends the run says more
+                    self.wait()
+            elif failure := self.settle():
+                raise InputError(failure)
+        finally:
+            self._thread.shutdown()
 
     def is_due(self, global_step: int) -> bool:
         """Return whether to save after this step, in the middle of an epoch.
@@ -53,7 +79,7 @@ class Saver:
         for.
 
         Raises:
-            InputError: The previous save failed.
+            InputError: The folder is no longer this run's.
         """
         is_writing = self._writing is not None and not self._writing.done()
         if not is_writing:
@@ -74,10 +100,13 @@ class Saver:
             metrics: Metrics of the epoch that is complete; None inside an epoch.
 
         Raises:
-            InputError: The previous save failed.
+            InputError: The folder is no longer this run's.
         """
         self.wait()
-        self.saved, self._last_time = counters, time.monotonic()
+        self._attempt = None  # one that failed gives its memory to this one
+        self._last_time = time.monotonic()
+        before = (self.saved, self.store.state_dict())
+        self.saved = counters
         if not self.enabled:
             return
         position = Position(counters.epoch + 1, counters.global_step)
@@ -92,31 +121,78 @@ class Saver:
             "metrics": metrics and asdict(metrics),
             "versions": versions(),
         }
+        self._attempt = Attempt(checkpoint, position, counters, *before)
         self._writing = self._thread.submit(self._write, checkpoint, position)
 
-    def wait(self) -> None:
-        """Wait for the save that is running, if any.
+    def wait(self) -> bool:
+        """Wait for the save that is running, if any; warn if it failed.
+
+        Returns:
+            Whether what was asked for last is saved.
 
         Raises:
-            InputError: It failed.
+            InputError: The folder is no longer this run's.
         """
         writing, self._writing = self._writing, None
-        if writing is not None:
+        attempt = self._attempt
+        if writing is None or attempt is None:
+            return attempt is None
+        with self._effort.write(str(self.store.folder / attempt.position.file_name)):
             writing.result()
+            self._attempt = None
+            return True
+        self.saved = attempt.saved_before
+        self.store.load_state_dict(attempt.scores_before)
+        return False
 
-    def close(self) -> None:
-        """Wait for the last save.
+    def settle(self) -> str | None:
+        """Wait for the last save, and try once more if it failed.
+
+        Returns:
+            None if it succeeded, else why not, and what is saved instead.
 
         Raises:
-            InputError: It failed.
+            InputError: It failed, and there is no other checkpoint; or the folder is no longer this
+                run's.
         """
-        self._thread.shutdown()
         self.wait()
+        if (attempt := self._attempt) is None:
+            return None
+        self.saved = attempt.counters
+        self.store.load_state_dict(attempt.checkpoint["train_state"])
+        self._writing = self._thread.submit(self._write, attempt.checkpoint, attempt.position)
+        if self.wait():
+            return None
+        newest = next((p for p in self.store.positions() if p < attempt.position), None)
+        if newest is None:
+            raise InputError(f"{self._effort.failure}; there is no other checkpoint")
+        folder = printable(self.store.folder.parent)
+        resume = f"the same command with output_dir={folder} resumes from {newest.file_name}"
+        return f"{self._effort.failure}; {resume}"
 
     def _write(self, checkpoint: Mapping[str, Any], position: Position) -> None:
         start = time.monotonic()
+        self.check_folder()
         self.store.write(checkpoint, position)
         self.seconds = max(self.seconds, time.monotonic() - start)
+
+
+class Attempt(NamedTuple):
+    """A save that was asked for and is not known to have succeeded.
+
+    Attributes:
+        checkpoint: What to write.
+        position: Where in the run it was asked for.
+        counters: How far the run had come.
+        saved_before: How far it had come at the save before, None if there was none.
+        scores_before: State of the store before.
+    """
+
+    checkpoint: dict[str, Any]
+    position: Position
+    counters: Counters
+    saved_before: Counters | None
+    scores_before: dict[str, Any]
 
 
 def estimate_bytes(state: Mapping[str, Any]) -> int:

@@ -19,7 +19,8 @@ from rednet.training.agreement import require_equal_ranks, share_statistics
 from rednet.training.batches import MicroBatch, TrainBatches
 from rednet.training.checkpoints import upgrade_train_state
 from rednet.training.counters import Counters
-from rednet.training.log import EpochMetrics, RunLog
+from rednet.training.log import RunLog
+from rednet.training.metrics import EpochMetrics
 from rednet.training.nonfinite import FailedStep, NonFinitePolicy, Rollback, require_finite
 from rednet.training.recovery import read_newest_content
 from rednet.training.saver import Saver
@@ -83,13 +84,13 @@ class Trainer:
 
         Raises:
             NonFiniteError: The loss, a gradient or an evaluation is not finite.
-            InputError: Too many images cannot be read, or a checkpoint cannot be written.
+            InputError: Too many images cannot be read, or the last checkpoint cannot be written.
             Stopped: A signal asked for it; the run is saved.
         """
         if self.is_finished:
             return None
         evaluation = None
-        with self.signals.deferred(), closing(self.log), closing(self.saver):
+        with self.signals.deferred(), closing(self.log), self.saver:
             require_equal_ranks(self.model, self.counters.global_step, self.runtime)
             self.open_log()
             if self.nonfinite.needs_checkpoint and self.saver.saved is None:
@@ -192,8 +193,9 @@ class Trainer:
             self.save()
             longest = f"the longest save so far took {self.saver.seconds:.1f} s"
             self.log.say(f"{Signals(number).name}: saving; {longest}")
-        self.saver.wait()
-        raise self.signals.stopped(number, self.counters.global_step, self.log.folder)
+        failure = self.runtime.on_primary(self.saver.settle)
+        step, folder = self.counters.global_step, self.log.folder
+        raise self.signals.stopped(number, step, folder, failure)
 
     def roll_back(self) -> None:
         """Go back to the newest checkpoint."""

@@ -2,9 +2,11 @@
 
 import errno
 import os
+import shutil
 import socket
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 
 import pytest
@@ -140,3 +142,39 @@ class FakeSecondRank(Runtime):
 
     def on_primary(self, function):
         return None
+
+
+def test_a_deleted_folder_is_locked_again(tmp_path, capsys):
+    folder = tmp_path / "run"
+    folder.mkdir()
+    with lock(folder) as held:
+        held.renew()
+        assert capsys.readouterr().out == ""
+        for _ in range(2):
+            shutil.rmtree(folder)
+            with ThreadPoolExecutor(1) as thread:  # as the one that saves
+                thread.submit(held.renew).result()
+            (warning,) = capsys.readouterr().out.splitlines()
+            assert warning.startswith(f"warning: output_dir={folder} was deleted while")
+            assert is_locked(folder)
+            capsys.readouterr()
+    assert os.listdir(folder) == []
+    assert not is_locked(folder)
+
+
+def test_a_deleted_folder_that_another_run_has_made_is_left_to_it(tmp_path):
+    folder = tmp_path / "run"
+    folder.mkdir()
+    with lock(folder) as held:
+        shutil.rmtree(folder)
+        folder.mkdir()
+        with holder(folder) as process:
+            assert process.stdout.readline() == "held\n"
+            in_use = (
+                f"was deleted while this run used it, and is now in use by process {process.pid}"
+            )
+            with pytest.raises(InputError, match=in_use):
+                held.renew()
+            held.release()
+            assert is_locked(folder)
+            process.stdin.close()

@@ -25,7 +25,7 @@ from rednet.data import (
     imagenet_synsets,
     open_fashion_mnist,
 )
-from rednet.training.log import read_metrics
+from rednet.training.metrics import read_metrics
 
 FASHION = ["data=fashion_mnist", "data.val_samples=10"]
 NETWORK = ["model=timm", "model.name=test_resnet"]

@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 
 from rednet.data import Preprocessing, eval_transform, imagenet_synsets, read_image
-from rednet.training.log import read_metrics
+from rednet.training.metrics import read_metrics
 
 FOLDER = ("data=image_folder", "data.val_samples=null")
 NETWORK = ("model=timm", "model.name=test_resnet", "data.image_size=32")

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from rednet import commands
-from rednet.training.log import read_metrics
+from rednet.training.metrics import read_metrics
 
 # 11 images in steps of 4, 4 and 3.
 SIZES = ["data.image_size=12", "data.train_samples=11", "data.val_samples=10", "data.batch_size=4"]

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from rednet.training.log import read_metrics
+from rednet.training.metrics import read_metrics
 from rednet.weights import read_checkpoint
 
 FIXTURE = Path(__file__).parents[1] / "fixtures" / "rednet-1"

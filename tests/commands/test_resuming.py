@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from rednet.training.log import read_metrics
+from rednet.training.metrics import read_metrics
 
 
 def weights(run, name="last.pt"):

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from rednet.training.log import read_metrics
+from rednet.training.metrics import read_metrics
 
 
 def test_each_job_is_a_run_that_the_same_command_finds_again(train_tiny, files_in):

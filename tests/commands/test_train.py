@@ -14,7 +14,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from rednet.config import CONFIGS, compose, to_yaml, validate
 from rednet.data import imagenet_synsets
-from rednet.training.log import read_metrics
+from rednet.training.metrics import read_metrics
 
 EXPERIMENTS = sorted(path.stem for path in (CONFIGS / "experiment").glob("*.yaml"))
 METRICS = [

@@ -2,13 +2,12 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from rednet.training.log import read_metrics
+from rednet.training.metrics import read_metrics
 
 TIMES = {"seconds", "images_per_second"}
 
@@ -28,12 +27,7 @@ def rows(run: Path) -> list[dict[str, Any]]:
 
 def points(run: Path) -> dict[str, list[tuple[int, float]]]:
     """Return (step, value) of each tag in TensorBoard, without what a later start purged."""
-    with TemporaryDirectory() as folder:
-        # TensorBoard sorts files of the same second by name, and file 10 of a process before 9.
-        files = sorted((run / "tensorboard").iterdir(), key=lambda path: path.stat().st_mtime_ns)
-        for index, path in enumerate(files):
-            Path(folder, f"tfevents.{index:04d}").symlink_to(path.resolve())
-        board = EventAccumulator(folder, {"scalars": 0}).Reload()
+    board = EventAccumulator(str(run / "tensorboard"), {"scalars": 0}).Reload()
     tags = [tag for tag in board.Tags()["scalars"] if tag not in TIMES]
     assert tags
     return {tag: [(point.step, repr(point.value)) for point in board.Scalars(tag)] for tag in tags}

@@ -138,3 +138,12 @@ def test_what_was_skipped_is_part_of_the_state(make_trainer):
     assert (other.nonfinite.skips, other.nonfinite.passed_over) == (3, [5])
     other.nonfinite.load_state_dict({})
     assert (other.nonfinite.skips, other.nonfinite.passed_over) == (0, [])
+
+
+def test_a_batch_that_cannot_be_saved_ends_nothing(make_trainer, poison, capsys):
+    trainer = poison(make_trainer("trainer.on_nonfinite=skip", "schedule.epochs=1"), 1)
+    (trainer.log.folder / "nonfinite").touch()
+    trainer.fit()
+    one, other = (line for line in capsys.readouterr().out.splitlines() if "warning" in line)
+    assert one.endswith("File exists; the batch cannot be replayed")
+    assert "the loss is nan; its images: " in other

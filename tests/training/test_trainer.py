@@ -5,7 +5,7 @@ import torch
 from equal_runs import assert_equal_states, rows
 
 from rednet.errors import InputError
-from rednet.training.log import read_metrics
+from rednet.training.metrics import read_metrics
 from rednet.training.nonfinite import NonFiniteError
 from rednet.training.step import TrainStep
 from rednet.weights import read_checkpoint
