@@ -11,6 +11,7 @@ from wrapt import register_post_import_hook
 
 if TYPE_CHECKING:
     from rednet import layers, models, ops
+    from rednet.classifier import Classifier
     from rednet.layers import Involution2d
     from rednet.models.rednet import RedNet
     from rednet.ops import involution2d, involution2d_grad_input, involution2d_grad_weight
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     __version__: str
 
 _HOMES = {
+    "Classifier": "rednet.classifier",
     "Involution2d": "rednet.layers",
     "RedNet": "rednet.models.rednet",
     "involution2d": "rednet.ops",
@@ -26,6 +28,7 @@ _HOMES = {
 }
 
 __all__ = [
+    "Classifier",
     "Involution2d",
     "RedNet",
     "involution2d",

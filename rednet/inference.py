@@ -1,15 +1,55 @@
 """Logits and features of images, on request averaged over an image and its mirror image."""
 
 import math
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 
+from rednet.data import Preprocessing
 from rednet.errors import InputError
+from rednet.runtime import Runtime
 
 Augmentation = Literal["hflip"]
 """What is done to an image at test time: "hflip" also looks at its mirror image."""
+
+
+@dataclass(frozen=True)
+class Predictor:
+    """A network, with what it takes to use it.
+
+    Attributes:
+        model: The network in evaluation mode, on its device.
+        name: Its name in timm.
+        class_names: Names of the classes; empty without a classifier.
+        preprocessing: Preprocessing of the images.
+        runtime: Device and precision.
+        tta: Test-time augmentation.
+    """
+
+    model: nn.Module
+    name: str
+    class_names: Sequence[str]
+    preprocessing: Preprocessing
+    runtime: Runtime
+    tta: Augmentation | None = None
+
+    @torch.no_grad()
+    def logits(self, images: Tensor) -> Tensor:
+        """Return the logits (N, classes) of preprocessed images, float32 on the CPU."""
+        with self.runtime.autocast():
+            logits = compute_logits(self.model, self.runtime.place_images(images), self.tta)
+        return logits.float().cpu()
+
+    @torch.no_grad()
+    def logits_and_features(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the logits, and the features (N, features) that the classifier gets."""
+        images = self.runtime.place_images(images)
+        with self.runtime.autocast():
+            logits, features = compute_logits_and_features(self.model, images, self.tta)
+        return logits.float().cpu(), features.float().cpu()
 
 
 def compute_logits(model: nn.Module, images: Tensor, tta: Augmentation | None = None) -> Tensor:

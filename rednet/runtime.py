@@ -189,8 +189,13 @@ def keep_freed_memory() -> None:
         libc.mallopt(M_TRIM_THRESHOLD, 2**31 - 1)
 
 
-def find_device(name: str, local_rank: int = 0) -> torch.device:
+def find_device(name: str, local_rank: int = 0, key: str = "trainer.device") -> torch.device:
     """Return the device called `name`; "cuda" is the GPU with the index `local_rank`.
+
+    Args:
+        name: Name of the device.
+        local_rank: Rank of this process on this machine.
+        key: What the user calls the setting, for error messages.
 
     Raises:
         InputError: The device is not available.
@@ -201,26 +206,26 @@ def find_device(name: str, local_rank: int = 0) -> torch.device:
     if device.type == "cpu":
         return device
     if device.type != "cuda":
-        return _find_accelerator(device)
+        return _find_accelerator(device, key)
     if device.index is None:
         device = torch.device("cuda", local_rank)
     devices = torch.cuda.device_count()
     if not torch.cuda.is_available() or device.index >= devices:
         raise InputError(
-            f"trainer.device={name}: this machine has {count(devices, 'CUDA device')}; "
-            "trainer.device=cpu works everywhere"
+            f"{key}={name}: this machine has {count(devices, 'CUDA device')}; "
+            f"{key}=cpu works everywhere"
         )
     torch.cuda.set_device(device)
     return device
 
 
-def _find_accelerator(device: torch.device) -> torch.device:
+def _find_accelerator(device: torch.device, key: str) -> torch.device:
     """Return an accelerator other than a CUDA device, if it is available."""
     available = torch.accelerator.current_accelerator()
     devices = torch.accelerator.device_count()
     if available is None or available.type != device.type or (device.index or 0) >= devices:
         raise InputError(
-            f"trainer.device={device}: not available on this machine or in this build of torch; "
-            "trainer.device=cpu works everywhere"
+            f"{key}={device}: not available on this machine or in this build of torch; "
+            f"{key}=cpu works everywhere"
         )
     return device

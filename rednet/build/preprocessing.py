@@ -20,7 +20,7 @@ NORMALIZATION = ("mean", "std")
 
 
 def build_preprocessing(
-    data: Data,
+    data: Data | Preprocessing,
     known: Mapping[str, Any] | None = None,
     explicit_keys: Collection[str] = (),
     *,
@@ -29,7 +29,7 @@ def build_preprocessing(
     """Build the preprocessing that evaluation applies to images.
 
     Args:
-        data: Configuration of the data.
+        data: Configuration of the data, or another preprocessing.
         known: Preprocessing that belongs to the weights, if any; it takes precedence over `data`.
             It may be incomplete.
         explicit_keys: Dotted keys that the user set; they take precedence over `known`.

@@ -7,16 +7,9 @@ from pathlib import Path
 
 from torch import nn
 
-from rednet.build.model import check_forward, place_model
-from rednet.build.preprocessing import (
-    KEYS,
-    build_preprocessing,
-    preprocessing_of_weights,
-    require_channels,
-)
+from rednet.build.inference import choose_preprocessing, open_network, restore_network
 from rednet.build.training import build_schedule
-from rednet.config import FigureName, Model, VisualizationConfig
-from rednet.data import Preprocessing
+from rednet.config import FigureName, VisualizationConfig
 from rednet.errors import InputError
 from rednet.figures.generated_kernels import find_involutions, select_involutions
 from rednet.figures.input_images import InputImages, find_images, load_images
@@ -29,15 +22,7 @@ from rednet.figures.writers import (
     write_taps,
 )
 from rednet.runtime import Runtime
-from rednet.weights import (
-    Checkpoint,
-    count_channels,
-    list_notes,
-    override_network,
-    read_checkpoint,
-    require_network,
-    restore_model,
-)
+from rednet.weights import list_notes
 
 Writers = dict[FigureName, Callable[[Path], list[Path]]]
 """For each figure, a function that writes it into a folder and returns the paths."""
@@ -79,20 +64,10 @@ def build_inputs(
         InputError: Checkpoint or images cannot be read, or do not fit together.
     """
     assert config.checkpoint is not None and config.images is not None
-    checkpoint = read_checkpoint(config.checkpoint)
-    if config.model is not None:
-        checkpoint = override_network(checkpoint, config.model.name, config.model.options)
-    known, notes = preprocessing_of_weights(checkpoint, Model(**require_network(checkpoint)))
-    if "data" in explicit_keys and known.keys() >= set(KEYS):
-        raise InputError(
-            f"data: has no effect, {checkpoint.label} says how images are prepared; "
-            "data.image_size=... and the like override that"
-        )
-    preprocessing = build_preprocessing(
-        config.data, known, explicit_keys, in_chans=count_channels(checkpoint)
-    )
+    checkpoint = open_network(config.checkpoint, config.model)
+    preprocessing, notes = choose_preprocessing(checkpoint, config.data, explicit_keys)
     paths = find_images(config.images)
-    model = _restore(checkpoint, config, preprocessing, runtime)
+    model = restore_network(checkpoint, preprocessing, runtime, config.trainer)
     images = load_images(paths[: config.max_images], preprocessing, runtime.device)
     if runtime.is_primary:
         cut = f", the first of {len(paths)} (max_images)" if len(paths) > len(images) else ""
@@ -101,22 +76,6 @@ def build_inputs(
         print("\n".join(lines), flush=True)
     data = replace(config.data, **asdict(preprocessing))
     return VisualizationInputs(model, images, replace(config, data=data))
-
-
-def _restore(
-    checkpoint: Checkpoint,
-    config: VisualizationConfig,
-    preprocessing: Preprocessing,
-    runtime: Runtime,
-) -> nn.Module:
-    """Return the checkpoint's network; a classifier is checked on a blank image."""
-    require_channels(checkpoint, preprocessing)
-    model = restore_model(replace(checkpoint, in_chans=preprocessing.in_chans))
-    model = place_model(model, config.trainer, runtime).eval()
-    if checkpoint.has_head and checkpoint.model is not None:
-        classes = getattr(model, "num_classes", 0)
-        check_forward(model, checkpoint.model["name"], classes, preprocessing, runtime)
-    return model
 
 
 def network_writers(inputs: VisualizationInputs, figures: Collection[FigureName]) -> Writers:

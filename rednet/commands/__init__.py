@@ -6,12 +6,14 @@ Each imports torch only when it runs, so that a typo on the command line is answ
 from rednet.commands.convert import convert_weights
 from rednet.commands.evaluate import evaluate
 from rednet.commands.paper_tables import paper_tables
+from rednet.commands.predict import predict
 from rednet.commands.train import train
 from rednet.commands.visualize import visualize
 
 COMMANDS = {
     "train": train,
     "evaluate": evaluate,
+    "predict": predict,
     "convert-weights": convert_weights,
     "paper-tables": paper_tables,
     "visualize": visualize,
@@ -22,6 +24,7 @@ __all__ = [
     "convert_weights",
     "evaluate",
     "paper_tables",
+    "predict",
     "train",
     "visualize",
 ]

@@ -111,7 +111,7 @@ def _observer(
     config: EvaluationConfig, setup: "EvaluationSetup", folder: Path, runtime: "Runtime"
 ) -> AbstractContextManager["Observer | None"]:
     """Return the context of what looks at the logits, which is nothing by default."""
-    from rednet.predictions import write_predictions
+    from rednet.predictions.observing import write_predictions
 
     if not config.predictions:
         return nullcontext()

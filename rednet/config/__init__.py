@@ -18,6 +18,7 @@ from rednet.config.schema import (
     ConvertWeightsConfig,
     EvaluationConfig,
     PaperTablesConfig,
+    PredictionConfig,
     VisualizationConfig,
 )
 from rednet.config.types import FigureName
@@ -37,6 +38,7 @@ __all__ = [
     "Model",
     "Optimizer",
     "PaperTablesConfig",
+    "PredictionConfig",
     "RedNetOptions",
     "Schedule",
     "Trainer",

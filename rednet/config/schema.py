@@ -14,6 +14,7 @@ from rednet.config.types import (
     Positive,
     Probability,
     Seed,
+    SheetSize,
     Texts,
 )
 
@@ -46,6 +47,22 @@ class EvaluationConfig:
     checkpoint: PathText | None
     predictions: StrictBool
     tta: Literal["hflip"] | None
+
+
+@dataclass(config=RULES, frozen=True, kw_only=True)
+class PredictionConfig:
+    """Images to classify; if `model` is None, the checkpoint says which network it holds."""
+
+    model: Model | None
+    data: Data
+    trainer: Trainer
+    checkpoint: PathText | None
+    images: PathTexts | None
+    top_k: Count
+    features: StrictBool
+    tta: Literal["hflip"] | None
+    sheet_images: SheetSize
+    output_dir: PathText | None
 
 
 @dataclass(config=RULES, frozen=True, kw_only=True)
@@ -94,6 +111,7 @@ class ConvertWeightsConfig:
 SCHEMAS: dict[str, type] = {
     "train": Config,
     "evaluate": EvaluationConfig,
+    "predict": PredictionConfig,
     "visualize": VisualizationConfig,
     "paper_tables": PaperTablesConfig,
     "convert_weights": ConvertWeightsConfig,

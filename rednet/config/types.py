@@ -62,6 +62,7 @@ def _device(value: str) -> str:
 Text = Annotated[StrictStr, Field(min_length=1)]
 Count = Annotated[StrictInt, Field(ge=1)]
 NonNegativeInt = Annotated[StrictInt, Field(ge=0)]
+SheetSize = Annotated[StrictInt, Field(ge=0, le=400)]
 Seed = Annotated[StrictInt, Field(ge=0, lt=2**63)]
 Positive = Annotated[StrictFloat, Field(gt=0)]
 NonNegative = Annotated[StrictFloat, Field(ge=0)]

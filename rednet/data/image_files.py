@@ -67,13 +67,20 @@ def read_image(path: str | os.PathLike[str]) -> Image.Image:
         # Pillow warns about large images and odd metadata; neither affects the pixels.
         with warnings.catch_warnings(action="ignore"), Image.open(path) as image:
             image.load()
-            return _as_8_bits(image)
+            return as_8_bits(image)
     except Exception as error:
         reason = " ".join(str(error).split()) or type(error).__name__
         raise UnreadableImage(printable(path), printable(reason)) from error
 
 
-def _as_8_bits(image: Image.Image) -> Image.Image:
+def as_8_bits(image: Image.Image) -> Image.Image:
+    """Return an image of any mode in mode L or RGB.
+
+    Transparency is dropped, and 16-bit gray is scaled to 8 bits.
+
+    Raises:
+        ValueError: The pixels have 32 bits and no fixed range.
+    """
     if image.mode in ("L", "RGB"):
         return image
     if image.mode.startswith("I;16"):

@@ -1,26 +1,28 @@
 """Data loaders that leave the global random generators alone."""
 
 import os
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, Dataset, Sampler
 
-from rednet.data.dataset import ImageDataset, Sample, collate
-from rednet.data.sampling import EvalSampler, TrainSampler
+from rednet.data.dataset import collate
 from rednet.signals import obey_parent_only
 
 
 def make_loader(
-    dataset: ImageDataset,
-    sampler: TrainSampler | EvalSampler,
+    dataset: Dataset[Any],
+    sampler: Sampler[Any],
     *,
     num_workers: int,
     pin_memory: bool = False,
-) -> DataLoader[Sample]:
-    """Build a loader that yields a `Batch` for each batch of the sampler, in order.
+    collate_fn: Callable[[Sequence[Any]], Any] = collate,
+) -> DataLoader[Any]:
+    """Build a loader that yields a batch for each batch of the sampler, in order.
 
     The worker processes have one thread each and persist between epochs. Call the sampler's
-    ``set_epoch`` before each iteration over the loader.
+    ``set_epoch``, if it has one, before each iteration over the loader.
     """
     return DataLoader(
         dataset,
@@ -28,7 +30,7 @@ def make_loader(
         num_workers=num_workers,
         pin_memory=pin_memory,
         persistent_workers=num_workers > 0,
-        collate_fn=collate,
+        collate_fn=collate_fn,
         worker_init_fn=_start_worker,
         # Without it, creating an iterator would take the workers' seed from the global generator.
         generator=torch.Generator(),

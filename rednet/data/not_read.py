@@ -20,11 +20,12 @@ READ_ELSEWHERE = "link to a folder that is read elsewhere"
 BROKEN_LINK = "link to nothing"
 UNLISTABLE = "folder that cannot be listed"
 NOT_A_FILE = "item neither file nor folder"
+UNREADABLE = "image that cannot be decoded"
 
-NAMED = (BESIDE, READ_ELSEWHERE, BROKEN_LINK, UNLISTABLE)
+NAMED = (BESIDE, READ_ELSEWHERE, BROKEN_LINK, UNLISTABLE, UNREADABLE)
 """Reasons for which the summary has names."""
 
-LOSSES = (BROKEN_LINK, UNLISTABLE)
+LOSSES = (BROKEN_LINK, UNLISTABLE, UNREADABLE)
 """Reasons for which images are likely to be missing."""
 
 

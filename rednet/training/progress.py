@@ -14,7 +14,7 @@ class Progress:
     """Shows how many images are done, at what rate, and how long the rest will take.
 
     Args:
-        total: Images of the whole run or pass.
+        total: Images of the whole run or pass, None if unknown.
         done: Images already done at the start.
         label: Text in front, such as the epoch.
         every: Without a terminal, print a line after this many calls of `advance`.
@@ -22,7 +22,12 @@ class Progress:
     """
 
     def __init__(
-        self, total: int, done: int = 0, label: str = "", every: int = 50, enabled: bool = True
+        self,
+        total: int | None,
+        done: int = 0,
+        label: str = "",
+        every: int = 50,
+        enabled: bool = True,
     ) -> None:
         self.total, self.done, self.label, self.every = total, done, label, every
         self.enabled = enabled
@@ -55,5 +60,7 @@ class Progress:
 
     def _rate(self) -> str:
         rate = (self.done - self.start_done) / max(1e-9, time.monotonic() - self.start)
+        if self.total is None:
+            return f"{self.done} images  {rate:.0f} images/s"
         left = (self.total - self.done) / max(1e-9, rate)
         return f"{rate:.0f} images/s  {tqdm.format_interval(left)} left"

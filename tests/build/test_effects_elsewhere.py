@@ -1,5 +1,7 @@
 """The keys of the commands other than train: used, refused by name, or ruled by the others."""
 
+from pathlib import Path
+
 import pytest
 import timm
 import torch
@@ -7,12 +9,15 @@ from run_plan import digest, network, save_images, with_value
 
 from rednet.build.evaluation import build_evaluation
 from rednet.build.model import place_model
+from rednet.build.prediction import build_prediction, build_stream, open_files
 from rednet.build.visualization import build_inputs, network_writers, plain_writers
 from rednet.commands.evaluate import TRAINING_ONLY
+from rednet.commands.predict import UNUSED as UNUSED_BY_PREDICT
 from rednet.commands.visualize import ALL, UNUSED
 from rednet.config import SCHEMAS, compose, legal_keys, validate
 from rednet.config.effects import idle_keys
 from rednet.data import ImageDataset, eval_transform
+from rednet.data.not_read import NotRead
 from rednet.runtime import Runtime, set_numerics
 from rednet.training.schedule import Schedule
 from rednet.weights import read_checkpoint
@@ -66,14 +71,25 @@ ELSEWHERE = {
 }
 """Keys with tests of their own."""
 
+PREDICTION = {"features": True, "sheet_images": 2, "top_k": 1}
+
 KEYS = {
     "evaluate": {**PREPROCESSING, **READING, **DEVICE, **ARITHMETIC, **TEST_TIME},
     "paper_tables": {**PREPROCESSING, **READING, **DEVICE, **ARITHMETIC},
+    "predict": {
+        **PREPROCESSING,
+        **DEVICE,
+        **ARITHMETIC,
+        **TEST_TIME,
+        **PREDICTION,
+        **{key: READING[key] for key in ("data.batch_size", "data.num_workers")},
+    },
     "visualize": {**PREPROCESSING, **DEVICE, **SCHEDULE, **FIGURES},
 }
 REFUSED = {
     "evaluate": TRAINING_ONLY,
     "paper_tables": (*TRAINING_ONLY, "data.val_fraction"),
+    "predict": UNUSED_BY_PREDICT,
     "visualize": UNUSED,
 }
 
@@ -147,6 +163,31 @@ def test_keys_of_evaluate():
     argv = ["checkpoint=resnet.pt", "model=timm", "model.name=test_resnet", "data=image_folder"]
     given = ["data.root=images", "data.class_order=text", "data.image_size=32"]
     assert_effect_or_refusal("evaluate", [*argv, *given], evaluation_plan, KEYS["evaluate"])
+
+
+def prediction_plan(config, keys):
+    """Everything that was built, and the names and the first lines of the files."""
+    runtime, rest = runtime_of(config.trainer)
+    setup = build_prediction(config, keys, runtime)
+    folder = Path("predictions")
+    folder.mkdir(exist_ok=True)
+    loader = build_stream(setup, folder, NotRead(), runtime)
+    dataset, keys_of_batches = loader.dataset, list(loader.batch_sampler)
+    with open_files(setup, folder) as writers:
+        head = (len(writers), len(setup.labels))
+    return (
+        network(setup.predictor.model),
+        loader.num_workers,
+        [[digest(dataset[key].image) for key in batch] for batch in keys_of_batches],
+        (head, (folder / "predictions.csv").read_text()),
+        (setup.predictor.tta, setup.config.sheet_images, rest),
+    )
+
+
+def test_keys_of_predict():
+    argv = ["checkpoint=resnet.pt", "model=timm", "model.name=test_resnet", "images=images"]
+    size = ["data.image_size=32", "data.batch_size=2"]
+    assert_effect_or_refusal("predict", [*argv, *size], prediction_plan, KEYS["predict"])
 
 
 def visualization_plan(config, keys):

@@ -91,6 +91,12 @@ def evaluate(capsys: pytest.CaptureFixture[str]) -> Run:
 
 
 @pytest.fixture
+def predict(capsys: pytest.CaptureFixture[str]) -> Run:
+    """Classify images with the given overrides."""
+    return runner(commands.predict, capsys, "trainer.device=cpu", "data.num_workers=0")
+
+
+@pytest.fixture
 def paper_tables(capsys: pytest.CaptureFixture[str]) -> Run:
     """Print the paper's tables with the given overrides."""
     return runner(commands.paper_tables, capsys)
