@@ -1,6 +1,7 @@
 """A contact sheet: images with the predictions below them."""
 
 import math
+from bisect import bisect_right
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -41,7 +42,9 @@ class ContactSheet:
 
     def add(self, rows: Sequence[Row]) -> None:
         """Take the rows of further images."""
-        self.rows += [row for row in rows if row.classes and self._is_chosen(row.position)]
+        for row in rows:
+            if row.classes and self._is_chosen(row.position):
+                self.rows.append(row)
 
     def _is_chosen(self, position: int) -> bool:
         if self.total is None or self.total <= self.size:
@@ -164,6 +167,7 @@ def _shorten(text: str, length: Callable[[str], float], room: int) -> str:
     """Shorten a text to a number of pixels."""
     if length(text) <= room:
         return text
-    while text and length(f"{text}...") > room:
-        text = text[:-1]
-    return f"{text.rstrip()}..."
+    fitting = bisect_right(
+        range(len(text)), float(room), key=lambda end: length(f"{text[:end]}...")
+    )
+    return f"{text[: max(0, fitting - 1)].rstrip()}..."
