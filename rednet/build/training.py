@@ -193,7 +193,7 @@ def _build_saver(
         description,
         every_steps=trainer.save_every_steps,
         every_minutes=trainer.save_every_minutes,
-        enabled=runtime.is_primary,
+        runtime=runtime,
     )
 
 

@@ -80,7 +80,7 @@ def append_row(folder: Path, rows: Sequence[Row], row: Row) -> None:
     """
     path = folder / METRICS
     before = _to_bytes(rows)
-    if not (path.exists() and path.read_bytes() == before):
+    if not (path.is_file() and path.read_bytes() == before):
         write_atomically(path, lambda file: file.write(before + _to_bytes([row])))
         return
     with path.open("ab") as file:
@@ -101,7 +101,7 @@ def read_metrics(folder: Path) -> list[Row]:
     """
     path = folder / METRICS
     try:
-        content = path.read_bytes() if path.exists() else b""
+        content = path.read_bytes() if path.is_file() else b""
     except OSError as error:
         say(f"warning: cannot read {printable(path)}: {reason_of(error)}")
         return []

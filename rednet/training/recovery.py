@@ -97,7 +97,8 @@ def restore_folder(store: CheckpointStore, newest: Checkpoint | None) -> None:
             is missing or damaged are removed.
         newest: The checkpoint that the run resumes from; None if it is in another folder.
     """
-    remove_partial_files(store.folder)
+    for folder in (store.folder, store.folder.parent):
+        remove_partial_files(folder)
     if newest is not None:
         position = position_of(newest)
         path = store.folder / position.file_name

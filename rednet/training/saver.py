@@ -12,6 +12,7 @@ from torch import Tensor
 
 from rednet.best_effort import BestEffort
 from rednet.errors import InputError
+from rednet.runtime import Runtime
 from rednet.training.checkpoints import FORMAT, CheckpointStore, Position, versions
 from rednet.training.counters import Counters
 from rednet.training.metrics import EpochMetrics
@@ -30,7 +31,7 @@ class Saver:
             preprocessing, class_names, config, data and so on.
         every_steps: Save after each multiple of this many steps; None for never.
         every_minutes: Save when the last save is this old; None for never.
-        enabled: Whether this process writes.
+        runtime: Processes of the run; the primary one writes.
 
     Attributes:
         saved: How far the run had come when it was last saved, or when the save that is being
@@ -46,9 +47,9 @@ class Saver:
         description: dict[str, Any],
         every_steps: int | None = None,
         every_minutes: float | None = None,
-        enabled: bool = True,
+        runtime: Runtime | None = None,
     ) -> None:
-        self.store, self.description, self.enabled = store, description, enabled
+        self.store, self.description, self.runtime = store, description, runtime or Runtime()
         self.every_steps, self.every_minutes = every_steps, every_minutes
         self.saved: Counters | None = None
         self.seconds = 0.0
@@ -107,7 +108,7 @@ class Saver:
         self._last_time = time.monotonic()
         before = (self.saved, self.store.state_dict())
         self.saved = counters
-        if not self.enabled:
+        if not self.runtime.is_primary:
             return
         position = Position(counters.epoch + 1, counters.global_step)
         if metrics is not None:
@@ -146,7 +147,7 @@ class Saver:
         return False
 
     def settle(self) -> str | None:
-        """Wait for the last save, and try once more if it failed.
+        """Wait for the last save, and try once more if it failed. All processes call this.
 
         Returns:
             None if it succeeded, else why not, and what is saved instead.
@@ -155,6 +156,9 @@ class Saver:
             InputError: It failed, and there is no other checkpoint; or the folder is no longer this
                 run's.
         """
+        return self.runtime.on_primary(self._settle)
+
+    def _settle(self) -> str | None:
         self.wait()
         if (attempt := self._attempt) is None:
             return None

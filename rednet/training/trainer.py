@@ -193,7 +193,7 @@ class Trainer:
             self.save()
             longest = f"the longest save so far took {self.saver.seconds:.1f} s"
             self.log.say(f"{Signals(number).name}: saving; {longest}")
-        failure = self.runtime.on_primary(self.saver.settle)
+        failure = self.saver.settle()
         step, folder = self.counters.global_step, self.log.folder
         raise self.signals.stopped(number, step, folder, failure)
 

@@ -130,6 +130,16 @@ def test_a_signal_while_the_disk_is_full(step, code, train_tiny, at_step, disk):
     )
 
 
+def test_something_else_has_the_name_of_a_log(train_tiny):
+    for name in ("metrics.jsonl", "config.yaml", "not_read.csv", "curves.png"):
+        Path("run", name, "folder").mkdir(parents=True)
+    Path("run/tensorboard").touch()
+    done = train_tiny(*RUN, "schedule.epochs=1", "output_dir=run")
+    assert (done.code, done.err) == (0, "")
+    assert len(warnings(done)) == 5
+    assert CheckpointStore(Path("run")).last.exists()
+
+
 def test_only_last_cannot_be_replaced(train_tiny, at_step):
     with ExitStack() as damaged:
         at_step(3, lambda: damaged.enter_context(immutable(Path("run/checkpoints/last.pt"))))

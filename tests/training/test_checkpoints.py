@@ -189,9 +189,11 @@ def test_what_an_interrupted_save_left_is_removed(tmp_path):
     store = CheckpointStore(tmp_path, keep_latest=1)
     save(store, 1, 12.0)
     (store.folder / ".epoch-0002.pt.123.partial").write_bytes(b"half")
+    (tmp_path / ".metrics.jsonl.123.partial").write_bytes(b"half")
     os.link(store.last, store.folder / "epoch-0000.pt")  # a kill before it was deleted
     store, _ = resume(tmp_path, keep_latest=1)
     assert names(store) == ["best.pt", "epoch-0001.pt", "last.pt"]
+    assert os.listdir(tmp_path) == ["checkpoints"]
 
 
 def test_a_fork_claims_no_best_of_another_folder(tmp_path):

@@ -115,8 +115,10 @@ def test_a_kill_loses_no_row(call, tmp_path):
     assert read_metrics(tmp_path) == [row(1), row(2), row(3)]
 
 
-@pytest.mark.parametrize("make", [lambda path: path.mkdir(), lambda path: path.symlink_to(path)])
-def test_what_is_no_file(make, tmp_path, capsys):
-    make(tmp_path / METRICS)
+@pytest.mark.parametrize("make", [os.mkfifo, lambda path: path.symlink_to(path)])
+def test_what_is_no_file_is_replaced(make, tmp_path):
+    path = tmp_path / METRICS
+    make(path)
     assert read_metrics(tmp_path) == []
-    assert capsys.readouterr().out.count("\n") <= 1
+    append_row(tmp_path, [row(1)], row(2))
+    assert path.read_bytes() == line(1) + line(2)
