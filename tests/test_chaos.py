@@ -82,12 +82,13 @@ def finish(commands, folder, fault, times, random, lost, wait):
     is_damaged = False
     while True:
         with commands.start(*RUN, *fault.settings, f"output_dir={folder}") as process:
-            if faults < times:
+            if is_struck := faults < times:
                 wait(process, random)
                 fault.strike(process, random)
             code = process.wait()
         output = [*process.lines, process.err]
         assert code in (0, *fault.codes), output
+        faults += is_struck and code in fault.codes
         resumed = resumed_step(process.lines)
         if resumed is not None:
             lost[done - resumed] += 1
@@ -96,7 +97,6 @@ def finish(commands, folder, fault, times, random, lost, wait):
             assert is_said <= is_damaged, output
         if code == 0:
             return faults
-        faults += 1
         is_damaged |= fault.damage(Path(folder), random)
 
 

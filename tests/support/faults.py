@@ -1,8 +1,10 @@
 """What can happen to a run, by kind: while it runs, and to its folder before it starts again."""
 
 import os
+import resource
 import signal
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from random import Random
@@ -10,6 +12,7 @@ from zipfile import ZipFile
 
 from forked_commands import Process
 
+DONE = (0,)
 KILLED = (-signal.SIGKILL,)
 STOPPED = (128 + signal.SIGTERM, -signal.SIGTERM)  # the latter before Python has a handler
 
@@ -20,7 +23,7 @@ class Fault:
 
     Attributes:
         strike: Does it to a running process.
-        codes: Exit codes that the process may have then, besides 0.
+        codes: Exit codes that the process may have then; without 0 it must be started again.
         most_lost: Most complete steps that may have to be repeated.
         damage: Damages the run's folder before the next start.
         settings: Settings of the run.
@@ -41,6 +44,18 @@ def kill(process: Process, _: Random) -> None:
 def stop(process: Process, _: Random) -> None:
     """Ask the process and its workers to stop, as a scheduler would."""
     process.send(signal.SIGTERM, group=True)
+
+
+def fill_disk(process: Process, random: Random) -> None:
+    """Let nothing be written from some step of the loop on, until some steps later."""
+    if not any(line.startswith("lr ") for line in process.lines):
+        process.read_to("lr ")
+    _, hard = resource.prlimit(process.pid, resource.RLIMIT_FSIZE)
+    with suppress(ProcessLookupError):  # it has ended
+        resource.prlimit(process.pid, resource.RLIMIT_FSIZE, (0, hard))
+        for _ in range(random.randrange(1, 9)):
+            process.read_to("  loss ")
+        resource.prlimit(process.pid, resource.RLIMIT_FSIZE, (hard, hard))
 
 
 def damage_newest(folder: Path, moments: Random) -> bool:
@@ -102,5 +117,6 @@ FAULTS = {
     "killed": Fault(kill, KILLED, most_lost=2),
     "stopped": Fault(stop, STOPPED, most_lost=0),
     "checkpoint damaged": Fault(kill, KILLED, most_lost=9, damage=damage_newest),
+    "disk full": Fault(fill_disk, DONE, most_lost=0),
     "log damaged": Fault(stop, STOPPED, most_lost=0, damage=damage_log),
 }
