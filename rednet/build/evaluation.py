@@ -28,6 +28,7 @@ from rednet.weights import (
     load_weights,
     override_network,
     require_network,
+    require_plausible,
 )
 
 
@@ -88,6 +89,7 @@ def build_evaluation(
     Raises:
         InputError: Network, weights and data do not fit together.
     """
+    require_plausible(checkpoint)
     named = checkpoint if model is None else override_network(checkpoint, model.name, model.options)
     network = Model(**require_network(named))
     images = choose_images(data, seed, checkpoint, explicit_keys)

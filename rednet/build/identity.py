@@ -7,14 +7,13 @@ What only one of them knows, such as a setting that is newer than the checkpoint
 import inspect
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import PurePath
-from typing import Any, cast
-
-from omegaconf import OmegaConf
+from typing import Any
 
 from rednet.config.effects import without_effect
 from rednet.config.problems import RENAMED_KEYS, RENAMED_VALUES, format_value
 from rednet.models.rednet import RedNet
 from rednet.models.variants import LAYERS
+from rednet.weights import read_run_config
 from rednet.wording import count, printable
 
 NEVER_COMPARED = frozenset(
@@ -159,8 +158,7 @@ def _text(value: Any) -> str:
 
 def _config(description: Mapping[str, Any]) -> dict[str, Any]:
     """Return the configuration by dotted key, by today's names."""
-    plain = OmegaConf.to_container(OmegaConf.create(description["config"]))
-    entries = _flatten(cast(dict[str, Any], plain))
+    entries = _flatten(read_run_config(description["config"]))
     renamed = {RENAMED_KEYS.get(key, key): value for key, value in entries.items()}
     return {
         key: RENAMED_VALUES.get((key, value), value) if isinstance(value, str) else value

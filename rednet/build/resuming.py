@@ -16,9 +16,9 @@ from rednet.training.checkpoints import CheckpointStore
 from rednet.training.recovery import (
     position_of,
     read_newest,
-    require_train_state,
     restore_folder,
 )
+from rednet.training.train_state import load_run_state, require_train_state
 from rednet.training.trainer import Trainer
 from rednet.weights import Checkpoint, read_checkpoint
 from rednet.wording import printable
@@ -87,7 +87,7 @@ def resume(trainer: Trainer, checkpoint: Checkpoint, *, force: bool = False) -> 
     newest = checkpoint
     if changes or sharding:
         checkpoint = trainer.runtime.on_primary(lambda: _at_end_of_epoch(newest))
-    trainer.load_state_dict(checkpoint.content)
+    load_run_state(trainer, checkpoint)
     if not is_fork:
         trainer.saver.saved = trainer.counters
     if trainer.runtime.is_primary:

@@ -16,6 +16,7 @@ from rednet.weights import (
     override_network,
     read_checkpoint,
     require_network,
+    require_plausible,
     start_from,
 )
 from rednet.wording import printable
@@ -67,6 +68,7 @@ def follow_weights(config: Config, explicit_keys: Collection[str]) -> tuple[Conf
     run = _find_run(config)
     if config.checkpoint is not None:
         found = read_checkpoint(config.checkpoint) if run is None else run
+        require_plausible(found)
         checkpoint = _with_network(found, config.model, explicit_keys)
         model = Model(**require_network(checkpoint))
     elif config.model is not None and any(map(config.model.options.get, LOADED_BY_TIMM)):

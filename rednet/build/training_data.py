@@ -5,12 +5,10 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Any
 
-import yaml
-
 from rednet.config import Data
 from rednet.data import ImageSource, Splits, count_sampled, fingerprint
 from rednet.errors import InputError
-from rednet.weights import OURS, Checkpoint
+from rednet.weights import OURS, Checkpoint, read_run_config
 
 
 class Match(Enum):
@@ -93,10 +91,10 @@ def read_training_data(checkpoint: Checkpoint) -> TrainingData | None:
     if checkpoint.kind not in OURS or content.get("config") is None:
         return None
     try:
-        config = yaml.safe_load(content["config"])
+        config = read_run_config(content["config"])
         seed, data = config["seed"], config["data"]
         val_fraction, root = data["val_fraction"], data.get("root")
-    except (yaml.YAMLError, LookupError, TypeError, AttributeError) as error:
+    except (ValueError, LookupError, TypeError, AttributeError) as error:
         raise InputError(f"{checkpoint.label}: its configuration is damaged") from error
     is_seed = isinstance(seed, int) and seed >= 0
     if not is_seed or not isinstance(val_fraction, int | float) or not 0 < val_fraction <= 1:

@@ -7,7 +7,8 @@ from typing import Any
 from rednet.errors import InputError
 from rednet.files import link_atomically, remove_partial_files
 from rednet.program import say
-from rednet.training.checkpoints import CheckpointStore, Position
+from rednet.training.checkpoints import CheckpointStore, Position, upgrade_train_state
+from rednet.training.train_state import require_train_state
 from rednet.weights import Checkpoint, read_checkpoint
 from rednet.wording import printable
 
@@ -68,22 +69,9 @@ def _is_only_name(last: Path, paths: Sequence[Path]) -> bool:
     return last.exists() and not any(path.samefile(last) for path in paths)
 
 
-def require_train_state(checkpoint: Checkpoint) -> None:
-    """Require the state that a run needs to continue.
-
-    Raises:
-        InputError: The file has weights only.
-    """
-    if "train_state" not in checkpoint.content:
-        raise InputError(
-            f"{checkpoint.label}: holds weights but no training state; "
-            f"checkpoint={checkpoint.path} starts a new run from them"
-        )
-
-
 def position_of(checkpoint: Checkpoint) -> Position:
     """Return where in its run a checkpoint was written."""
-    state = checkpoint.content["train_state"]
+    state = upgrade_train_state(checkpoint.content)
     if checkpoint.content.get("metrics") is None:
         return Position(state["epoch"] + 1, state["global_step"])
     return Position(state["epoch"])

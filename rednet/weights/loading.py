@@ -2,21 +2,16 @@
 
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any
 
-import timm
 import torch
-from timm.models import get_pretrained_cfg
 from torch import Tensor, nn
 
 from rednet.errors import InputError
 from rednet.weights.checkpoint import Checkpoint, describe_model
-from rednet.weights.messages import list_some, printable
+from rednet.weights.messages import list_some
 from rednet.weights.networks import require_network
+from rednet.weights.plausible import build_network, require_plausible
 from rednet.wording import count
-
-MAX_CHANNELS = 4
-"""Most channels of an image: colours and transparency."""
 
 
 def load_weights(model: nn.Module, checkpoint: Checkpoint, *, new_head: bool = False) -> str | None:
@@ -185,50 +180,12 @@ def restore_model(checkpoint: Checkpoint) -> nn.Module:
     Raises:
         InputError: The network is unknown, or the weights do not fit it.
     """
+    require_plausible(checkpoint)
     network = require_network(checkpoint)
     with torch.device("meta"):  # checked before memory is taken: a file may ask for any size
-        empty = _build(checkpoint, network)
+        empty = build_network(checkpoint, network)
     checkpoint = with_names_of(empty.state_dict(), checkpoint)
     require_fit(checkpoint.state_dict, empty.state_dict(), checkpoint)
-    model = _build(checkpoint, network)
+    model = build_network(checkpoint, network)
     model.load_state_dict(checkpoint.state_dict)
     return model
-
-
-def _build(checkpoint: Checkpoint, network: Mapping[str, Any]) -> nn.Module:
-    if not timm.is_model(network["name"]):
-        name = printable(network["name"])
-        raise InputError(f"{checkpoint.label}: timm has no model named {name}")
-    options = {**num_classes_and_in_chans(checkpoint), **network["options"]}
-    try:
-        return timm.create_model(network["name"], **options)
-    except (ValueError, TypeError, AssertionError, LookupError, RuntimeError) as error:
-        reason = printable(" ".join(str(error).split()))
-        raise InputError(
-            f"{checkpoint.label}: cannot build {checkpoint.describe_network()}: {reason}"
-        ) from error
-
-
-def count_channels(checkpoint: Checkpoint) -> int | None:
-    """Return the image channels that a checkpoint's network takes, None if unknown.
-
-    A first layer with more inputs than images have channels takes pixels of a patch together.
-    """
-    found = num_classes_and_in_chans(checkpoint).get("in_chans")
-    return found if found is None or found <= MAX_CHANNELS else None
-
-
-def num_classes_and_in_chans(checkpoint: Checkpoint) -> dict[str, int]:
-    """Return `num_classes` and `in_chans` as far as the checkpoint or its tensors tell.
-
-    timm's configuration of the model names the layers whose shapes tell them.
-    """
-    assert checkpoint.model is not None
-    cfg = get_pretrained_cfg(checkpoint.model["name"])
-    layers = (cfg.classifier, cfg.first_conv) if cfg else (None, None)
-    known = {"num_classes": checkpoint.num_classes, "in_chans": checkpoint.in_chans}
-    for axis, (option, layer) in enumerate(zip(known, layers, strict=True)):
-        weight = checkpoint.state_dict.get(f"{layer}.weight")
-        if known[option] is None and weight is not None and weight.ndim > axis:
-            known[option] = weight.shape[axis]
-    return {option: count for option, count in known.items() if count is not None}

@@ -12,6 +12,8 @@ from typing import Any, BinaryIO, ClassVar
 
 import numpy as np
 
+from rednet.weights.bounds import MeteredFile, is_key
+
 PLAIN_NUMBERS = ("b1", "i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8", "f2", "f4", "f8")
 NUMPY_HOMES = ("numpy.core.multiarray", "numpy._core.multiarray")
 OPCODES = (
@@ -84,12 +86,12 @@ class ArrayUnpickler(pickle._Unpickler):
     }
 
     def __init__(self, file: BinaryIO) -> None:
-        super().__init__(file)
+        super().__init__(MeteredFile(file))
         self._allowed: dict[str, Any] = {
             "collections.OrderedDict": _empty_dict,
             "builtins.tuple": _same_tuple,
             "__builtin__.tuple": _same_tuple,
-            "_codecs.encode": _encode,
+            "_codecs.encode": encode_latin1,
             "numpy.ndarray": "ndarray",
             "numpy.dtype": DType,
         }
@@ -121,8 +123,8 @@ class ArrayUnpickler(pickle._Unpickler):
     def _fill(self, keys: Sequence[Any], values: Sequence[Any]) -> None:
         """Fill a dictionary; other keys are refused, as hashing nested tuples can take forever."""
         target = self.stack[-1]
-        if type(target) is not dict or not all(isinstance(key, str | int) for key in keys):
-            raise UnsafeError("a dictionary with keys other than strings and integers")
+        if type(target) is not dict or not all(map(is_key, keys)):
+            raise UnsafeError("a dictionary with keys other than text and small numbers")
         target.update(zip(keys, values, strict=True))
 
     dispatch |= {
@@ -144,7 +146,7 @@ def _same_tuple(items: tuple[Any, ...]) -> tuple[Any, ...]:
     return items
 
 
-def _encode(text: str, encoding: str) -> bytes:
+def encode_latin1(text: str, encoding: str) -> bytes:
     """Stand-in for `_codecs.encode`: protocol 2 stores bytes as latin-1 text."""
     if encoding != "latin1":
         raise UnsafeError(f"text encoded as {encoding}")

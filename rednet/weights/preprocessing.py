@@ -1,6 +1,7 @@
 """How a file's images are prepared, as far as the program that wrote it has said."""
 
 import argparse
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -10,6 +11,8 @@ from timm.models import get_pretrained_cfg
 
 from rednet.models.variants import PRETRAINED_CFG
 
+MAX_IMAGE_SIZE = 8192
+MAX_CHANNELS = 64
 CFG_NAMES = ("crop_pct", "interpolation", "mean", "std")
 
 
@@ -80,13 +83,23 @@ def _pretrained_cfg(arch: str) -> dict[str, Any]:
 
 
 def is_preprocessing(value: Any) -> bool:
-    """Whether a value has the names and types of `rednet.data.Preprocessing`."""
+    """Whether a value has the names, types and ranges of `rednet.data.Preprocessing`."""
     if not isinstance(value, dict) or value.keys() != {"image_size", *CFG_NAMES}:
         return False
-    numbers = (value["crop_pct"], *value["mean"], *value["std"])
+    mean, std = value["mean"], value["std"]
+    if not isinstance(mean, list | tuple) or not isinstance(std, list | tuple):
+        return False
     return (
         isinstance(value["image_size"], int)
+        and 1 <= value["image_size"] <= MAX_IMAGE_SIZE
         and isinstance(value["interpolation"], str)
-        and all(isinstance(number, int | float) for number in numbers)
-        and len(value["mean"]) == len(value["std"])
+        and all(map(_is_number, (value["crop_pct"], *mean, *std)))
+        and 0 < value["crop_pct"] <= 1
+        and len(mean) == len(std) <= MAX_CHANNELS
+        and all(deviation > 0 for deviation in std)
     )
+
+
+def _is_number(value: Any) -> bool:
+    is_real = isinstance(value, int | float) and not isinstance(value, bool)
+    return is_real and math.isfinite(value)

@@ -16,7 +16,7 @@ from rednet.weights.checkpoint import OURS, Checkpoint
 
 LENGTH_BYTES = 8
 ALIGNMENT = 8
-MAX_HEADER_BYTES = 100_000_000
+MAX_HEADER_BYTES = 4 * 2**20
 DESCRIPTION = {
     "model": "model",
     "is_recognised": "is_inferred",

@@ -23,10 +23,13 @@ def save_step(store, epoch, step):
 
 def write(store, position):
     epoch, step = position.epoch, position.step
-    counters = {"epoch": epoch if position.is_epoch_end else epoch - 1, "global_step": step}
-    state = {**counters, **store.state_dict()}
+    counters = {"epoch": epoch, "global_step": 2 * epoch, "optimizer_steps": 0}
+    if not position.is_epoch_end:
+        counters |= {"epoch": epoch - 1, "global_step": step}
+    parts = {"optimizer": {"state": {}, "param_groups": []}, "scaler": {}}
+    state = {**counters, **parts, **store.state_dict()}
     metrics = {"epoch": epoch} if position.is_epoch_end else None
-    content = {"state_dict": WEIGHTS, "train_state": state, "metrics": metrics}
+    content = {"config": "seed: 0", "state_dict": WEIGHTS, "train_state": state, "metrics": metrics}
     store.write(content, position)
 
 

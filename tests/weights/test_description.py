@@ -183,7 +183,7 @@ def test_invalid_values_in_a_checkpoint_of_ours(invalid, tiny, tmp_path):
     torch.save(content, tmp_path / "ours.pt")
     write_safetensors(read_checkpoint(tmp_path / "ours.pt"), tmp_path / "out")
     torch.save({**content, **invalid}, tmp_path / "ours.pt")
-    with pytest.raises(InputError, match=r"ours\.pt: damaged, truncated or not a checkpoint$"):
+    with pytest.raises(InputError, match=r"ours\.pt: damaged: its [^\n]*$"):
         read_checkpoint(tmp_path / "ours.pt")
 
 
@@ -202,7 +202,7 @@ def test_invalid_values_in_a_checkpoint_of_ours(invalid, tiny, tmp_path):
 )
 def test_invalid_values_in_a_header_of_ours(name, text, tmp_path):
     save_file({"weight": torch.ones(1)}, tmp_path / "a", {"rednet": "1", name: text})
-    with pytest.raises(InputError, match=r"a: damaged, truncated or not a checkpoint$"):
+    with pytest.raises(InputError, match=r"a: damaged(: its |, truncated or)[^\n]*$"):
         read_checkpoint(tmp_path / "a")
     save_file({"weight": torch.ones(1)}, tmp_path / "a", {"rednet": "1", name: "null"})
     assert read_checkpoint(tmp_path / "a").model is None
