@@ -2,12 +2,37 @@
 
 import signal
 
+START_AGAIN = 142
+"""Exit code after which the same command continues the run. Like that of any signal it is above
+128, so that a scheduler needs one rule; 142 is the number of SIGALRM, the alarm clock."""
+
 
 class InputError(ValueError):
     """The user's input is invalid; the message says what is wrong, where, and how to fix it.
 
     The commands print the message as one line and exit with code 2.
+
+    Attributes:
+        is_reported: Whether the message has been printed.
     """
+
+    is_reported = False
+
+
+class StartAgain(Exception):
+    """The processes of a run cannot go on together, but the same command continues the run.
+
+    Attributes:
+        message: What has happened, in one line; empty if another process says it.
+        code: Exit code of the commands.
+    """
+
+    def __init__(self, message: str, code: int = START_AGAIN) -> None:
+        super().__init__(message, code)
+        self.message, self.code = message, code
+
+    def __str__(self) -> str:
+        return self.message
 
 
 class Stopped(BaseException):

@@ -7,8 +7,8 @@ from collections.abc import Callable
 from io import TextIOWrapper
 from typing import TextIO
 
-from rednet.errors import InputError, Stopped
-from rednet.wording import printable
+from rednet.errors import InputError, StartAgain, Stopped
+from rednet.ranks.ending import print_error
 
 DONE = 0
 WRONG_INPUT = 2
@@ -24,7 +24,8 @@ def run_program(main: Callable[[], int]) -> int:
 
     Returns:
         The exit code: that of `main`, 2 after a mistake of the user, 128 + the number of a signal
-        that stopped it (130 after Ctrl-C, 143 after SIGTERM), 141 if the reader of the output has
+        that stopped it (130 after Ctrl-C, 143 after SIGTERM), 142 if another process of the run
+        is missing, 141 if the reader of the output has
         gone, as in ``train.py --help | head -2``. Other exceptions are not caught.
     """
     _open_closed_streams()
@@ -32,7 +33,7 @@ def run_program(main: Callable[[], int]) -> int:
         if isinstance(stream, TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
     try:
-        code = _run(main)
+        code = _run_as_rank(main) if has_other_ranks() else _run(main)
         # Python would flush at exit too, but answer a closed pipe with a traceback.
         for stream in (sys.stdout, sys.stderr):
             _flush(stream)
@@ -64,10 +65,20 @@ def unread_outputs() -> list[TextIO]:
 
 
 def report(error: InputError) -> int:
-    """Print each line of a mistake to stderr; return the exit code."""
-    for line in str(error).split("\n"):
-        say(f"error: {printable(line)}", sys.stderr, ignore_closed_pipe=False)
+    """Print each line of a mistake to stderr, of several processes once; return the exit code."""
+    if has_other_ranks() and not error.is_reported:
+        from rednet.ranks.reporting import report_before_meeting
+
+        report_before_meeting(error)
+    elif not error.is_reported:
+        for line in str(error).split("\n"):
+            say(f"error: {printable(line)}", sys.stderr, ignore_closed_pipe=False)
     return WRONG_INPUT
+
+
+def has_other_ranks() -> bool:
+    """Return whether this is one of several processes of a run."""
+    return os.environ.get("WORLD_SIZE", "1") != "1"
 
 
 def say(line: str, stream: TextIO | None = None, *, ignore_closed_pipe: bool = True) -> None:
@@ -115,13 +126,32 @@ def announce_torch() -> None:
         announce("loading PyTorch")
 
 
+def _run_as_rank(main: Callable[[], int]) -> int:
+    """Run `main`; tell the other ranks when it has failed, as they may wait for this one."""
+    code = 1
+    try:
+        code = _run(main)
+    finally:
+        if code != DONE:
+            from rednet.ranks.reporting import leave_before_meeting
+
+            leave_before_meeting(code)
+    return code
+
+
 def _run(main: Callable[[], int]) -> int:
     try:
         return main()
     except InputError as error:
         return report(error)
+    except StartAgain as error:
+        if error.message:
+            print_error(error.message)
+        return error.code
     except Stopped as stop:
-        say(str(stop), sys.stderr)
+        # Several processes stop together once they have saved, and the first one says so.
+        if not stop.message or os.environ.get("RANK", "0") == "0":
+            say(str(stop), sys.stderr)
         return 128 + stop.signal
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)

@@ -12,6 +12,9 @@ import torch.distributed as dist
 from torch import Tensor, nn
 
 from rednet.errors import InputError
+from rednet.ranks.group import join_ranks
+from rednet.ranks.meeting import Place
+from rednet.ranks.pulse import PULSE
 from rednet.wording import count
 
 # Parameters of mallopt, from glibc's malloc.h.
@@ -77,21 +80,30 @@ class Runtime:
     def sum(self, values: Tensor) -> Tensor:
         """Sum a tensor over all processes, in place, and return it."""
         if self.world_size > 1:
-            dist.all_reduce(values)
+            with PULSE.waiting():
+                dist.all_reduce(values)
         return values
 
     def max(self, values: Tensor) -> Tensor:
         """Take the maximum of a tensor over all processes, in place, and return it."""
         if self.world_size > 1:
-            dist.all_reduce(values, dist.ReduceOp.MAX)
+            with PULSE.waiting():
+                dist.all_reduce(values, dist.ReduceOp.MAX)
         return values
+
+    def copy_from_primary(self, values: Tensor) -> None:
+        """Overwrite a tensor with that of the primary process."""
+        if self.world_size > 1:
+            with PULSE.waiting():
+                dist.broadcast(values, 0)
 
     def gather(self, value: Any) -> list[Any]:
         """Return the picklable values of all processes, by rank."""
         if self.world_size == 1:
             return [value]
         values: list[Any] = [None] * self.world_size
-        dist.all_gather_object(values, value)
+        with PULSE.waiting():
+            dist.all_gather_object(values, value)
         return values
 
     def from_primary(self, value: Any) -> Any:
@@ -99,7 +111,8 @@ class Runtime:
         if self.world_size == 1:
             return value
         values = [value if self.is_primary else None]
-        dist.broadcast_object_list(values)
+        with PULSE.waiting():
+            dist.broadcast_object_list(values)
         return values[0]
 
     def on_primary(self, function: Callable[[], T]) -> T:
@@ -128,37 +141,31 @@ class Runtime:
 
 
 @contextmanager
-def start_runtime(device: str, precision: str, channels_last: bool) -> Iterator[Runtime]:
+def start_runtime(
+    device: str, precision: str, channels_last: bool, timeout_s: float = 600.0
+) -> Iterator[Runtime]:
     """Set up the runtime of this process, and the process group if `torchrun` started it.
 
     Args:
         device: "auto" (a GPU if there is one, else the CPU), or the name of a torch device.
         precision: See `Runtime`.
         channels_last: See `Runtime`.
+        timeout_s: How long a rank may stand still before the run ends on all ranks, in seconds.
 
     Raises:
         InputError: The device is not available.
+        StartAgain: Another rank is missing.
     """
-    rank, local_rank, world_size = (
-        int(os.environ.get(name, default))
-        for name, default in (("RANK", 0), ("LOCAL_RANK", 0), ("WORLD_SIZE", 1))
-    )
-    found = find_device(device, local_rank)
+    place = Place.find()
+    found = find_device(device, place.local_rank)
     if found.type == "cpu":
         keep_freed_memory()
-    runtime = Runtime(found, precision, channels_last, rank, world_size)
-    if world_size == 1:
+    runtime = Runtime(found, precision, channels_last, place.rank, place.world_size)
+    if place.world_size == 1:
         yield runtime
         return
-    dist.init_process_group("nccl" if found.type == "cuda" else "gloo")
-    try:
+    with join_ranks(place, "nccl" if found.type == "cuda" else "gloo", timeout_s):
         yield runtime
-        if dist.get_backend() == "gloo":
-            # Gloo's threads need Python's lock to release the tensors of the last exchange. Without
-            # a pause for that, the end of the group can wait for them for ever (torch 2.11).
-            dist.barrier()
-    finally:
-        dist.destroy_process_group()
 
 
 def set_numerics(*, deterministic: bool, tf32: bool) -> None:

@@ -11,6 +11,7 @@ from types import FrameType
 from typing import TYPE_CHECKING, Any, Protocol
 
 from rednet.errors import Stopped
+from rednet.ranks.pulse import PULSE
 from rednet.wording import printable
 
 # Importing torch takes seconds, in which signals are caught too.
@@ -130,6 +131,7 @@ class StopSignals:
         for index, batch in enumerate(iterator):
             if index % every == 0 and index < shared and self.agreed(runtime):
                 stop()
+            PULSE.beat()
             yield batch
 
     def _handle(self, number: int, frame: FrameType | None) -> None:

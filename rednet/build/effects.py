@@ -29,6 +29,8 @@ def require_device_effects(
     is_alone = device == "cuda" and runtime.world_size == 1
     if trainer.sync_bn and "trainer.sync_bn" in meant and is_alone:
         problems.append("trainer.sync_bn: has no effect with one process")
+    if "trainer.timeout" in meant and runtime.world_size == 1:
+        problems.append("trainer.timeout: has no effect with one process")
     if problems:
         raise ConfigError(problems)
 

@@ -29,6 +29,7 @@ NEVER_COMPARED = frozenset(
         *("data.batch_size", "trainer.grad_accum_steps"),
         # When it evaluates, logs, saves and ends.
         *("trainer.eval_every", "trainer.log_every", "trainer.max_steps", "resume"),
+        "trainer.timeout",
         *("trainer.keep_latest", "trainer.keep_best", "trainer.keep_every_epochs"),
         *("trainer.save_every_minutes", "trainer.save_every_steps"),
         # What it does about bad images and numbers.

@@ -12,6 +12,7 @@ from rednet.build.identity import (
 from rednet.config import Config
 from rednet.errors import InputError
 from rednet.program import say
+from rednet.ranks.pulse import PULSE
 from rednet.training.checkpoints import CheckpointStore
 from rednet.training.recovery import (
     position_of,
@@ -90,6 +91,7 @@ def resume(trainer: Trainer, checkpoint: Checkpoint, *, force: bool = False) -> 
     load_run_state(trainer, checkpoint)
     if not is_fork:
         trainer.saver.saved = trainer.counters
+        PULSE.checkpoint = str(checkpoint.path)
     if trainer.runtime.is_primary:
         restore_folder(store, None if is_fork else checkpoint)
         if checkpoint.path != newest.path and not is_fork:

@@ -20,6 +20,7 @@ def build_runtime(trainer: Trainer, explicit_keys: Collection[str] = ()) -> Iter
         InputError: The device is not available, or leaves one of the explicit keys without effect.
     """
     set_numerics(deterministic=trainer.deterministic, tf32=trainer.tf32)
-    with start_runtime(trainer.device, trainer.precision, trainer.channels_last) as runtime:
+    device = trainer.device, trainer.precision, trainer.channels_last
+    with start_runtime(*device, trainer.timeout) as runtime:
         require_device_effects(trainer, runtime, explicit_keys)
         yield runtime

@@ -15,7 +15,6 @@ from rednet.build.data import (
     build_train_data,
     build_val_loader,
 )
-from rednet.build.data_report import report_data
 from rednet.build.effects import require_optimizer_effects, require_split_effects
 from rednet.build.model import (
     build_model,
@@ -35,6 +34,7 @@ from rednet.errors import InputError
 from rednet.program import say
 from rednet.runtime import Runtime
 from rednet.signals import StopSignals
+from rednet.training.agreement import require_equal_backends
 from rednet.training.batches import TrainBatches
 from rednet.training.checkpoints import CheckpointStore
 from rednet.training.clipping import Clipping
@@ -57,6 +57,7 @@ def build_trainer(
     start: Start | None = None,
     explicit_keys: Collection[str] = (),
     signals: StopSignals | None = None,
+    splits: Splits | None = None,
 ) -> Trainer:
     """Build a run that has not started yet.
 
@@ -67,6 +68,7 @@ def build_trainer(
         start: Weights to start from, see `follow_weights`; None for a fresh network.
         explicit_keys: Dotted keys that the user set.
         signals: Signals that ask the run to stop.
+        splits: Images, if they have been opened.
 
     Raises:
         InputError: Data, network, weights and settings do not fit together, or leave one of the
@@ -76,7 +78,7 @@ def build_trainer(
         raise InputError("model: say which network to train, e.g. model=rednet50")
     torch.manual_seed(config.seed)
     require_optimizer_effects(config.optimizer, explicit_keys)
-    splits = build_splits(config.data, config.seed)
+    splits = splits or build_splits(config.data, config.seed)
     require_split_effects(splits, explicit_keys)
     assert splits.train is not None and splits.val is not None
     class_names = splits.train.class_names
@@ -89,6 +91,7 @@ def build_trainer(
     _start_from(start, model, class_names, runtime)
     model = place_model(model, config.trainer, runtime)
     check_forward(model, config.model.name, len(class_names), preprocessing, runtime)
+    require_equal_backends(runtime)
     if sampler.smallest_micro_batch() == 1:
         check_single_image_batch(model, preprocessing, runtime)
 
@@ -97,8 +100,6 @@ def build_trainer(
     train_step = _build_step(config, model, lr, runtime)
     ema = ModelEmaV3(model, config.trainer.ema_decay) if config.trainer.ema_decay else None
     log = RunLog(folder, config.trainer.log_every, enabled=runtime.is_primary)
-    if runtime.is_primary:
-        report_data(splits, folder)
     description = _describe(config, preprocessing, splits, sampler)
     saver = _build_saver(config.trainer, description, folder, runtime)
     return Trainer(

@@ -6,7 +6,9 @@ from typing import TYPE_CHECKING
 
 from rednet import cli
 from rednet.config import Config
+from rednet.errors import StartAgain
 from rednet.program import announce, announce_torch, say
+from rednet.ranks.pulse import PULSE
 from rednet.signals import StopSignals
 from rednet.wording import count
 
@@ -29,12 +31,16 @@ def _train_until_stopped(
     config: Config, explicit_keys: frozenset[str], signals: StopSignals
 ) -> None:
     announce_torch()
+    from rednet.build.data import build_splits
+    from rednet.build.data_report import report_data
     from rednet.build.folders import require_space, run_folder, write_config
     from rednet.build.locking import lock_folder
     from rednet.build.resuming import find_checkpoint, resume
     from rednet.build.runtime import build_runtime
     from rednet.build.starting import follow_weights
     from rednet.build.training import build_trainer
+    from rednet.ops.backends import keep_backends
+    from rednet.ops.broken_backend import BackendFailure
     from rednet.training.saver import estimate_bytes
 
     config, start = follow_weights(config, explicit_keys)
@@ -43,19 +49,26 @@ def _train_until_stopped(
         build_runtime(config.trainer, explicit_keys) as runtime,
         run_folder(config.output_dir, label, runtime) as folder,
         lock_folder(folder, runtime) as lock,
+        keep_backends(),
     ):
         announce("opening the data and building the network")
         checkpoint = runtime.on_primary(lambda: find_checkpoint(config, folder))
-        trainer = build_trainer(config, runtime, folder, start, explicit_keys, signals)
+        splits = build_splits(config.data, config.seed)
+        trainer = build_trainer(config, runtime, folder, start, explicit_keys, signals, splits)
         if checkpoint is not None:
             resume(trainer, checkpoint, force=config.resume == "force")
         trainer.saver.check_folder = lock.renew
         runtime.on_primary(lambda: require_space(folder, estimate_bytes(trainer.state_dict())))
         is_finished = trainer.is_finished
         if runtime.is_primary:
+            report_data(splits, folder)
             write_config(folder, config, finished=is_finished)
             _print_setup(trainer, config)
-        evaluation = trainer.fit()
+        try:
+            evaluation = trainer.fit()
+        except BackendFailure as error:
+            raise StartAgain(f"{error}; the same command resumes the run in {folder}") from error
+        PULSE.is_patient = True  # what follows may take long on the first rank
         if runtime.is_primary:
             if is_finished:
                 say(f"nothing left to do after step {trainer.counters.global_step}")

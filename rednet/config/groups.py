@@ -183,6 +183,7 @@ class Trainer:
     deterministic: StrictBool
     tf32: StrictBool
     sync_bn: StrictBool
+    timeout: Positive
     eval_every: Count
     log_every: Count
     save_every_minutes: Positive | None

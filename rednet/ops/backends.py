@@ -7,7 +7,8 @@ available. The first registered backend that is available is used; the environme
 
 import os
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from types import TracebackType
 
@@ -15,7 +16,7 @@ import torch
 from torch import Tensor
 
 from rednet.ops import cuda, native, reference
-from rednet.ops.broken_backend import BrokenBackend
+from rednet.ops.broken_backend import BackendFailure, BrokenBackend
 
 
 @dataclass(frozen=True)
@@ -63,6 +64,7 @@ _registered: tuple[Backend, ...] = (
 )
 _forced: str | None = None
 _warned: dict[str, object] = {}
+_kept: dict[tuple[str, torch.dtype], str] | None = None
 
 
 def registered_backends() -> tuple[Backend, ...]:
@@ -145,21 +147,65 @@ class backend:
         _forced = self._previous
 
 
+@contextmanager
+def keep_backends() -> Iterator[None]:
+    """Keep to the backends that are selected first, until the context exits.
+
+    Otherwise a backend that fails once, perhaps on one process of many, would leave the rest of a
+    training to the reference.
+    """
+    global _kept
+    before, _kept = _kept, {}
+    try:
+        yield
+    finally:
+        _kept = before
+
+
+def kept_backends() -> dict[tuple[str, torch.dtype], str]:
+    """Return the names of the kept backends, by type of device and dtype."""
+    return dict(_kept or {})
+
+
+def broken_backends(device: torch.device, dtype: torch.dtype) -> list[str]:
+    """Return a line about each backend that should be available and is not."""
+    reasons = {each.name: each.unavailable_reason(device, dtype) for each in _registered}
+    broken = {name: reason for name, reason in reasons.items() if isinstance(reason, BrokenBackend)}
+    return [f"backend {name!r} cannot run: {reason}" for name, reason in broken.items()]
+
+
 def select(device: torch.device, dtype: torch.dtype) -> Backend:
     """Return the backend for tensors of this device and dtype.
 
     Raises:
         ValueError: The forced backend does not exist.
+        BackendFailure: A kept backend is unavailable.
         RuntimeError: The forced backend is unavailable; the message says why and what to do.
     """
     name = _forced or os.environ.get("REDNET_BACKEND")
     if not name:
-        return next(each for each in _registered if _is_available(each, device, dtype))
+        found = next(each for each in _registered if _is_available(each, device, dtype))
+        if _kept is not None:
+            _require_kept(found, _kept, device, dtype)
+        return found
     forced = _find_backend(name)
     reason = forced.unavailable_reason(device, dtype)
     if reason is not None:
         raise RuntimeError(f"backend {name!r} cannot run: {reason}")
     return forced
+
+
+def _require_kept(
+    found: Backend,
+    kept: dict[tuple[str, torch.dtype], str],
+    device: torch.device,
+    dtype: torch.dtype,
+) -> None:
+    """Require the backend that was selected first."""
+    name = kept.setdefault((device.type, dtype), found.name)
+    if name != found.name:
+        reason = _find_backend(name).unavailable_reason(device, dtype)
+        raise BackendFailure(f"backend {name!r} has worked so far and cannot run now: {reason}")
 
 
 def _is_available(backend: Backend, device: torch.device, dtype: torch.dtype) -> bool:

@@ -3,10 +3,10 @@
 from collections import defaultdict
 
 import torch
-from timm.utils import distribute_bn
 from torch import Tensor, nn
 
 from rednet.runtime import Runtime
+from rednet.training.agreement import share_statistics
 
 
 class SavedBuffers:
@@ -39,5 +39,4 @@ class SavedBuffers:
         """
         for buffers, copies in self.groups:
             torch._foreach_copy_(buffers, copies)
-        if self.runtime.world_size > 1:
-            distribute_bn(self.model, self.runtime.world_size, reduce=False)
+        share_statistics(self.model, self.runtime, average=False)

@@ -153,7 +153,15 @@ class FailedStep:
         return f"step {self.step + 1} (learning rate {self.lr:g}{scale}): {what}"
 
     def report(self, folder: Path, rank: int) -> None:
-        """Print what happened; save the batches to `folder`, if possible, for `torch.load`."""
+        """Print what happened; save the batches to `folder`, if possible, for `torch.load`.
+
+        This is the only file of a run that ranks other than the first one write: each its own
+        batches. On a machine that does not have the run's folder they are named only.
+        """
+        images = join_names(list(self.names))
+        if not folder.parent.is_dir():
+            say(f"warning: {self}; its batch is not saved, for lack of {folder.parent}: {images}")
+            return
         path = folder / f"step-{self.step + 1:08d}-rank-{rank}.pt"
         numbers = {"step": self.step, "lr": self.lr, "loss_scale": self.loss_scale}
         batches = [batch._asdict() for batch in self.batches]
@@ -162,7 +170,7 @@ class FailedStep:
         with effort.write(str(path)):
             write_atomically(path, partial(torch.save, content))
         batch = f"its batch is in {path}" if effort.failure is None else "its images"
-        say(f"warning: {self}; {batch}: {join_names(list(self.names))}")
+        say(f"warning: {self}; {batch}: {images}")
 
 
 def require_finite(evaluation: Evaluation | None, epoch: int) -> None:

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from rednet.best_effort import BestEffort
 from rednet.errors import InputError
+from rednet.ranks.pulse import PULSE
 from rednet.runtime import Runtime
 from rednet.training.checkpoints import FORMAT, CheckpointStore, Position, versions
 from rednet.training.counters import Counters
@@ -178,6 +179,7 @@ class Saver:
         start = time.monotonic()
         self.check_folder()
         self.store.write(checkpoint, position)
+        PULSE.checkpoint = str(self.store.folder / position.file_name)
         self.seconds = max(self.seconds, time.monotonic() - start)
 
 

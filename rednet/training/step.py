@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
+from rednet.ranks.pulse import PULSE
 from rednet.runtime import Runtime
 from rednet.training.batches import MicroBatch
 from rednet.training.buffers import SavedBuffers
@@ -63,6 +64,7 @@ class TrainStep:
         self.model, self.optimizer, self.runtime = model, optimizer, runtime
         self.samples_per_rank, self.label_smoothing = samples_per_rank, label_smoothing
         self.clipping = clipping
+        self.is_compiled = hasattr(getattr(model, "module", model), "_orig_mod")
         self.buffers = SavedBuffers(model, runtime)
         self.scaler = torch.amp.GradScaler(runtime.device.type, enabled=runtime.precision == "fp16")
 
@@ -78,6 +80,10 @@ class TrainStep:
             lr: Learning rate.
             counts: Numbers of this rank to add up over ranks together with the loss.
         """
+        with PULSE.waiting(patient=self.is_compiled):
+            return self._step(batches, lr, counts)
+
+    def _step(self, batches: Sequence[MicroBatch], lr: float, counts: Sequence[int]) -> StepResult:
         for group in self.optimizer.param_groups:
             group["lr"] = lr * group.get("lr_scale", 1.0)
         self.optimizer.zero_grad(set_to_none=True)

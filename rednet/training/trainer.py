@@ -13,6 +13,7 @@ from torch.utils.data import DataLoader
 
 from rednet.data.seeding import seed_all
 from rednet.evaluation import Evaluation, evaluate
+from rednet.ranks.pulse import PULSE
 from rednet.runtime import Runtime
 from rednet.signals import StopSignals
 from rednet.training.agreement import require_equal_ranks, share_statistics
@@ -137,8 +138,10 @@ class Trainer:
         seed_all(self.settings.seed, step, self.runtime.rank)
         counts = (unreadable.pending, int(self.signals.received > 0))
         result = self.train_step(batches, lr, counts)
+        PULSE.reach(step + 1)
         self.counters = self.counters.after_step(updated=result.updated)
         if result.updated and self.ema is not None:
+            share_statistics(self.model, self.runtime, average=True)  # each rank averages the same
             self.ema.update(self.model, step=self.counters.optimizer_steps)
         self.log.step(result, step + 1, lr=lr, scaler=scaler)
         unreadable.settle(result.counts[0])
@@ -174,10 +177,7 @@ class Trainer:
 
     def evaluate(self) -> Evaluation:
         """Evaluate the network, or its averaged weights where there are any."""
-        model = self.model
-        if self.ema is not None:
-            model = self.ema.module
-            share_statistics(model, self.runtime, average=False)  # to the checkpoint's
+        model = self.model if self.ema is None else self.ema.module
         batches = self.signals.until_stopped(self.val_loader, self.runtime, self.stop)
         return evaluate(model, batches, self.num_classes, self.runtime)
 

@@ -105,6 +105,7 @@ OTHER_VALUES = {
 ELSEWHERE = {
     *("model.name", "data.name", "data.root", "experiment", "model.options.generator_options"),
     *("checkpoint", "output_dir", "resume", "trainer.device", "trainer.sync_bn"),
+    "trainer.timeout",
 }
 """Keys with tests of their own, below or next to what they name."""
 

@@ -1,10 +1,13 @@
 """Selecting a backend, freely and forced."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 
 from rednet import involution2d, involution2d_grad_input, involution2d_grad_weight
 from rednet.ops import Backend, backend, backends, register_backend, registered_backends, select
+from rednet.ops.broken_backend import BackendFailure, BrokenBackend
 
 CPU, FLOAT = torch.device("cpu"), torch.float32
 INPUT, WEIGHT = torch.ones(1, 2, 3, 3), torch.ones(1, 9, 3, 3)
@@ -75,6 +78,42 @@ def test_forced_by_a_context(fakes):
             assert output() == [7.0]
         assert output() == [4.0, 6.0, 9.0]
     assert output() == [7.0]
+
+
+@pytest.fixture
+def failing(monkeypatch):
+    """A backend that works until it is told to be broken."""
+    monkeypatch.setattr(backends, "_warned", {})
+    state = []
+    sevens = replace(
+        constant("sevens", 7.0),
+        unavailable_reason=lambda *_: BrokenBackend("out of luck") if state else None,
+    )
+    with register_backend(sevens, "cuda"):
+        yield lambda: state.append(True)
+
+
+def test_a_backend_that_fails_is_replaced_with_a_warning(failing):
+    assert output() == [7.0]
+    failing()
+    with pytest.warns(RuntimeWarning, match="'sevens' cannot run, .*: out of luck"):
+        assert output() == [4.0, 6.0, 9.0]
+
+
+def test_where_backends_are_kept_one_that_fails_is_an_error(failing):
+    with backends.keep_backends():
+        assert output() == [7.0]
+        assert backends.kept_backends() == {("cpu", FLOAT): "sevens"}
+        failing()
+        with (
+            pytest.warns(RuntimeWarning),
+            pytest.raises(
+                BackendFailure, match="'sevens' has worked so far and cannot run now: out of luck"
+            ),
+        ):
+            output()
+        assert backends.broken_backends(CPU, FLOAT) == ["backend 'sevens' cannot run: out of luck"]
+    assert output() == [4.0, 6.0, 9.0]
 
 
 def test_an_error_ends_the_context(fakes):

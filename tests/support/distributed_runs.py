@@ -34,6 +34,7 @@ def main(folder):
     with start_runtime("cpu", "fp32", channels_last=True) as runtime:
         runs = Runs(folder, runtime)
         runs.train("whole")
+        runs.evaluate("whole")
         runs.train("cut", at_step=(3, stop))
         # As if each process had a disk of its own.
         runs.train("cut" if runtime.is_primary else "other")
@@ -51,6 +52,14 @@ class Runs:
 
     def __init__(self, folder, runtime):
         self.folder, self.runtime, self.done = folder, runtime, []
+
+    def evaluate(self, name):
+        """Evaluate the last checkpoint of a run in the batches in which it was evaluated."""
+        last = self.folder / name / "checkpoints" / "last.pt"
+        data = ("data=fashion_mnist", "data.val_samples=13", "data.batch_size=4")
+        output = f"output_dir={self.folder / name / 'evaluation'}"
+        with self.shared_runtime(), redirect_stdout(io.StringIO()):
+            assert commands.evaluate([f"checkpoint={last}", *data, output]) == 0
 
     def train(self, name, *overrides, at_step=(None, None)):
         """Train, and let the last process do something at a step."""

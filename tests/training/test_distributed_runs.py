@@ -42,8 +42,9 @@ def codes(start):
 def test_a_signal_to_one_process_stops_both(done):
     first, _ = done["cut"]
     assert codes(first) == [143, 143]
-    for _, _, err in first:
-        assert err.startswith("stopped by SIGTERM: step 5 was saved ")
+    (_, _, said), (_, _, other) = first
+    assert said.startswith("stopped by SIGTERM: step 5 was saved ")
+    assert other == ""
 
 
 def test_they_resume_inside_an_epoch_from_a_file_that_one_of_them_has(done, folder):
@@ -58,8 +59,8 @@ def test_they_resume_inside_an_epoch_from_a_file_that_one_of_them_has(done, fold
 def test_different_weights_are_refused_by_both(done):
     (start,) = done["different"]
     assert codes(start) == [2, 2]
-    for _, _, err in start:
-        assert "rank 1 differs from rank 0 at step 3" in err
+    said = "".join(err for _, _, err in start)
+    assert said.count("rank 1 differs from rank 0 at step 3") == said.count("\n") == 1
 
 
 @pytest.mark.parametrize("name", ["skip", "rollback"])
@@ -91,6 +92,13 @@ def test_what_is_logged_is_what_is_saved(name, accuracy, done, folder, tmp_path)
     logged = rows(folder / name)[-1]
     assert alone["loss"] == pytest.approx(logged["val_loss"], rel=accuracy)
     assert alone["top1"] == pytest.approx(logged["val_top1"])
+
+
+def test_the_averaged_network_is_evaluated_as_it_is_saved(folder):
+    """To the last bit, where the same processes evaluate the saved file in the same batches."""
+    saved = json.loads((folder / "whole" / "evaluation" / "evaluation.json").read_text())
+    logged = rows(folder / "whole")[-1]
+    assert (saved["loss"], saved["top1"]) == (logged["val_loss"], logged["val_top1"])
 
 
 def test_one_process_continues_from_the_end_of_an_epoch(done, folder, capsys):

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from rednet.ops.broken_backend import BackendFailure
 from rednet.ops.cuda import installation, modules
 from rednet.ops.cuda.launch_config import STORAGE
 from rednet.ops.cuda.plan import (
@@ -93,7 +94,7 @@ def _launch_here(launch: Launch) -> None:
     try:
         function(launch.grid, (kernel.threads, 1, 1), (problem,), stream=stream)
     except Exception as error:
-        raise RuntimeError(
+        raise BackendFailure(
             f"{kernel.operator} cannot be launched on grid {launch.grid} with "
             f"{' '.join(kernel.options)}: {error}"
         ) from error
