@@ -8,7 +8,8 @@ from pathlib import Path
 def floors(project: dict) -> list[str]:
     """Return "name==version" for each requirement "name>=version"."""
     extras = project["optional-dependencies"]
-    tested = [item for name in ("opencv", "accuracy", "cuda13", "test") for item in extras[name]]
+    names = ("opencv", "accuracy", "cluster", "cuda13", "test")
+    tested = [item for name in names for item in extras[name]]
     requirements = project["dependencies"] + tested
     found = (re.match(r"([\w.-]+)>=([\w.]+)", requirement) for requirement in requirements)
     return [f"{match[1]}=={match[2]}" for match in found if match]
