@@ -9,6 +9,7 @@ from typing import TextIO
 
 from rednet.errors import InputError, StartAgain, Stopped
 from rednet.ranks.ending import print_error
+from rednet.wording import printable
 
 DONE = 0
 WRONG_INPUT = 2

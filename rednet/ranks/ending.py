@@ -11,16 +11,17 @@ LONGEST_END_S = 20.0
 
 
 def print_error(text: str) -> None:
-    """Print each line of a text to stderr, as an error."""
-    for line in text.split("\n"):
-        print(f"error: {printable(line)}", file=sys.stderr)
+    """Print each line of a text to stderr, as an error, unless nobody can read it."""
+    with suppress(OSError, ValueError):
+        for line in text.split("\n"):
+            print(f"error: {printable(line)}", file=sys.stderr, flush=True)
 
 
 def end_now(code: int, line: str = "") -> None:
     """End the process from any thread, without waiting for the others."""
+    if line:
+        print_error(line)
     with suppress(OSError, ValueError):  # closed, or nobody reads it
-        if line:
-            print_error(line)
         sys.stdout.flush()
         sys.stderr.flush()
     os._exit(code)
