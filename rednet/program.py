@@ -67,11 +67,13 @@ def unread_outputs() -> list[TextIO]:
 
 def report(error: InputError) -> int:
     """Print each line of a mistake to stderr, of several processes once; return the exit code."""
-    if has_other_ranks() and not error.is_reported:
+    if getattr(error, "is_reported", False):
+        return WRONG_INPUT
+    if has_other_ranks():
         from rednet.ranks.reporting import report_before_meeting
 
         report_before_meeting(error)
-    elif not error.is_reported:
+    else:
         for line in str(error).split("\n"):
             say(f"error: {printable(line)}", sys.stderr, ignore_closed_pipe=False)
     return WRONG_INPUT
