@@ -157,13 +157,13 @@ def open_files(setup: PredictionSetup, folder: Path) -> Iterator[list[Write]]:
         yield writers
 
 
-def list_files(setup: PredictionSetup, folder: Path) -> list[Path]:
-    """Return the files of this run; remove those of an earlier one that it does not replace."""
+def list_files(setup: PredictionSetup, folder: Path) -> list[str]:
+    """Return the names of this run's files; remove others that an earlier run has written."""
     of_classes = (CSV, JSON_LINES, SHEET) if setup.predictor.class_names else ()
     names = (*of_classes, FEATURES) if setup.config.features else of_classes
     for name in set(FILES).difference(names):
         (folder / name).unlink(missing_ok=True)
-    return [folder / name for name in names if (folder / name).exists()]
+    return [name for name in names if (folder / name).exists()]
 
 
 def draw_sheet(setup: PredictionSetup, results: Results, folder: Path) -> None:

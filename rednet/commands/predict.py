@@ -78,7 +78,8 @@ def _predict_until_stopped(
             # The others wait: torchrun ends all processes as soon as one ends with an error.
             runtime.on_primary(lambda: _report(setup, results, folder))
             if stopped:
-                raise Stopped(stopped, f"the results so far are in {printable(folder)}")
+                done = f"{results.total}{'' if total is None else f' of {total}'} images are done"
+                raise Stopped(stopped, f"{done}; their results are in {printable(folder)}")
             results.require_some()
 
 
@@ -125,6 +126,7 @@ def _report(setup: "PredictionSetup", results: "Results", folder: Path) -> None:
     (folder / "prediction.yaml").write_text(to_yaml(setup.config))
     draw_sheet(setup, results, folder)
     width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
-    print(*results.table.lines(width), sep="\n", flush=True)
+    for line in results.table.lines(width):
+        print(line)
     report_not_read(results.not_read, folder)
-    print(results.describe(list_files(setup, folder)), flush=True)
+    print(results.describe(folder, list_files(setup, folder)), flush=True)

@@ -8,7 +8,7 @@ from rednet.errors import InputError
 from rednet.predictions.rows import NOT_FINITE, ClassLabels, Row
 from rednet.predictions.screen import ScreenTable
 from rednet.predictions.sheet import ContactSheet
-from rednet.wording import count
+from rednet.wording import count, printable
 
 
 class Results:
@@ -50,14 +50,16 @@ class Results:
                 self.first_unreadable = self.first_unreadable or f"{row.path} ({row.reason})"
                 self.not_read.add(UNREADABLE, row.path, row.reason)
 
-    def describe(self, files: Sequence[Path]) -> str:
-        """Return a line about the number of images and the files."""
-        lost = self.total - self.predicted
-        images = f"{self.predicted} of {count(self.total, 'image')}" if lost else ""
-        names = [path.name for path in files]
-        listed = " and ".join(filter(None, (", ".join(names[:-1]), *names[-1:])))
-        verb = "are" if names[1:] else "is"
-        return f"{images or count(self.total, 'image')}; {listed} {verb} in {files[0].parent}"
+    def describe(self, folder: Path, files: Sequence[str]) -> str:
+        """Return a line about the number of images and the names of the files in a folder."""
+        images = count(self.total, "image")
+        if self.predicted < self.total:
+            images = f"{self.predicted} of {images}"
+        if not files:
+            return images
+        *first, last = files
+        listed = f"{', '.join(first)} and {last} are" if first else f"{last} is"
+        return f"{images}; {listed} in {printable(folder)}"
 
     def require_some(self) -> None:
         """Raise an error if there was no image, or none that could be predicted.

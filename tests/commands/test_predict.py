@@ -1,8 +1,10 @@
 """The command that classifies images: its files, its screen, and what it does about bad input."""
 
 import csv
+import io
 import json
 import os
+import signal
 import sys
 from pathlib import Path
 
@@ -263,6 +265,36 @@ def test_images_that_stdin_lists(predict, make_images, monkeypatch):
         monkeypatch.setattr(sys, "stdin", nothing)
         error = predict("checkpoint=own.pt", "images=-", "output_dir=empty").error
     assert error == "images: there are none"
+
+
+class Interrupting(io.RawIOBase):
+    """A stdin that lists images; the process gets a signal while it reads the second part."""
+
+    def __init__(self, *parts):
+        self.parts = list(parts)
+
+    def readable(self):
+        return True
+
+    def readinto(self, buffer):
+        if len(self.parts) == 1:
+            os.kill(os.getpid(), signal.SIGTERM)
+        part = self.parts.pop(0) if self.parts else b""
+        buffer[: len(part)] = part
+        return len(part)
+
+
+def test_a_signal_ends_a_run_with_complete_files(predict, make_images, monkeypatch, files_in):
+    root = make_images("images", ["cat"])
+    parts = [f"{root}/cat/{index}.png\n".encode() for index in range(2)]
+    stdin = io.TextIOWrapper(io.BufferedReader(Interrupting(*parts, b"later.png\n" * 9)))
+    monkeypatch.setattr(sys, "stdin", stdin)
+    argv = [checkpoint_of(CLASSES), "images=-", "data.batch_size=1", "output_dir=results"]
+    done = predict(*argv, "features=true")
+    assert done.code == 143
+    assert done.err == "stopped by SIGTERM: 3 images are done; their results are in results\n"
+    assert len(table()) == 2 and len(records()) == 3
+    assert set(files_in(Path("results"))) == {*FILES, "features.npz", "not_read.csv"}
 
 
 def test_the_sheet_of_an_earlier_run_is_no_image(predict, make_images):

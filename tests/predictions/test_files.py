@@ -3,13 +3,16 @@
 import csv
 import json
 import os
+import tracemalloc
 
 import numpy as np
 import pytest
 
 from rednet.data import imagenet_synsets
+from rednet.data.not_read import NotRead
 from rednet.predictions.features import write_features
 from rednet.predictions.files import write_csv, write_json_lines
+from rednet.predictions.results import Results
 from rednet.predictions.rows import ClassLabels, Row
 
 NOT_UTF8 = os.fsdecode(b"x\xe9.png")
@@ -70,6 +73,26 @@ def test_features_are_written_as_numpy_does(paths, tmp_path):
         assert file["features"].dtype == np.float32 and (file["features"] == values).all()
         assert file["paths"].tolist() == paths
     assert os.listdir(tmp_path) == ["a.npz"]
+
+
+def test_memory_does_not_grow_with_the_number_of_images(tmp_path):
+    labels = ClassLabels(["cat", "dog"])
+    results = Results(labels, 48, 100_000, NotRead())
+    found, _ = rows([f"folder/{index}.png" for index in range(500)])
+    with (
+        write_csv(tmp_path / "a.csv", labels, 5, targets=False) as write_table,
+        write_json_lines(tmp_path / "a.jsonl", labels) as write_lines,
+        write_features(tmp_path / "a.npz") as write_numbers,
+    ):
+        tracemalloc.start()
+        sizes = []
+        for part in range(12):
+            for write in (write_table, write_lines, write_numbers, results.add):
+                write([row._replace(position=500 * part + i) for i, row in enumerate(found)])
+            sizes.append(tracemalloc.get_traced_memory()[0])
+        tracemalloc.stop()
+    assert results.predicted == 6000
+    assert sizes[-1] - sizes[1] < 20_000
 
 
 def test_a_failure_leaves_the_earlier_files(tmp_path):
