@@ -3,6 +3,7 @@
 from collections.abc import Callable, Collection
 from dataclasses import asdict, dataclass, replace
 from functools import partial
+from itertools import islice
 from pathlib import Path
 
 from torch import nn
@@ -10,9 +11,11 @@ from torch import nn
 from rednet.build.inference import choose_preprocessing, open_network, restore_network
 from rednet.build.training import build_schedule
 from rednet.config import FigureName, VisualizationConfig
+from rednet.data.image_paths import count_images, find_images
+from rednet.data.not_read import NotRead
 from rednet.errors import InputError
 from rednet.figures.generated_kernels import find_involutions, select_involutions
-from rednet.figures.input_images import InputImages, find_images, load_images
+from rednet.figures.input_images import InputImages, load_images
 from rednet.figures.receptive_field import has_stages
 from rednet.figures.writers import (
     write_envelopes,
@@ -66,11 +69,14 @@ def build_inputs(
     assert config.checkpoint is not None and config.images is not None
     checkpoint = open_network(config.checkpoint, config.model)
     preprocessing, notes = choose_preprocessing(checkpoint, config.data, explicit_keys)
-    paths = find_images(config.images)
+    total = count_images(config.images, NotRead())
+    paths = list(islice(find_images(config.images, NotRead()), config.max_images))
+    if not paths:
+        raise InputError("images: there are none")
     model = restore_network(checkpoint, preprocessing, runtime, config.trainer)
-    images = load_images(paths[: config.max_images], preprocessing, runtime.device)
+    images = load_images(paths, preprocessing, runtime.device)
     if runtime.is_primary:
-        cut = f", the first of {len(paths)} (max_images)" if len(paths) > len(images) else ""
+        cut = f", the first of {total} (max_images)" if total and total > len(images) else ""
         line = f"{checkpoint.label}; images: {len(images)}{cut}"
         lines = [line, preprocessing.describe(), *list_notes(checkpoint), *notes]
         print("\n".join(lines), flush=True)

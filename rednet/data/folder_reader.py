@@ -136,15 +136,3 @@ class FolderReader:
             pending += [f"{inside}/{folder}" for folder in entries.folders]
             links += [(listing, f"{inside}/{link}") for link in sorted(entries.links)]
         return links
-
-
-def list_images(folder: Path) -> list[str]:
-    """Return the sorted paths, relative to ``folder``, of all images in it that are not hidden.
-
-    Raises:
-        InputError: The folder cannot be read.
-    """
-    reader = FolderReader()
-    (listing,) = reader.list_images([folder])
-    deeper = [image for images in listing.images.values() for image in images]
-    return sorted(reader.entries(folder).images + deeper)

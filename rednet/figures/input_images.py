@@ -1,4 +1,4 @@
-"""The input images of a network: found, read and preprocessed."""
+"""The input images of a network: read and preprocessed."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -9,8 +9,6 @@ import torch
 from torch import Tensor
 
 from rednet.data import Preprocessing, UnreadableImage, eval_transform, read_image
-from rednet.data.folder_entries import IMAGE_SUFFIXES
-from rednet.data.folder_reader import list_images
 from rednet.errors import InputError
 from rednet.evaluation import describe_unreadable
 from rednet.wording import printable
@@ -45,30 +43,8 @@ class InputImages:
         return iter(self.inputs.split(BATCH_SIZE))
 
 
-def find_images(names: Sequence[str]) -> list[Path]:
-    """Return the given image files and, sorted, all images of the given folders at any depth.
-
-    Raises:
-        InputError: A file or folder is missing, or a folder has no images.
-    """
-    return [path for name in names for path in _find(Path(name))]
-
-
-def _find(path: Path) -> list[Path]:
-    if path.is_file():
-        return [path]
-    if not path.is_dir():
-        raise InputError(f"images={printable(path)}: no such file or folder")
-    found = [path / name for name in list_images(path)]
-    if not found:
-        raise InputError(
-            f"images={printable(path)}: has no images ({', '.join(sorted(IMAGE_SUFFIXES))})"
-        )
-    return found
-
-
 def load_images(
-    paths: Sequence[Path], preprocessing: Preprocessing, device: torch.device
+    paths: Sequence[str], preprocessing: Preprocessing, device: torch.device
 ) -> InputImages:
     """Read and preprocess images as an evaluation does.
 
@@ -85,10 +61,10 @@ def load_images(
         torch.tensor(values).view(-1, 1, 1) for values in (preprocessing.mean, preprocessing.std)
     )
     rgb = (inputs * std + mean).clamp(0, 1).expand(-1, 3, -1, -1).permute(0, 2, 3, 1).numpy()
-    return InputImages(tuple(printable(path.stem) for path in paths), inputs.to(device), rgb)
+    return InputImages(tuple(printable(Path(path).stem) for path in paths), inputs.to(device), rgb)
 
 
-def _load(paths: Sequence[Path], transform: Callable[..., Tensor]) -> list[Tensor]:
+def _load(paths: Sequence[str], transform: Callable[..., Tensor]) -> list[Tensor]:
     loaded, unreadable = [], []
     for path in paths:
         try:

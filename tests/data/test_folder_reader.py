@@ -2,7 +2,7 @@ import os
 
 import pytest
 
-from rednet.data.folder_reader import FolderReader, list_images
+from rednet.data.folder_reader import FolderReader
 from rednet.data.not_read import MAX_LISTED, NotRead
 from rednet.errors import InputError
 
@@ -135,11 +135,6 @@ def test_missing_folders_and_files_are_named(make_files, tmp_path):
     make_files("set.tar")
     with pytest.raises(InputError, match=r"set\.tar is a file: expected a folder; unpack"):
         read(tmp_path, "set.tar")
-
-
-def test_images_below_one_folder_are_sorted(make_files):
-    root = make_files("b.JPG", "a.png", "deep/er/c.JpEg", ".hidden/d.png", "._e.png", "up -> .")
-    assert list_images(root) == ["a.png", "b.JPG", "deep/er/c.JpEg"]
 
 
 def test_a_million_items_are_counted_and_not_kept():

@@ -6,8 +6,10 @@ import torch
 from PIL import Image
 
 from rednet.data import Preprocessing
+from rednet.data.image_paths import find_images
+from rednet.data.not_read import NotRead
 from rednet.errors import InputError
-from rednet.figures.input_images import BATCH_SIZE, find_images, load_images
+from rednet.figures.input_images import BATCH_SIZE, load_images
 
 COLOUR = Preprocessing(16, 1.0, "bilinear", (0.5, 0.4, 0.3), (0.2, 0.3, 0.4))
 GRAY = Preprocessing(16, 1.0, "bilinear", (0.3,), (0.2,))
@@ -23,23 +25,13 @@ def folder(tmp_path):
     return tmp_path
 
 
-def test_files_and_folders(folder):
-    found = [folder / "a.png", folder / "b" / "1.png"]
-    assert find_images([str(folder)]) == found
-    assert find_images([str(found[1]), str(folder)]) == [found[1], *found]
-
-
-def test_missing_and_empty_paths(folder):
-    with pytest.raises(InputError, match=r"images=.*/c\.png: no such file or folder"):
-        find_images([str(folder / "c.png")])
-    (folder / "empty").mkdir()
-    with pytest.raises(InputError, match=r"empty: has no images \(\.apng, "):
-        find_images([str(folder / "empty")])
+def paths(folder):
+    return list(find_images([str(folder)], NotRead()))
 
 
 @pytest.mark.parametrize("preprocessing", [COLOUR, GRAY], ids=["colour", "gray"])
 def test_rgb_shows_the_input_of_the_network(preprocessing, folder):
-    images = load_images(find_images([str(folder)]), preprocessing, CPU)
+    images = load_images(paths(folder), preprocessing, CPU)
     assert images.names == ("a", "1")
     assert images.inputs.shape == (2, preprocessing.in_chans, 16, 16)
     assert images.rgb.shape == (2, 16, 16, 3)
@@ -51,7 +43,7 @@ def test_unreadable_images_are_named(folder):
     for name in ("a.png", "z.png"):
         (folder / name).write_bytes(b"not an image")
     with pytest.raises(InputError, match=r"images: 2 image.* /\S*/a\.png \(.*/z\.png \("):
-        load_images(find_images([str(folder)]), COLOUR, CPU)
+        load_images(paths(folder), COLOUR, CPU)
 
 
 def test_batches_and_first_images(make_images):
