@@ -106,12 +106,17 @@ def _require_no_classes_wanted(
 
 
 def build_stream(
-    setup: PredictionSetup, folder: Path, not_read: NotRead, runtime: Runtime
+    setup: PredictionSetup,
+    total: int | None,
+    folder: Path,
+    not_read: NotRead,
+    runtime: Runtime,
 ) -> DataLoader[Any]:
     """Build the loader of the images, each process with its share.
 
     Args:
         setup: Network and configuration.
+        total: Number of images, if it is known.
         folder: Folder of the results; the sheet of an earlier run there is no image to predict.
         not_read: Receives what is passed over.
         runtime: The processes.
@@ -124,10 +129,13 @@ def build_stream(
 
     sampler = StreamSampler(paths, data.batch_size, runtime.rank, runtime.world_size)
     images = StreamedImages(eval_transform(setup.predictor.preprocessing))
+    # To start workers would take longer than a single batch.
+    is_short = total is not None and total <= data.batch_size
+    default_workers = 0 if is_short else default_num_workers()
     return make_loader(
         images,
         sampler,
-        num_workers=default_num_workers() if data.num_workers is None else data.num_workers,
+        num_workers=default_workers if data.num_workers is None else data.num_workers,
         pin_memory=runtime.device.type == "cuda",
         collate_fn=collate_stream,
     )

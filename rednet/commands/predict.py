@@ -101,7 +101,7 @@ def _run(
     config, predictor = setup.config, setup.predictor
     passed_over = NotRead() if total is not None else not_read  # the images have been looked for
     results = Results(setup.labels, config.sheet_images, total, not_read)
-    loader = build_stream(setup, folder, passed_over, runtime)
+    loader = build_stream(setup, total, folder, passed_over, runtime)
     rows = predict_batches(predictor, loader, config.top_k, features=config.features)
     progress = Progress(
         total, label="prediction", every=config.trainer.log_every, enabled=runtime.is_primary

@@ -84,7 +84,8 @@ def _match(pattern: str, not_read: NotRead) -> Iterator[str]:
     """Yield the images that a pattern matches, and those in folders that it matches."""
     matches = sorted(glob.iglob(pattern, recursive=True))
     if not matches:
-        raise InputError(f"images={printable(pattern)}: matches no file or folder")
+        hint = "; write [[] for a bracket" if "[" in pattern else ""
+        raise InputError(f"images={printable(pattern)}: matches no file or folder{hint}")
     for path in matches:
         if os.path.isdir(path):
             if "**" not in pattern:  # which matches what is in the folder, too

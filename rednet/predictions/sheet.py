@@ -11,7 +11,7 @@ from rednet.data import UnreadableImage, read_image
 from rednet.files import write_atomically
 from rednet.predictions.fonts import find_font, replace_missing
 from rednet.predictions.rows import ClassLabels, Row
-from rednet.wording import printable
+from rednet.wording import count, printable
 
 TILE, LARGE_TILE = 200, 320
 """Side of the square for an image in pixels; the large one is for a few images."""
@@ -51,20 +51,20 @@ class ContactSheet:
             return len(self.rows) < self.size
         return position * self.size % self.total < self.size
 
-    def write(self, path: Path, name: str, count: int, *, upright: bool) -> bool:
+    def write(self, path: Path, name: str, total: int, *, upright: bool) -> bool:
         """Write the sheet as PNG, if it has an image; return whether it has.
 
         Args:
             path: File to write.
             name: Name of the network.
-            count: Number of images with predictions.
+            total: Number of images with predictions.
             upright: Whether to rotate images by their EXIF orientation.
         """
         images = [(row, image) for row in self.rows if (image := _load(row.path, upright))]
         if not images:
             return False
-        what = f"{len(images)} of {count:,} images" if count > len(images) else ""
-        title = ": ".join(filter(None, (printable(name), what)))
+        part = f"{len(images)} of " if total > len(images) else ""
+        title = f"{printable(name)}: {part}{count(total, 'image')}"
         sheet = _draw(images, title, self.labels)
         write_atomically(path, lambda file: sheet.save(file, "PNG"))
         return True
@@ -85,13 +85,12 @@ def _load(path: str, upright: bool) -> Image.Image | None:
 def _draw(
     images: Sequence[tuple[Row, Image.Image]], title: str, labels: ClassLabels
 ) -> Image.Image:
-    count = len(images)
-    tile = LARGE_TILE if count <= FEW else TILE
-    columns = min(count, round(math.sqrt(1.5 * count)))
+    tile = LARGE_TILE if len(images) <= FEW else TILE
+    columns = min(len(images), round(math.sqrt(1.5 * len(images))))
     shown = max(len(row.classes[:MAX_PREDICTIONS]) for row, _ in images)
     head = MARGIN + 2 * TITLE_SIZE
     cell = tile + MARGIN, tile + MARGIN + LINE + shown * (LINE + BAR)
-    size = MARGIN + columns * cell[0], head + math.ceil(count / columns) * cell[1]
+    size = MARGIN + columns * cell[0], head + math.ceil(len(images) / columns) * cell[1]
     sheet = Image.new("RGB", size, PAPER)
     draw = ImageDraw.Draw(sheet)
     _write(draw, (MARGIN, MARGIN), title, TITLE_SIZE, size[0] - 2 * MARGIN, bold=True)

@@ -68,6 +68,7 @@ FIGURES = {
 ELSEWHERE = {
     *("checkpoint", "checkpoints", "figures", "images", "output_dir", "predictions"),
     *("data.name", "data.root", "schedule.name", "trainer.device", "trainer.tf32"),
+    "trainer.timeout",
 }
 """Keys with tests of their own."""
 
@@ -171,7 +172,7 @@ def prediction_plan(config, keys):
     setup = build_prediction(config, keys, runtime)
     folder = Path("predictions")
     folder.mkdir(exist_ok=True)
-    loader = build_stream(setup, folder, NotRead(), runtime)
+    loader = build_stream(setup, None, folder, NotRead(), runtime)
     dataset, keys_of_batches = loader.dataset, list(loader.batch_sampler)
     with open_files(setup, folder) as writers:
         head = (len(writers), len(setup.labels))

@@ -75,6 +75,7 @@ def test_a_pattern_stands_for_what_it_matches(pattern, paths):
     [
         ("nothing.png", "images=nothing.png: no such file or folder"),
         ("photos/*.tif", "images=photos/*.tif: matches no file or folder"),
+        ("pho[tos]/*", "images=pho[tos]/*: matches no file or folder; write [[] for a bracket"),
         ("photos/*.txt", "images=photos/*.txt: has no images (.apng, "),
         ("empty", "images=empty: has no images (.apng, "),
         ("two\nlines", r"images=two\nlines: no such file"),

@@ -25,7 +25,7 @@ def row(position, path):
 
 
 def write(sheet, path, **options):
-    assert sheet.write(path, "rednet50", options.pop("count", 3), upright=False, **options)
+    assert sheet.write(path, "rednet50", options.pop("total", 3), upright=False, **options)
     with Image.open(path) as image:
         return np.asarray(image)
 
@@ -59,7 +59,7 @@ def test_many_images_fill_rows(tmp_path):
     path = save(tmp_path / "a.png", (30, 20), RED)
     sheet = ContactSheet(LABELS, 48, 48)
     sheet.add([row(position, path) for position in range(48)])
-    pixels = write(sheet, tmp_path / "sheet.png", count=1000)
+    pixels = write(sheet, tmp_path / "sheet.png", total=1000)
     frame = tuple(bytes.fromhex(FRAME[1:]))
     in_frames = (pixels == frame).all(2).any(0)
     assert in_frames.sum() == pytest.approx(8 * TILE, abs=8)

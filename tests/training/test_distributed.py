@@ -112,3 +112,33 @@ def predictions(path):
         header, *rows = csv.reader(file)
     assert header == ["path", "target", "class_1", "probability_1", "class_2", "probability_2"]
     return rows
+
+
+@pytest.mark.nightly
+def test_a_prediction_by_two_processes_is_that_of_one(tmp_path):
+    """In the order of the stream, with a rank that has fewer images and unreadable ones."""
+    torch.manual_seed(0)
+    weights = timm.create_model("test_resnet", num_classes=2).state_dict()
+    torch.save(weights, tmp_path / "weights.pt")
+    root = tmp_path / "images"
+    root.mkdir()
+    for index in range(7):
+        pixels = np.random.default_rng(index).integers(0, 256, (32, 32, 3))
+        Image.fromarray(pixels.astype(np.uint8)).save(root / f"{index}.png")
+    (root / "1.png").write_bytes(b"no image")
+    model = ["model=timm", "model.name=test_resnet", "data.image_size=32", "data.batch_size=2"]
+    argv = [f"checkpoint={tmp_path}/weights.pt", *model, f"images={root}", "features=true"]
+    argv += ["trainer.device=cpu", "data.num_workers=0"]
+    assert commands.predict([*argv, f"output_dir={tmp_path}/one"]) == 0
+    out = run(TORCHRUN, ROOT / "scripts/predict.py", *argv, f"output_dir={tmp_path}/two")
+    assert out.count("6 of 7 images; ") == 1
+    one, two = ((tmp_path / name / "predictions.jsonl").read_text() for name in ("one", "two"))
+    records = [[json.loads(line) for line in text.splitlines()] for text in (one, two)]
+    assert [record["path"] for record in records[1]] == [f"{root}/{i}.png" for i in range(7)]
+    for alone, shared in zip(*records, strict=True):
+        assert alone.get("error") == shared.get("error")
+        values = [[p["probability"] for p in r.get("predictions", ())] for r in (alone, shared)]
+        assert values[0] == pytest.approx(values[1], rel=1e-4)
+    found = [np.load(tmp_path / name / "features.npz") for name in ("one", "two")]
+    assert (found[0]["paths"] == found[1]["paths"]).all()
+    np.testing.assert_allclose(found[0]["features"], found[1]["features"], rtol=1e-4, atol=1e-6)
