@@ -59,3 +59,20 @@ def test_foreign_names_reach_neither_terminal_nor_files(
     scores = json.loads((work_folder / "ev/evaluation.json").read_text("utf-8"))
     assert scores["unreadable"][0][0] == rf"{root}/Val/{SHOWN[0]}/0.png"
     assert is_plain(str(scores))
+
+
+def test_a_refused_command_leaves_the_list_of_the_run_as_it_is(
+    train_tiny, make_images, work_folder
+):
+    data = ["data=image_folder", "data.train_samples=null", "data.val_samples=null"]
+    roots = [make_images(f"{name}/train", ["cat", "dog"]).parent for name in ("one", "other")]
+    for root in roots:
+        make_images(f"{root}/val", ["cat", "dog"])
+        (root / "train" / "cat" / f"{root.name}.txt").touch()
+    assert train_tiny(*data, f"data.root={roots[0]}", "output_dir=run").code == 0
+    before = (work_folder / "run/not_read.csv").read_bytes()
+    (roots[1] / "train" / "dog" / "0.png").unlink()
+    refused = train_tiny(*data, f"data.root={roots[1]}", "output_dir=run")
+    assert refused.code == 2
+    assert "belongs to a run with other settings" in refused.err
+    assert (work_folder / "run/not_read.csv").read_bytes() == before
