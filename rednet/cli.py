@@ -24,6 +24,7 @@ from rednet.config import CONFIGS, SCHEMAS, Composition, compose_jobs, validate
 from rednet.config.overrides import one_line
 from rednet.config.sweeps import job_folder, share_folders
 from rednet.errors import InputError
+from rednet.memory import explain, is_out_of_memory
 from rednet.program import CLOSED_PIPE, DONE, WRONG_INPUT, report, run_program, say, unread_outputs
 from rednet.versions import version_line
 
@@ -76,10 +77,23 @@ def _run(name: str, command: Command, argv: list[str], unused: Collection[str]) 
     )
     if not options and not any(text.startswith("hydra") for text in composition.overrides):
         # Nothing is left for Hydra, which would compose the same configuration twice more.
-        command(validate(composition.configs[0], SCHEMAS[name]), composition.user_keys)
+        config = validate(composition.configs[0], SCHEMAS[name])
+        _call(command, config, composition.user_keys)
         return DONE
     options.append(f"--config-path={Path(folders[0]).absolute()}")  # the last one counts
     return _run_hydra(name, command, composition, options)
+
+
+def _call(command: Command, config: Any, user_keys: frozenset[str]) -> None:
+    """Run a command; want of memory is a mistake of the user, who can ask for less."""
+    try:
+        command(config, user_keys)
+    except Exception as error:
+        if not is_out_of_memory(error):
+            raise
+        data = getattr(config, "data", None)
+        sizes = () if data is None else (data.batch_size, data.num_workers or 0)
+        raise InputError(explain(error, *sizes)) from error
 
 
 def _expand_home(text: str) -> str:
@@ -122,7 +136,7 @@ def _run_hydra(name: str, command: Command, composition: Composition, options: l
             plain = cast(dict[str, Any], OmegaConf.to_container(composed, resolve=True))
             if HydraConfig.get().mode == RunMode.MULTIRUN:
                 _start_job(plain, composition)
-            command(validate(plain, SCHEMAS[name]), composition.user_keys)
+            _call(command, validate(plain, SCHEMAS[name]), composition.user_keys)
         except BrokenPipeError:
             if unread_outputs():  # Hydra reports an Exception but not this one
                 raise SystemExit(CLOSED_PIPE) from None

@@ -20,6 +20,10 @@ TOP = 5
 """Predictions of an image that are looked at, where there are more classes."""
 
 
+class LoadingError(InputError):
+    """There are no images to evaluate; all processes know it."""
+
+
 @dataclass(frozen=True)
 class Evaluation:
     """Results over all samples of all processes.
@@ -192,14 +196,16 @@ def evaluate(
         tta: Test-time augmentation, see `rednet.inference`.
 
     Raises:
-        InputError: No image could be read.
+        LoadingError: No image could be read, or the loader of any process has given up.
     """
     training = model.training
     counts = _RunningCounts(num_classes, runtime.device)
     unreadable: list[tuple[str, str]] = []
+    failure = ""
     model.eval()
     for batch in batches:
         unreadable += batch.unreadable
+        failure = batch.failure
         logits = torch.empty(0, num_classes)
         if len(batch.targets):
             with runtime.autocast():
@@ -212,6 +218,8 @@ def evaluate(
     model.train(training)
     if observer is not None:
         observer.finish()
+    if failures := [text for text in runtime.gather(failure) if text]:
+        raise LoadingError(failures[0])
     return _collect(counts, unreadable, runtime)
 
 
@@ -223,7 +231,8 @@ def _collect(
     confusion = runtime.sum(counts.confusion).cpu()
     samples = int(confusion.sum())
     if samples == 0:
-        raise InputError(describe_unreadable(unreadable) if unreadable else "no image to evaluate")
+        none = describe_unreadable(unreadable) if unreadable else "no image to evaluate"
+        raise LoadingError(none)
     return Evaluation(
         loss=scores["loss"],
         top1=scores["top1"],

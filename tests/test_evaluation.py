@@ -10,10 +10,10 @@ from rednet.data import (
     Batch,
     EvalSampler,
     ImageDataset,
+    ImageLoader,
     Preprocessing,
     balanced_subset,
     eval_transform,
-    make_loader,
     open_fashion_mnist,
 )
 from rednet.errors import InputError
@@ -87,7 +87,7 @@ def test_batch_size_and_workers_make_no_difference(batch_size, num_workers):
     torch.manual_seed(0)
     model = nn.Sequential(nn.Conv2d(1, 4, 5, stride=3), nn.BatchNorm2d(4), nn.Flatten())
     model = nn.Sequential(model, nn.Linear(4 * 8 * 8, 10)).eval()
-    loader = make_loader(dataset, EvalSampler(23, batch_size), num_workers=num_workers)
+    loader = ImageLoader(dataset, EvalSampler(23, batch_size), num_workers=num_workers)
     result = evaluate(model, loader, 10, Runtime())
     images = torch.stack([dataset[0, index].image for index in range(23)])
     with torch.no_grad():

@@ -1,15 +1,14 @@
 """Build data sets, preprocessing and loaders from the configuration."""
 
 import dataclasses
-from typing import Any
-
-from torch.utils.data import DataLoader
 
 from rednet.config import Augment, Config, Data
 from rednet.data import (
     Augmentation,
     EvalSampler,
     ImageDataset,
+    ImageFiles,
+    ImageLoader,
     ImageSource,
     Preprocessing,
     RelabelledSource,
@@ -18,13 +17,13 @@ from rednet.data import (
     balanced_subset,
     default_num_workers,
     eval_transform,
-    make_loader,
     open_fashion_mnist,
     open_image_folder,
     open_imagenet,
     order_classes,
     train_transform,
 )
+from rednet.data.limits import require_room_for_workers
 from rednet.errors import InputError
 from rednet.runtime import Runtime
 from rednet.wording import count
@@ -84,6 +83,14 @@ def open_splits(data: Data, seed: int, split: str = "train") -> Splits:
     Raises:
         InputError: The data is missing or not in the expected layout.
     """
+    splits = _open_splits(data, seed, split)
+    for source in (splits.train, splits.val, splits.test, splits.whole):
+        if isinstance(source, ImageFiles):
+            source.max_pixels = data.max_pixels
+    return splits
+
+
+def _open_splits(data: Data, seed: int, split: str) -> Splits:
     if data.name == "fashion_mnist":
         return open_fashion_mnist(data.root)
     if data.root is None:
@@ -112,7 +119,7 @@ def take_samples(source: ImageSource, samples: int | None, key: str) -> ImageSou
 
 def build_train_data(
     source: ImageSource, preprocessing: Preprocessing, config: Config, runtime: Runtime
-) -> tuple[TrainSampler, DataLoader[Any]]:
+) -> tuple[TrainSampler, ImageLoader]:
     """Build the sampler and the loader of the training data.
 
     Raises:
@@ -133,7 +140,7 @@ def build_train_data(
 
 def build_val_loader(
     source: ImageSource, preprocessing: Preprocessing, data: Data, runtime: Runtime
-) -> DataLoader[Any]:
+) -> ImageLoader:
     """Build the loader of the validation data; the processes share the samples, each seen once."""
     sampler = EvalSampler(len(source), data.batch_size, runtime.rank, runtime.world_size)
     dataset = ImageDataset(source, eval_transform(preprocessing))
@@ -142,10 +149,18 @@ def build_val_loader(
 
 def _loader(
     dataset: ImageDataset, sampler: TrainSampler | EvalSampler, data: Data, runtime: Runtime
-) -> DataLoader[Any]:
+) -> ImageLoader:
     workers = default_num_workers() if data.num_workers is None else data.num_workers
+    require_room_for_workers(workers)
     pinned = runtime.device.type == "cuda"
-    return make_loader(dataset, sampler, num_workers=workers, pin_memory=pinned)
+    return ImageLoader(
+        dataset,
+        sampler,
+        num_workers=workers,
+        pin_memory=pinned,
+        timeout=data.timeout,
+        max_restarts=data.max_worker_restarts,
+    )
 
 
 def _augmentation(augment: Augment) -> Augmentation:

@@ -1,6 +1,7 @@
 """Build and run the evaluation of a checkpoint."""
 
 from collections.abc import Collection, Sequence
+from contextlib import closing
 from dataclasses import asdict, dataclass, replace
 
 from torch import nn
@@ -136,6 +137,5 @@ def run_evaluation(
     progress = Progress(
         len(source), label=label, every=trainer.log_every, enabled=runtime.is_primary
     )
-    result = evaluate(model, loader, classes, runtime, progress, observer, tta)
-    progress.close()
-    return result
+    with loader, closing(progress):
+        return evaluate(model, loader, classes, runtime, progress, observer, tta)

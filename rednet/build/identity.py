@@ -32,8 +32,9 @@ NEVER_COMPARED = frozenset(
         "trainer.timeout",
         *("trainer.keep_latest", "trainer.keep_best", "trainer.keep_every_epochs"),
         *("trainer.save_every_minutes", "trainer.save_every_steps"),
-        # What it does about bad images and numbers.
-        *("data.on_unreadable", "data.max_unreadable", "trainer.on_nonfinite"),
+        # What it does about bad images, workers and numbers.
+        *("data.on_unreadable", "data.max_unreadable", "data.max_pixels", "data.check"),
+        *("data.timeout", "data.max_worker_restarts", "trainer.on_nonfinite"),
         *("trainer.max_skips", "trainer.max_skips_in_a_row", "trainer.max_rollbacks"),
     ]
 )

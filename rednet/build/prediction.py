@@ -128,7 +128,7 @@ def build_stream(
         return _without(folder / SHEET, find_images(names, not_read))
 
     sampler = StreamSampler(paths, data.batch_size, runtime.rank, runtime.world_size)
-    images = StreamedImages(eval_transform(setup.predictor.preprocessing))
+    images = StreamedImages(eval_transform(setup.predictor.preprocessing), data.max_pixels)
     # To start workers would take longer than a single batch.
     is_short = total is not None and total <= data.batch_size
     default_workers = 0 if is_short else default_num_workers()

@@ -89,6 +89,8 @@ def resume(trainer: Trainer, checkpoint: Checkpoint, *, force: bool = False) -> 
     if changes or sharding:
         checkpoint = trainer.runtime.on_primary(lambda: _at_end_of_epoch(newest))
     load_run_state(trainer, checkpoint)
+    if any(line.startswith("data.train:") for line in changes):
+        trainer.batches.unreadable.forget()
     if not is_fork:
         trainer.saver.saved = trainer.counters
         PULSE.checkpoint = str(checkpoint.path)

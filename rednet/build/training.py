@@ -215,7 +215,8 @@ def _build_batches(
     sampler, loader = build_train_data(source, preprocessing, config, runtime)
     unreadable = UnreadableImages(config.data.max_unreadable)
     mixing = _build_mixing(config, len(source.class_names), runtime)
-    return TrainBatches(sampler, loader, runtime, unreadable, mixing)
+    shape = (preprocessing.in_chans, preprocessing.image_size, preprocessing.image_size)
+    return TrainBatches(sampler, loader, runtime, unreadable, shape, mixing)
 
 
 def _build_mixing(config: Config, num_classes: int, runtime: Runtime) -> Mixing | None:
@@ -251,6 +252,7 @@ def _describe(
         "preprocessing": dataclasses.asdict(preprocessing),
         "class_names": list(splits.train.class_names),
         "data": describe_splits(config.data.name, splits),
+        "checked": config.data.check,
         "config": to_yaml(config),
         "global_batch": sampler.global_batch,
         "world_size": sampler.world_size,

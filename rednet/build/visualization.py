@@ -74,7 +74,7 @@ def build_inputs(
     if not paths:
         raise InputError("images: there are none")
     model = restore_network(checkpoint, preprocessing, runtime, config.trainer)
-    images = load_images(paths, preprocessing, runtime.device)
+    images = load_images(paths, preprocessing, runtime.device, config.data.max_pixels)
     if runtime.is_primary:
         cut = f", the first of {total} (max_images)" if total and total > len(images) else ""
         line = f"{checkpoint.label}; images: {len(images)}{cut}"

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 TRAINING_ONLY = (
     "data.train_samples",
+    "data.check",
     "data.max_unreadable",
     "trainer.grad_accum_steps",
     "trainer.grad_checkpointing",

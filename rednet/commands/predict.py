@@ -25,10 +25,12 @@ if TYPE_CHECKING:
 UNUSED = (
     *TRAINING_ONLY,
     "data.class_order",
+    "data.max_worker_restarts",
     "data.name",
     "data.on_unreadable",
     "data.root",
     "data.split",
+    "data.timeout",
     "data.val_fraction",
     "data.val_samples",
 )

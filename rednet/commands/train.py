@@ -6,11 +6,12 @@ from typing import TYPE_CHECKING
 
 from rednet import cli
 from rednet.config import Config
-from rednet.errors import StartAgain
+from rednet.errors import InputError, StartAgain
+from rednet.memory import explain, is_out_of_memory
 from rednet.program import announce, announce_torch, say
 from rednet.ranks.pulse import PULSE
 from rednet.signals import StopSignals
-from rednet.wording import count
+from rednet.wording import count, printable
 
 if TYPE_CHECKING:
     from rednet.evaluation import Evaluation
@@ -31,6 +32,7 @@ def _train_until_stopped(
     config: Config, explicit_keys: frozenset[str], signals: StopSignals
 ) -> None:
     announce_torch()
+    from rednet.build.checking import check_validation, is_checked
     from rednet.build.data import build_splits
     from rednet.build.data_report import report_data
     from rednet.build.folders import require_space, run_folder, write_config
@@ -58,6 +60,10 @@ def _train_until_stopped(
         if checkpoint is not None:
             resume(trainer, checkpoint, force=config.resume == "force")
         trainer.saver.check_folder = lock.renew
+        description = trainer.saver.description
+        is_new = checkpoint is None or not is_checked(checkpoint.content, description)
+        if is_new and not trainer.is_finished:
+            check_validation(trainer.val_loader.dataset.source, config.data, runtime)
         runtime.on_primary(lambda: require_space(folder, estimate_bytes(trainer.state_dict())))
         is_finished = trainer.is_finished
         if runtime.is_primary:
@@ -68,6 +74,10 @@ def _train_until_stopped(
             evaluation = trainer.fit()
         except BackendFailure as error:
             raise StartAgain(f"{error}; the same command resumes the run in {folder}") from error
+        except Exception as error:
+            if not is_out_of_memory(error):
+                raise
+            raise InputError(_advise(error, trainer, config)) from error
         PULSE.is_patient = True  # what follows may take long on the first rank
         if runtime.is_primary:
             if is_finished:
@@ -77,11 +87,22 @@ def _train_until_stopped(
             _print_result(trainer, evaluation)
 
 
+def _advise(error: Exception, trainer: "Trainer", config: Config) -> str:
+    """Return a line about want of memory: what takes less, and what is saved."""
+    size, steps = config.data.batch_size, config.trainer.grad_accum_steps
+    line = explain(error, size, trainer.batches.loader.num_workers)
+    if size > 1 and size % 2 == 0:
+        line += f"; with trainer.grad_accum_steps={2 * steps} it is the same run"
+    last = trainer.saver.store.last
+    saved = f"its last checkpoint is {last}" if last.exists() else "nothing was saved yet"
+    return f"{line}; {printable(saved)}"
+
+
 def _print_setup(trainer: "Trainer", config: Config) -> None:
     """Print network, data, device, learning rate and length of the run."""
     assert config.model is not None
     parameters = sum(p.numel() for p in trainer.model.parameters() if p.requires_grad)
-    num_val_samples = len(trainer.val_loader.dataset)  # type: ignore[arg-type]
+    num_val_samples = len(trainer.val_loader.dataset)
     sampler, optimizer = trainer.batches.sampler, config.optimizer
     say(
         f"{config.model.name}: {parameters / 1e6:.2f} M parameters; {config.data.name}: "

@@ -143,9 +143,14 @@ RULES = (
         commands=("evaluate",),
     ),
     Rule(
-        ("data.on_unreadable", "data.max_unreadable"),
+        ("data.on_unreadable", "data.max_unreadable", "data.max_pixels", "data.check"),
         lambda get: get("data.name") == "fashion_mnist",
         "has no effect with data=fashion_mnist, which has no image files",
+    ),
+    Rule(
+        ("data.timeout", "data.max_worker_restarts"),
+        lambda get: get("data.num_workers") == 0,
+        "has no effect with data.num_workers=0",
     ),
     Rule(
         ("data.interpolation",),

@@ -87,6 +87,10 @@ class Data:
     val_fraction: Fraction
     on_unreadable: Literal["error", "skip"]
     max_unreadable: NonNegativeInt
+    max_pixels: Count
+    check: Literal["headers", "full", "none"]
+    timeout: Positive | None
+    max_worker_restarts: NonNegativeInt
 
     @model_validator(mode="after")
     def _check(self) -> Self:

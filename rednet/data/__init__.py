@@ -1,5 +1,6 @@
 """Image sources, transforms, samplers and loaders."""
 
+from rednet.data.checking import make_check
 from rednet.data.classes import (
     CLASS_ORDERS,
     RelabelledSource,
@@ -9,15 +10,17 @@ from rednet.data.classes import (
 from rednet.data.dataset import Batch, ImageDataset, Sample, collate
 from rednet.data.fashion_mnist import open_fashion_mnist
 from rednet.data.fingerprint import count_sampled, describe_splits, fingerprint
-from rednet.data.image_files import read_image
+from rednet.data.image_files import ImageFiles
 from rednet.data.image_folder import open_image_folder
+from rednet.data.image_reading import MAX_PIXELS, read_image
 from rednet.data.imagenet import (
     english_names,
     imagenet_labels,
     imagenet_synsets,
     open_imagenet,
 )
-from rednet.data.loading import default_num_workers, make_loader
+from rednet.data.loading import ImageLoader, default_num_workers
+from rednet.data.plain_loading import make_loader
 from rednet.data.sampling import EvalSampler, TrainSampler
 from rednet.data.sources import ImageSource, Splits, UnreadableImage, balanced_subset
 from rednet.data.transforms import (
@@ -30,10 +33,13 @@ from rednet.data.transforms import (
 
 __all__ = [
     "CLASS_ORDERS",
+    "MAX_PIXELS",
     "Augmentation",
     "Batch",
     "EvalSampler",
     "ImageDataset",
+    "ImageFiles",
+    "ImageLoader",
     "ImageSource",
     "ImageTransform",
     "Preprocessing",
@@ -53,6 +59,7 @@ __all__ = [
     "fingerprint",
     "imagenet_labels",
     "imagenet_synsets",
+    "make_check",
     "make_loader",
     "open_fashion_mnist",
     "open_image_folder",

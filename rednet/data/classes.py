@@ -61,6 +61,10 @@ class RelabelledSource:
         """Return a decoded image of the source."""
         return self.source.load(index)
 
+    def check(self, index: int) -> None:
+        """Look at what is cheap to read of an image."""
+        self.source.check(index)
+
     def read_bytes(self, index: int) -> bytes:
         """Return what is stored of an image."""
         return self.source.read_bytes(index)

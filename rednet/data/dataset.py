@@ -39,12 +39,21 @@ class Batch(NamedTuple):
         targets: Class indices (n,) int64.
         indices: Indices in the source (n,) int64.
         unreadable: Name and reason for each image that could not be decoded.
+        unreadable_indices: Their indices in the source.
+        failure: Why the loader has given up, in which case there are no images; empty otherwise.
     """
 
     images: Tensor
     targets: Tensor
     indices: Tensor
     unreadable: list[tuple[str, str]]
+    unreadable_indices: Sequence[int] = ()
+    failure: str = ""
+
+    @classmethod
+    def failed(cls, failure: str) -> "Batch":
+        """Return an empty batch of a loader that has given up."""
+        return collate([])._replace(failure=failure)
 
 
 class ImageDataset(Dataset[Sample]):
@@ -71,15 +80,18 @@ class ImageDataset(Dataset[Sample]):
         try:
             image = self.source.load(index)
         except UnreadableImage as error:
-            return Sample(None, target, index, (error.name, error.reason))
+            return self.lost(index, error.reason)
         with seeded(hash_seed(self.seed, epoch, index), with_numpy=self._with_numpy):
             tensor = self.transform(image)
         # A sum is finite only if all terms are, and much faster than isfinite().all().
         if not math.isfinite(tensor.sum()):
-            return Sample(
-                None, target, index, (self.source.name_of(index), "its pixels are not finite")
-            )
+            return self.lost(index, "its pixels are not finite")
         return Sample(tensor, target, index, None)
+
+    def lost(self, index: int, reason: str) -> Sample:
+        """Return what stands for an image that there is no tensor of."""
+        unreadable = (self.source.name_of(index), reason)
+        return Sample(None, int(self.source.targets[index]), index, unreadable)
 
 
 def collate(samples: Sequence[Sample]) -> Batch:
@@ -91,4 +103,5 @@ def collate(samples: Sequence[Sample]) -> Batch:
         targets=torch.tensor([sample.target for sample in decoded], dtype=torch.int64),
         indices=torch.tensor([sample.index for sample in decoded], dtype=torch.int64),
         unreadable=[sample.unreadable for sample in samples if sample.unreadable is not None],
+        unreadable_indices=[sample.index for sample in samples if sample.unreadable is not None],
     )

@@ -8,7 +8,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from rednet.data.image_files import as_8_bits, read_image
+from rednet.data.image_reading import as_8_bits, read_image
 from rednet.errors import InputError
 
 ImageLike = str | PathLike[str] | Image.Image | np.ndarray | Tensor

@@ -1,20 +1,31 @@
-"""Decode image files, and serve them as a source."""
+"""Image files as a source."""
 
 import copy
 import os
-import warnings
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
-from rednet.data.sources import UnreadableImage
+from rednet.data.image_reading import (
+    MAX_BYTES_PER_PIXEL,
+    MAX_PIXELS,
+    read_file,
+    read_header,
+    read_image,
+)
 from rednet.wording import printable
 
 
 class ImageFiles:
-    """A source of image files under one root folder."""
+    """A source of image files under one root folder.
+
+    Attributes:
+        max_pixels: Largest number of pixels of an image that is decoded.
+    """
+
+    max_pixels = MAX_PIXELS
 
     def __init__(self, root: Path, class_names: list[str], samples: Iterable[tuple[str, int]]):
         """Take ``samples`` as pairs of a path relative to ``root`` and a class index."""
@@ -38,11 +49,15 @@ class ImageFiles:
 
     def load(self, index: int) -> Image.Image:
         """Decode an image; see `read_image`."""
-        return read_image(self.path_of(index))
+        return read_image(self.path_of(index), self.max_pixels)
+
+    def check(self, index: int) -> None:
+        """Read what comes before an image's pixels; see `read_header`."""
+        read_header(self.path_of(index), self.max_pixels)
 
     def read_bytes(self, index: int) -> bytes:
         """Return the content of an image's file."""
-        return Path(self.name_of(index)).read_bytes()
+        return read_file(self.path_of(index), MAX_BYTES_PER_PIXEL * self.max_pixels)
 
     def name_of(self, index: int) -> str:
         """Return the path of an image, made printable."""
@@ -51,43 +66,6 @@ class ImageFiles:
     def path_of(self, index: int) -> Path:
         """Return the path of an image."""
         return self.root / os.fsdecode(bytes(self.relative_names[index]))
-
-
-def read_image(path: str | os.PathLike[str]) -> Image.Image:
-    """Decode an image file into mode L or RGB.
-
-    The EXIF orientation is ignored, as torchvision does. Transparency is dropped, and 16-bit gray
-    is scaled to 8 bits.
-
-    Raises:
-        UnreadableImage: The file cannot be decoded for any reason, including a missing or truncated
-            file.
-    """
-    try:
-        # Pillow warns about large images and odd metadata; neither affects the pixels.
-        with warnings.catch_warnings(action="ignore"), Image.open(path) as image:
-            image.load()
-            return as_8_bits(image)
-    except Exception as error:
-        reason = " ".join(str(error).split()) or type(error).__name__
-        raise UnreadableImage(printable(path), printable(reason)) from error
-
-
-def as_8_bits(image: Image.Image) -> Image.Image:
-    """Return an image of any mode in mode L or RGB.
-
-    Transparency is dropped, and 16-bit gray is scaled to 8 bits.
-
-    Raises:
-        ValueError: The pixels have 32 bits and no fixed range.
-    """
-    if image.mode in ("L", "RGB"):
-        return image
-    if image.mode.startswith("I;16"):
-        return Image.fromarray((np.asarray(image) // 257).astype(np.uint8))
-    if image.mode in ("I", "F"):
-        raise ValueError("32-bit pixels have no fixed range, convert the file to 8 or 16 bits")
-    return image.convert("RGB")
 
 
 def label_images(

@@ -9,7 +9,7 @@ from PIL import Image
 from torch import Tensor
 from torch.utils.data import Dataset, Sampler
 
-from rednet.data.image_files import read_image
+from rednet.data.image_reading import MAX_PIXELS, read_image
 from rednet.data.sources import UnreadableImage
 
 Key = tuple[int, str]
@@ -74,13 +74,15 @@ class StreamSampler(Sampler[list[Key]]):
 class StreamedImages(Dataset[StreamedImage]):
     """Preprocessed images, addressed by the keys of a `StreamSampler`."""
 
-    def __init__(self, transform: Callable[[Image.Image], Tensor]) -> None:
-        self.transform = transform
+    def __init__(
+        self, transform: Callable[[Image.Image], Tensor], max_pixels: int = MAX_PIXELS
+    ) -> None:
+        self.transform, self.max_pixels = transform, max_pixels
 
     def __getitem__(self, key: Key) -> StreamedImage:
         position, path = key
         try:
-            image = read_image(path)
+            image = read_image(path, self.max_pixels)
         except UnreadableImage as error:
             return StreamedImage(position, path, None, error.reason)
         return StreamedImage(position, path, self.transform(image))

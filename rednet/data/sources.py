@@ -54,6 +54,13 @@ class ImageSource(Protocol):
             UnreadableImage: The image cannot be decoded.
         """
 
+    def check(self, index: int) -> None:
+        """Look at what is cheap to read of an image.
+
+        Raises:
+            UnreadableImage: The image cannot be decoded.
+        """
+
     def read_bytes(self, index: int) -> bytes:
         """Return what is stored of an image: the content of its file, or its pixels.
 
@@ -110,6 +117,10 @@ class SourceSubset:
     def load(self, index: int) -> Image.Image:
         """Return a decoded image of the subset."""
         return self.source.load(self.indices[index])
+
+    def check(self, index: int) -> None:
+        """Look at what is cheap to read of an image of the subset."""
+        self.source.check(self.indices[index])
 
     def read_bytes(self, index: int) -> bytes:
         """Return what is stored of an image of the subset."""

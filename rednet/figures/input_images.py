@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from rednet.data import Preprocessing, UnreadableImage, eval_transform, read_image
+from rednet.data import MAX_PIXELS, Preprocessing, UnreadableImage, eval_transform, read_image
 from rednet.errors import InputError
 from rednet.evaluation import describe_unreadable
 from rednet.wording import printable
@@ -44,7 +44,10 @@ class InputImages:
 
 
 def load_images(
-    paths: Sequence[str], preprocessing: Preprocessing, device: torch.device
+    paths: Sequence[str],
+    preprocessing: Preprocessing,
+    device: torch.device,
+    max_pixels: int = MAX_PIXELS,
 ) -> InputImages:
     """Read and preprocess images as an evaluation does.
 
@@ -52,11 +55,12 @@ def load_images(
         paths: Paths of the image files.
         preprocessing: Preprocessing that the network was trained with.
         device: Device of the network.
+        max_pixels: Largest number of pixels of an image that is decoded.
 
     Raises:
         InputError: An image cannot be read.
     """
-    inputs = torch.stack(_load(paths, eval_transform(preprocessing)))
+    inputs = torch.stack(_load(paths, eval_transform(preprocessing), max_pixels))
     mean, std = (
         torch.tensor(values).view(-1, 1, 1) for values in (preprocessing.mean, preprocessing.std)
     )
@@ -64,11 +68,11 @@ def load_images(
     return InputImages(tuple(printable(Path(path).stem) for path in paths), inputs.to(device), rgb)
 
 
-def _load(paths: Sequence[str], transform: Callable[..., Tensor]) -> list[Tensor]:
+def _load(paths: Sequence[str], transform: Callable[..., Tensor], max_pixels: int) -> list[Tensor]:
     loaded, unreadable = [], []
     for path in paths:
         try:
-            loaded.append(transform(read_image(path)))
+            loaded.append(transform(read_image(path, max_pixels)))
         except UnreadableImage as error:
             unreadable.append((error.name, error.reason))
     if unreadable:

@@ -2,17 +2,14 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from torch import Tensor
-from torch.utils.data import DataLoader
 
-from rednet.data import Batch, TrainSampler
-from rednet.errors import InputError
-from rednet.evaluation import describe_unreadable
+from rednet.data import Batch, ImageLoader, TrainSampler
 from rednet.runtime import Runtime
-from rednet.signals import held
 from rednet.training.mixing import Mixing
+from rednet.training.stand_in import stand_in
 from rednet.training.unreadable import UnreadableImages
 
 
@@ -23,11 +20,15 @@ class MicroBatch(NamedTuple):
         images: Images (n, C, H, W).
         targets: Class indices (n,) or probabilities (n, classes).
         indices: Indices in the source, on the host.
+        failure: Why there are no images any more, empty if there are.
+
+    One without samples has an image without a target, which stands in for them; see `stand_in`.
     """
 
     images: Tensor
     targets: Tensor
     indices: Sequence[int] = ()
+    failure: str = ""
 
 
 @dataclass(frozen=True)
@@ -38,23 +39,27 @@ class TrainBatches:
         sampler: Samples of every step.
         loader: Micro-batches in the sampler's order.
         runtime: Device and precision.
-        unreadable: Count of the images that cannot be read.
+        unreadable: The images that cannot be read.
+        image_shape: Channels, height and width.
         mixing: Mixup and CutMix, if on.
     """
 
     sampler: TrainSampler
-    loader: DataLoader[Any]
+    loader: ImageLoader
     runtime: Runtime
     unreadable: UnreadableImages
+    image_shape: Sequence[int]
     mixing: Mixing | None = None
 
     def steps_of_epoch(self, epoch: int, start: int = 0) -> Iterator[list[MicroBatch]]:
-        """Yield the micro-batches of each step of an epoch; both are counted from 0."""
+        """Yield the micro-batches of each step of an epoch; both are counted from 0.
+
+        Each rank has the same number of them in a step, even if it has no images for some.
+        """
         if start == self.sampler.steps_per_epoch:
             return
         self.sampler.set_epoch(epoch, start)
-        with held():  # a worker that has just started must not die of a signal
-            batches = iter(self.loader)
+        batches = iter(self.loader)
         for step in range(start, self.sampler.steps_per_epoch):
             loaded = [next(batches) for _ in range(self.sampler.micro_batches(step))]
             yield self._place(loaded, epoch * self.sampler.steps_per_epoch + step)
@@ -67,22 +72,21 @@ class TrainBatches:
 
     def names(self, batches: Sequence[MicroBatch]) -> list[str]:
         """Return the names of the images in micro-batches."""
-        source = self.loader.dataset.source  # type: ignore[attr-defined]
+        source = self.loader.dataset.source
         return [source.name_of(index) for batch in batches for index in batch.indices]
 
     def _place(self, loaded: Sequence[Batch], global_step: int) -> list[MicroBatch]:
-        unreadable = [image for batch in loaded for image in batch.unreadable]
-        self.unreadable.add(unreadable)
-        batches = [
+        self.unreadable.add(loaded)
+        return [
             self._place_one(batch, global_step, index)
-            for index, batch in enumerate(loaded)
             if len(batch.targets)
+            else self._place_stand_in(batch)
+            for index, batch in enumerate(loaded)
         ]
-        if not batches:
-            raise InputError(
-                f"a whole batch is lost: {describe_unreadable(unreadable)}; repair or remove them"
-            )
-        return batches
+
+    def _place_stand_in(self, batch: Batch) -> MicroBatch:
+        images = self.runtime.place_images(stand_in(self.image_shape))
+        return MicroBatch(images, batch.targets.to(self.runtime.device), failure=batch.failure)
 
     def _place_one(self, batch: Batch, global_step: int, index: int) -> MicroBatch:
         images = self.runtime.place_images(batch.images)

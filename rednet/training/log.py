@@ -125,10 +125,10 @@ class RunLog:
         if result.updated:
             totals.loss_sum += result.loss_sum
             totals.num_samples += result.num_samples
-        else:
+        elif result.num_samples:
             totals.skipped += 1
         totals.lr, totals.seconds = lr, time.monotonic() - self._start
-        loss = result.loss_sum / result.num_samples
+        loss = result.mean_loss
         self.progress.advance(result.num_samples, f"loss {loss:.4f}  norm {result.grad_norm:.2f}")
         if self.is_due(global_step):
             values = {"loss": loss, "grad_norm": result.grad_norm, "skipped": totals.skipped}

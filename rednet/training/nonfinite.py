@@ -73,10 +73,12 @@ class NonFinitePolicy:
         """Return whether a step failed.
 
         An overflow in fp16 is no failure: the scaler skips the step and halves its scale. It
-        becomes one when the scale was below 1 before.
+        becomes one when the scale was below 1 before. Nor is a step without images one.
         """
         if result.updated:
             self.skips_in_a_row = 0
+            return False
+        if not result.num_samples:
             return False
         is_overflow = scaler.is_enabled() and math.isfinite(result.loss_sum)
         return not is_overflow or scaler.get_scale() < 0.5

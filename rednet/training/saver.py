@@ -40,6 +40,7 @@ class Saver:
         seconds: Duration of the longest save so far.
         check_folder: Called before each save; raises an `InputError` if the folder is no longer
             this run's.
+        asks: Whether somebody asks for a save after the current step.
     """
 
     def __init__(
@@ -55,6 +56,7 @@ class Saver:
         self.saved: Counters | None = None
         self.seconds = 0.0
         self.check_folder: Callable[[], None] = lambda: None
+        self.asks = False
         self._thread = ThreadPoolExecutor(1, "checkpoint")
         self._writing: Future[None] | None = None
         self._attempt: Attempt | None = None
@@ -86,7 +88,7 @@ class Saver:
         is_writing = self._writing is not None and not self._writing.done()
         if not is_writing:
             self.wait()
-        if self.every_steps is not None and global_step % self.every_steps == 0:
+        if self.asks or (self.every_steps is not None and global_step % self.every_steps == 0):
             return True
         age = time.monotonic() - self._last_time
         return self.every_minutes is not None and age >= 60 * self.every_minutes and not is_writing
@@ -106,7 +108,7 @@ class Saver:
         """
         self.wait()
         self._attempt = None  # one that failed gives its memory to this one
-        self._last_time = time.monotonic()
+        self._last_time, self.asks = time.monotonic(), False
         before = (self.saved, self.store.state_dict())
         self.saved = counters
         if not self.runtime.is_primary:

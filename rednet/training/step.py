@@ -16,6 +16,7 @@ from rednet.runtime import Runtime
 from rednet.training.batches import MicroBatch
 from rednet.training.buffers import SavedBuffers
 from rednet.training.clipping import Clipping
+from rednet.training.stand_in import frozen_statistics
 
 
 @dataclass(frozen=True)
@@ -30,6 +31,7 @@ class StepResult:
         counts: Sums over ranks of the numbers that the caller passed.
         is_suspect: Whether this rank is a reason why the weights have not moved: its own loss is
             not finite, or all losses are finite but a gradient is not.
+        gave_up: Whether a rank has no images any more, in which case nothing has changed.
     """
 
     loss_sum: float
@@ -38,6 +40,12 @@ class StepResult:
     updated: bool
     counts: tuple[int, ...] = ()
     is_suspect: bool = False
+    gave_up: bool = False
+
+    @property
+    def mean_loss(self) -> float:
+        """Mean loss of the samples, not a number if there are none."""
+        return self.loss_sum / self.num_samples if self.num_samples else math.nan
 
 
 class TrainStep:
@@ -74,9 +82,10 @@ class TrainStep:
         """Make one step; the host waits for the device once, in fp16 twice.
 
         A loss or gradient that is not finite leaves weights and buffers unchanged, on every rank.
+        So does a step without any sample, or in which a rank has no images any more.
 
         Args:
-            batches: Micro-batches of this rank, each with at least one sample.
+            batches: Micro-batches of this rank, as many as on every other.
             lr: Learning rate.
             counts: Numbers of this rank to add up over ranks together with the loss.
         """
@@ -91,30 +100,39 @@ class TrainStep:
 
         loss_sum = torch.zeros((), dtype=torch.float64, device=self.runtime.device)
         for index, batch in enumerate(batches):
-            with self._gradient_sync(is_last=index == len(batches) - 1):
+            sync = self._gradient_sync(is_last=index == len(batches) - 1)
+            with sync, self._statistics(batch):
                 with self.runtime.autocast():
-                    logits = self.model(batch.images)
+                    logits = self.model(batch.images)[: len(batch.targets)]
                 loss = self._loss(logits, batch.targets)
                 self.scaler.scale(loss / self.samples_per_rank).backward()
             loss_sum += loss.detach()
 
         self.scaler.unscale_(self.optimizer)
         num_samples = sum(len(batch.targets) for batch in batches)
-        numbers = [torch.full_like(loss_sum, number) for number in (num_samples, *counts)]
+        gives_up = any(batch.failure for batch in batches)
+        numbers = [torch.full_like(loss_sum, n) for n in (num_samples, *counts, int(gives_up))]
         totals = self.runtime.sum(torch.stack([loss_sum, *numbers]))
         grads = self._normalise(num_samples, totals[1])
         norm = torch.nn.utils.get_total_norm(grads)
 
         # The one transfer to the host: the weights must not move before the check.
-        loss, count, *sums, grad_norm = torch.cat([totals, norm.double()[None]]).tolist()
-        updated = math.isfinite(loss) and math.isfinite(grad_norm)
+        loss, count, *sums, gave_up, grad_norm = torch.cat([totals, norm.double()[None]]).tolist()
+        if gave_up:
+            self.buffers.restore()
+            return StepResult(loss, int(count), grad_norm, updated=False, gave_up=True)
+        updated = count > 0 and math.isfinite(loss) and math.isfinite(grad_norm)
         if updated:
             self.clipping(self.model, norm)
             self.scaler.step(self.optimizer)
         else:
             self.buffers.restore()
         self.scaler.update()
-        is_suspect = not updated and (math.isfinite(loss) or not math.isfinite(loss_sum.item()))
+        is_suspect = (
+            not updated
+            and count > 0
+            and (math.isfinite(loss) or not math.isfinite(loss_sum.item()))
+        )
         return StepResult(
             loss, int(count), grad_norm, updated, tuple(map(int, sums)), is_suspect=is_suspect
         )
@@ -124,6 +142,10 @@ class TrainStep:
         if isinstance(self.model, DistributedDataParallel) and not is_last:
             return self.model.no_sync()
         return nullcontext()
+
+    def _statistics(self, batch: MicroBatch) -> AbstractContextManager[None]:
+        """Let a batch without samples leave no trace in the buffers."""
+        return nullcontext() if len(batch.targets) else frozen_statistics(self.model)
 
     def _loss(self, logits: Tensor, targets: Tensor) -> Tensor:
         logits = logits.float() if logits.dtype != torch.float64 else logits

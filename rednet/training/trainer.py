@@ -4,15 +4,14 @@ from collections.abc import Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from functools import partial
-from signal import Signals
-from typing import Any, NoReturn
+from typing import Any
 
 from timm.utils import ModelEmaV3
 from torch import nn
-from torch.utils.data import DataLoader
 
+from rednet.data import ImageLoader
 from rednet.data.seeding import seed_all
-from rednet.evaluation import Evaluation, evaluate
+from rednet.evaluation import Evaluation, LoadingError, evaluate
 from rednet.ranks.pulse import PULSE
 from rednet.runtime import Runtime
 from rednet.signals import StopSignals
@@ -20,6 +19,7 @@ from rednet.training.agreement import require_equal_ranks, share_statistics
 from rednet.training.batches import MicroBatch, TrainBatches
 from rednet.training.checkpoints import upgrade_train_state
 from rednet.training.counters import Counters
+from rednet.training.ending import give_up, heed, save_early, stop
 from rednet.training.log import RunLog
 from rednet.training.metrics import EpochMetrics
 from rednet.training.nonfinite import FailedStep, NonFinitePolicy, Rollback, require_finite
@@ -55,7 +55,7 @@ class Trainer:
     train_step: TrainStep
     schedule: Schedule
     batches: TrainBatches
-    val_loader: DataLoader[Any]
+    val_loader: ImageLoader
     runtime: Runtime
     log: RunLog
     saver: Saver
@@ -91,7 +91,9 @@ class Trainer:
         if self.is_finished:
             return None
         evaluation = None
-        with self.signals.deferred(), closing(self.log), self.saver:
+        train, val = self.batches.loader, self.val_loader
+        train.before_restart = val.before_restart = partial(save_early, self)
+        with self.signals.deferred(), closing(self.log), self.saver, train, val:
             require_equal_ranks(self.model, self.counters.global_step, self.runtime)
             self.open_log()
             if self.nonfinite.needs_checkpoint and self.saver.saved is None:
@@ -118,37 +120,37 @@ class Trainer:
         start = self.counters
         self.log.start_epoch(start.epoch + 1, self.schedule.epochs, start.step_in_epoch)
         for batches in self.batches.steps_of_epoch(start.epoch, start.step_in_epoch):
-            stop = self.step(batches)
+            reports = self.step(batches)
             if self.counters.is_epoch_trained:
                 share_statistics(self.model, self.runtime, average=True)
-            if stop:
-                self.stop()
+            heed(self, *reports)
             if self.counters.global_step == self.last_step:
                 break
             if self.saver.is_due(self.counters.global_step) and not self.counters.is_epoch_trained:
                 self.save()
 
-    def step(self, batches: Sequence[MicroBatch]) -> bool:
-        """Make one step and log it; return whether a signal asked any rank to stop."""
+    def step(self, batches: Sequence[MicroBatch]) -> Sequence[int]:
+        """Make one step and log it; return how many ranks have which report, see `heed`."""
         step, scaler = self.counters.global_step, self.train_step.scaler
         if step in self.nonfinite.passed_over:
             self.counters = self.counters.after_step(updated=False)
-            return False
-        lr, unreadable = self.schedule.lr_at(step), self.batches.unreadable
+            return (0, 0, 0)
+        lr = self.schedule.lr_at(step)
         seed_all(self.settings.seed, step, self.runtime.rank)
-        counts = (unreadable.pending, int(self.signals.received > 0))
-        result = self.train_step(batches, lr, counts)
+        reports = (self.batches.unreadable.pending, self.signals.received, self.saver.asks)
+        result = self.train_step(batches, lr, [int(bool(report)) for report in reports])
+        if result.gave_up:
+            give_up(self, max(batch.failure for batch in batches))
         PULSE.reach(step + 1)
         self.counters = self.counters.after_step(updated=result.updated)
         if result.updated and self.ema is not None:
             share_statistics(self.model, self.runtime, average=True)  # each rank averages the same
             self.ema.update(self.model, step=self.counters.optimizer_steps)
         self.log.step(result, step + 1, lr=lr, scaler=scaler)
-        unreadable.settle(result.counts[0])
         if self.nonfinite.is_failure(result, scaler):
             names = self.batches.names(batches)
             self.nonfinite.handle(FailedStep(step, result, lr, scaler.get_scale(), batches, names))
-        return result.counts[1] > 0
+        return result.counts
 
     def end_epoch(self) -> Evaluation | None:
         """Evaluate, log and save a trained epoch."""
@@ -178,24 +180,16 @@ class Trainer:
     def evaluate(self) -> Evaluation:
         """Evaluate the network, or its averaged weights where there are any."""
         model = self.model if self.ema is None else self.ema.module
-        batches = self.signals.until_stopped(self.val_loader, self.runtime, self.stop)
-        return evaluate(model, batches, self.num_classes, self.runtime)
+        batches = self.signals.until_stopped(self.val_loader, self.runtime, partial(stop, self))
+        try:
+            return evaluate(model, batches, self.num_classes, self.runtime)
+        except LoadingError as error:
+            give_up(self, str(error))
 
     def save(self, metrics: EpochMetrics | None = None) -> None:
         """Save in the background: a complete epoch with its metrics, or inside an epoch."""
         self.log.flush()
         self.saver.save(self.state_dict(), self.counters, metrics)
-
-    def stop(self) -> NoReturn:
-        """Save and stop."""
-        number = self.signals.agreed(self.runtime)
-        if self.saver.saved != self.counters:
-            self.save()
-            longest = f"the longest save so far took {self.saver.seconds:.1f} s"
-            self.log.say(f"{Signals(number).name}: saving; {longest}")
-        failure = self.saver.settle()
-        step, folder = self.counters.global_step, self.log.folder
-        raise self.signals.stopped(number, step, folder, failure)
 
     def roll_back(self) -> None:
         """Go back to the newest checkpoint."""

@@ -1,49 +1,69 @@
 """Training images that cannot be read: reported, counted, limited."""
 
-from rednet.errors import InputError
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from rednet.data import Batch
 from rednet.program import say
-from rednet.wording import count
+from rednet.runtime import Runtime
+from rednet.wording import count, join_names
 
 
 class UnreadableImages:
-    """Counts the images that training skips because they cannot be read.
+    """The images that training skips because they cannot be read, each counted once in a run.
 
     Args:
         limit: Most images that a run may skip, over all ranks.
 
     Attributes:
-        count: Images skipped so far, over all ranks.
-        pending: Images that this rank skipped and `count` does not include yet.
+        names: Names of the images known to all ranks, by index in the source.
+        pending: Names of images that only this rank knows yet.
     """
 
     def __init__(self, limit: int) -> None:
         self.limit = limit
-        self.count = self.pending = 0
+        self.names: dict[int, str] = {}
+        self.pending: dict[int, str] = {}
 
-    def add(self, images: list[tuple[str, str]]) -> None:
-        """Report (name, reason) of images that this rank skipped."""
-        for name, reason in images:
-            say(f"warning: image skipped: {name} ({reason})")
-        self.pending += len(images)
+    def add(self, batches: Iterable[Batch]) -> None:
+        """Report the images that this rank skips for the first time."""
+        for batch in batches:
+            for index, (name, reason) in zip(
+                batch.unreadable_indices, batch.unreadable, strict=True
+            ):
+                if index not in self.names and index not in self.pending:
+                    say(f"warning: image skipped: {name} ({reason})")
+                    self.pending[index] = name
 
-    def settle(self, pending: int) -> None:
-        """Add the sum of `pending` over all ranks to the count.
+    def settle(self, runtime: Runtime) -> str:
+        """Tell all ranks about the pending images of each; all must call this together.
 
-        Raises:
-            InputError: On every rank, if there are more than `limit`.
+        Returns:
+            On every rank, why the run must end, if there are more than `limit`; otherwise nothing.
         """
-        self.pending = 0
-        self.count += pending
-        if self.count > self.limit:
-            raise InputError(
-                f"{count(self.count, 'training image')} could not be read, more than "
-                f"data.max_unreadable={self.limit}; the warnings name them"
-            )
+        for pending in runtime.gather(self.pending):
+            self.names.update(pending)
+        self.pending = {}
+        if len(self.names) <= self.limit:
+            return ""
+        return (
+            f"{count(len(self.names), 'training image')} could not be read, more than "
+            f"data.max_unreadable={self.limit}: {join_names(list(self.names.values()))}; repair or "
+            "remove them"
+        )
 
-    def state_dict(self) -> dict[str, int]:
-        """Return the count."""
-        return {"unreadable": self.count}
+    def forget(self) -> None:
+        """Know of no image, since they are others now."""
+        self.names, self.pending = {}, {}
 
-    def load_state_dict(self, state: dict[str, int]) -> None:
-        """Restore the count."""
-        self.count = state["unreadable"]
+    def state_dict(self) -> dict[str, Any]:
+        """Return the images."""
+        return {"unreadable": len(self.names), "unreadable_images": dict(self.names)}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Restore the images.
+
+        Earlier checkpoints have a number only, which counted an image in each epoch anew. It is
+        forgotten: the images will be met again.
+        """
+        self.names, self.pending = dict(state.get("unreadable_images", {})), {}

@@ -32,9 +32,12 @@ PREPROCESSING = {
 READING = {
     "data.batch_size": 3,
     "data.class_order": "natural",
+    "data.max_pixels": 1000,
+    "data.max_worker_restarts": 3,
     "data.num_workers": 1,
     "data.on_unreadable": "skip",
     "data.split": "train",
+    "data.timeout": 5.0,
     "data.val_fraction": 0.5,
     "data.val_samples": 1,
     "seed": 5,
@@ -67,8 +70,8 @@ FIGURES = {
 }
 ELSEWHERE = {
     *("checkpoint", "checkpoints", "figures", "images", "output_dir", "predictions"),
-    *("data.name", "data.root", "schedule.name", "trainer.device", "trainer.tf32"),
-    "trainer.timeout",
+    *("data.name", "data.root", "data.max_pixels", "schedule.name"),
+    *("trainer.device", "trainer.tf32", "trainer.timeout"),
 }
 """Keys with tests of their own."""
 
@@ -154,7 +157,8 @@ def evaluation_plan(config, keys):
     data, samples = config.data, [(0, index) for index in range(len(dataset))]
     return (
         network(place_model(setup.model, config.trainer, runtime)),
-        (data.batch_size, data.num_workers, data.on_unreadable),
+        (data.batch_size, data.num_workers, data.on_unreadable, data.max_pixels),
+        (data.timeout, data.max_worker_restarts),
         [(item.target, digest(item.image)) for item in map(dataset.__getitem__, samples)],
         (config.tta, rest),
     )

@@ -113,7 +113,7 @@ def test_unreadable_images_are_left_out_and_listed(fashion_mnist, keys):
     )
     batch = collate([data[0, index] for index in keys])
     kept = [index for index in keys if index != 1]
-    assert batch.unreadable == [("image 1", "damaged")]
+    assert batch.unreadable == [(fashion_mnist.val.name_of(1), "damaged")]
     assert batch.indices.tolist() == kept
     assert batch.targets.tolist() == [data.source.targets[index] for index in kept]
     assert len(batch.images) == len(kept)

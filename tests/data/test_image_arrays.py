@@ -6,7 +6,7 @@ import torch
 from PIL import Image
 
 from rednet.data.image_arrays import as_image, is_single
-from rednet.data.image_files import read_image
+from rednet.data.image_reading import read_image
 from rednet.errors import InputError
 
 COLOUR = np.random.default_rng(0).integers(0, 256, (5, 7, 3), np.uint8)

@@ -1,6 +1,9 @@
 import io
 import os
 import pickle
+import socket
+import struct
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
@@ -76,18 +79,13 @@ def test_a_missing_file_is_unreadable(tmp_path):
         read_image(tmp_path / "missing.jpg")
 
 
-def test_pillow_warnings_are_not_errors(tmp_path, monkeypatch):
+def test_pillow_warnings_are_not_errors(tmp_path):
     exif = b"Exif\x00\x00MM\x00*\x00\x00\x00\x08\x00\x05broken"
     Image.new("RGB", (8, 6)).save(tmp_path / "exif.jpg", exif=exif)
     assert read_image(tmp_path / "exif.jpg").size == (8, 6)
     palette = Image.new("P", (8, 6))
     palette.save(tmp_path / "palette.png", transparency=bytes(range(256)))
     assert read_image(tmp_path / "palette.png").mode == "RGB"
-    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 30)
-    assert read_image(tmp_path / "exif.jpg").size == (8, 6)
-    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 20)
-    with pytest.raises(UnreadableImage, match="exceeds limit"):
-        read_image(tmp_path / "exif.jpg")
 
 
 def test_image_files_load_by_index_after_pickling(make_images):
@@ -111,3 +109,77 @@ def test_names_that_no_terminal_can_take_are_escaped(tmp_path):
     with pytest.raises(UnreadableImage) as caught:
         files.load(1)
     assert str(caught.value).isprintable()
+
+
+@pytest.mark.parametrize("kind", ["pipe", "socket", "device", "folder"])
+def test_what_is_no_file_is_never_opened(kind, tmp_path, monkeypatch):
+    """It would never answer, or opening it would have an effect."""
+    monkeypatch.chdir(tmp_path)  # the path of a socket must be short
+    with closing(socket.socket(socket.AF_UNIX)) as server:
+        {
+            "pipe": os.mkfifo,
+            "socket": server.bind,
+            "device": lambda path: os.symlink("/dev/zero", path),
+            "folder": os.mkdir,
+        }[kind]("image.jpg")
+        with pytest.raises(UnreadableImage, match=f"it is a {kind}, not a file"):
+            read_image("image.jpg")
+
+
+def save_gif(path):
+    """A screen of one pixel with a frame of many."""
+    Image.new("P", (1, 1)).save(path)
+    content = bytearray(path.read_bytes())
+    frame = content.index(b",") + 5
+    content[frame : frame + 4] = struct.pack("<HH", 3000, 2000)
+    path.write_bytes(content)
+
+
+BOMBS = {
+    "png": lambda path: Image.new("1", (3000, 2000)).save(path),
+    "jpg": lambda path: Image.new("L", (3000, 2000)).save(path),
+    "webp": lambda path: Image.new("RGB", (3000, 2000)).save(path),
+    "tif": lambda path: Image.new("1", (3000, 2000)).save(path, compression="group4"),
+    "jp2": lambda path: Image.new("L", (3000, 2000)).save(path),
+    "gif": save_gif,
+}
+
+
+@pytest.mark.parametrize("suffix", BOMBS)
+def test_an_image_with_too_many_pixels_is_refused_before_it_is_decoded(suffix, tmp_path):
+    path = tmp_path / f"bomb.{suffix}"
+    BOMBS[suffix](path)
+    limit = Image.MAX_IMAGE_PIXELS
+    with pytest.raises(UnreadableImage, match=r"6000000 pixels, more than data.max_pixels=5000000"):
+        read_image(path, 5_000_000)
+    assert limit == Image.MAX_IMAGE_PIXELS
+
+
+def test_the_limit_can_be_above_that_of_pillow(tmp_path, monkeypatch):
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 10)
+    Image.new("L", (8, 6)).save(tmp_path / "image.png")
+    assert read_image(tmp_path / "image.png", 48).size == (8, 6)
+    with pytest.raises(UnreadableImage, match=r"48 pixels, more than data.max_pixels=47"):
+        read_image(tmp_path / "image.png", 47)
+
+
+def test_a_file_that_is_too_large_for_any_image_is_not_read(tmp_path):
+    """Some formats are read into memory as a whole."""
+    with open(tmp_path / "huge.webp", "wb") as file:
+        file.write(b"RIFF\0\0\0\0WEBPVP8 ")
+        file.truncate(2**40)
+    with pytest.raises(UnreadableImage, match=f"the file has {2**40} bytes, too many"):
+        read_image(tmp_path / "huge.webp")
+    with pytest.raises(OSError, match="too many"):
+        ImageFiles(tmp_path, ["a"], [("huge.webp", 0)]).read_bytes(0)
+
+
+def test_no_memory_is_not_the_fault_of_the_image(tmp_path, monkeypatch):
+    Image.new("L", (8, 6)).save(tmp_path / "image.png")
+
+    def fail(*_):
+        raise MemoryError
+
+    monkeypatch.setattr(Image.core, "new", fail)
+    with pytest.raises(MemoryError):
+        read_image(tmp_path / "image.png")

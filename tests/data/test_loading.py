@@ -9,12 +9,12 @@ from rednet.data import (
     Augmentation,
     EvalSampler,
     ImageDataset,
+    ImageLoader,
     Preprocessing,
     TrainSampler,
     balanced_subset,
     default_num_workers,
     eval_transform,
-    make_loader,
     open_image_folder,
     train_transform,
 )
@@ -28,7 +28,7 @@ def load_epochs(train, num_workers, epochs=(0, 1), start_step=0):
     source = balanced_subset(train, 50)
     dataset = ImageDataset(source, train_transform(PREPROCESSING, EVERYTHING), seed=3)
     sampler = TrainSampler(len(dataset), 8, seed=3)
-    loader = make_loader(dataset, sampler, num_workers=num_workers, pin_memory=False)
+    loader = ImageLoader(dataset, sampler, num_workers=num_workers, pin_memory=False)
     loaded = []
     for epoch in epochs:
         sampler.set_epoch(epoch, start_step)
@@ -67,7 +67,7 @@ def test_loading_leaves_the_global_generators_alone(fashion_mnist, num_workers):
 def test_evaluation_covers_the_source_in_order(fashion_mnist):
     source = balanced_subset(fashion_mnist.val, 25)
     dataset = ImageDataset(source, eval_transform(PREPROCESSING))
-    loader = make_loader(dataset, EvalSampler(25, 10), num_workers=2, pin_memory=False)
+    loader = ImageLoader(dataset, EvalSampler(25, 10), num_workers=2, pin_memory=False)
     batches = list(loader)
     assert torch.cat([batch.indices for batch in batches]).tolist() == list(range(25))
     assert torch.cat([batch.targets for batch in batches]).tolist() == list(source.targets)
@@ -80,7 +80,7 @@ def test_an_unreadable_file_reaches_the_batch_by_name(make_images, num_workers):
         file.truncate(60)
     source = open_image_folder(root, val_fraction=0.1, seed=0).val
     dataset = ImageDataset(source, eval_transform(PREPROCESSING))
-    loader = make_loader(dataset, EvalSampler(3, 3), num_workers=num_workers, pin_memory=False)
+    loader = ImageLoader(dataset, EvalSampler(3, 3), num_workers=num_workers, pin_memory=False)
     (batch,) = loader
     assert (batch.indices.tolist(), batch.targets.tolist()) == ([0, 2], [0, 1])
     assert [name for name, _ in batch.unreadable] == [f"{root}/val/a/2.png"]
@@ -92,7 +92,7 @@ def count_threads(_image):
 
 def test_workers_use_one_thread(fashion_mnist):
     dataset = ImageDataset(fashion_mnist.val, count_threads)
-    loader = make_loader(dataset, EvalSampler(4, 2), num_workers=1, pin_memory=False)
+    loader = ImageLoader(dataset, EvalSampler(4, 2), num_workers=1, pin_memory=False)
     assert all(batch.images.tolist() == [1, 1] for batch in loader)
 
 

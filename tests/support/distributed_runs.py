@@ -18,7 +18,9 @@ from unittest.mock import patch
 import torch
 
 from rednet import commands
+from rednet.data import Batch, Sample, collate
 from rednet.runtime import start_runtime
+from rednet.training.batches import TrainBatches
 from rednet.training.step import TrainStep
 
 RUN = [
@@ -28,6 +30,8 @@ RUN = [
 ]
 TWO = [*RUN, "data.batch_size=4", "trainer.ema_decay=0.9"]
 STEPS = 3
+GONE = collate([Sample(None, 0, 7, ("7.png", "gone"))])
+"""A batch of which no image can be read."""
 
 
 def main(folder):
@@ -43,6 +47,11 @@ def main(folder):
         rollback = ("trainer.on_nonfinite=rollback", "trainer.save_every_steps=1")
         runs.train("rollback", *rollback, at_step=(4, poison))
         runs.train("bf16", "trainer.precision=bf16", "trainer.ema_decay=null")
+        runs.train("lost", without_images=(4, GONE))
+        runs.train("lost cut", "trainer.max_steps=4")
+        runs.train("lost cut", without_images=(4, GONE))
+        runs.train("gave up", without_images=(4, Batch.failed("there is no memory")))
+        runs.train("gave up")
         runs.train("smaller", f"trainer.max_steps={STEPS + 1}")
     (folder / f"{runtime.rank}.json").write_text(json.dumps(runs.done))
 
@@ -61,14 +70,14 @@ class Runs:
         with self.shared_runtime(), redirect_stdout(io.StringIO()):
             assert commands.evaluate([f"checkpoint={last}", *data, output]) == 0
 
-    def train(self, name, *overrides, at_step=(None, None)):
-        """Train, and let the last process do something at a step."""
+    def train(self, name, *overrides, at_step=(None, None), without_images=(None, None)):
+        """Train, and let the last process do something at a step, or have no images for it."""
         argv = [*TWO, *overrides, f"output_dir={self.folder / name}"]
         out, err = io.StringIO(), io.StringIO()
         is_last = self.runtime.rank == self.runtime.world_size - 1
         outputs = redirect_stdout(out), redirect_stderr(err)
-        acts = act_at(*at_step, enabled=is_last)
-        with self.shared_runtime(), acts, outputs[0], outputs[1]:
+        acts = act_at(*at_step, enabled=is_last), load_at(*without_images, enabled=is_last)
+        with self.shared_runtime(), acts[0], acts[1], outputs[0], outputs[1]:
             code = commands.train(argv)
         self.done.append([name, code, out.getvalue(), err.getvalue()])
 
@@ -97,6 +106,19 @@ def act_at(at, act, *, enabled):
         return train_step(self, batches, lr, counts)
 
     with patch.object(TrainStep, "__call__", wrapped):
+        yield
+
+
+@contextmanager
+def load_at(at, batch, *, enabled):
+    """Put a batch in the place of what was loaded for a step, counted from 0."""
+    place = TrainBatches._place
+
+    def wrapped(self, loaded, global_step):
+        replaced = enabled and global_step == at
+        return place(self, [batch] * len(loaded) if replaced else loaded, global_step)
+
+    with patch.object(TrainBatches, "_place", wrapped):
         yield
 
 

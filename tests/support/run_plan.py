@@ -56,8 +56,9 @@ def training_plan(config, folder):
         "epoch": epoch(batches.loader, batches, step.label_smoothing),
         "validation": epoch(built.val_loader),
         "limits": (built.settings.max_steps, built.settings.eval_every, built.log.log_every),
-        "unreadable": has_files(batches.loader)
-        and (batches.unreadable.limit, built.settings.skip_unreadable),
+        "unreadable": has_files(batches.loader) and unreadable(built),
+        "workers": batches.loader.num_workers
+        and (batches.loader.timeout, batches.loader.max_restarts),
         "saved": saved(built.saver),
         "ema": built.ema and built.ema.decay,
         "runtime": asdict(runtime) | {"deterministic": trainer.deterministic},
@@ -68,6 +69,13 @@ def has_files(loader):
     """Whether an image may turn out to be unreadable."""
     source = loader.dataset.source
     return isinstance(getattr(source, "source", source), ImageFiles)
+
+
+def unreadable(built):
+    """What is done about unreadable images."""
+    source = built.batches.loader.dataset.source
+    limits = built.batches.unreadable.limit, getattr(source, "source", source).max_pixels
+    return limits, built.settings.skip_unreadable, built.saver.description["checked"]
 
 
 def network(model):

@@ -76,6 +76,27 @@ def test_both_agree_about_numbers_that_are_not_finite(name, done, folder):
     assert batch.name.endswith("-rank-1.pt")
 
 
+def test_one_without_images_does_not_keep_the_other_waiting(done, folder):
+    """Resumed at that step, the run ends the same: statistics of batch normalisation included."""
+    assert codes(done["lost"][0]) == [0, 0]
+    outputs = [out.count("image skipped: 7.png (gone)") for _, out, _ in done["lost"][0]]
+    assert outputs == [0, 1]
+    state = load(folder / "lost" / "checkpoints" / "last.pt")["train_state"]
+    assert state["unreadable_images"] == {7: "7.png"}
+    assert state["optimizer_steps"] == 2 * STEPS
+    assert [codes(start) for start in done["lost cut"]] == [[0, 0], [0, 0]]
+    assert_equal_runs(folder / "lost cut", folder / "lost")
+
+
+def test_one_that_gives_up_ends_both_with_a_saved_run(done, folder):
+    first, second = done["gave up"]
+    assert codes(first) == [2, 2]
+    (error,) = filter(None, (err for _, _, err in first))
+    assert f"there is no memory; step 4 is saved in {folder}/gave up" in error
+    assert codes(second) == [0, 0]
+    assert_equal_runs(folder / "gave up", folder / "whole")
+
+
 @pytest.mark.parametrize(("name", "accuracy"), [("whole", 1e-6), ("bf16", 1e-4)])
 def test_what_is_logged_is_what_is_saved(name, accuracy, done, folder, tmp_path):
     """One process evaluates the saved file, in other batches."""

@@ -11,6 +11,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from rednet.runtime import Runtime
 from rednet.training.batches import MicroBatch
 from rednet.training.clipping import Clipping
+from rednet.training.stand_in import stand_in
 from rednet.training.step import TrainStep
 
 
@@ -36,7 +37,7 @@ def weights(model):
 
 def test_a_step_is_plain_gradient_descent_on_the_mean_smoothed_loss():
     model, oracle = network(), network()
-    images, targets, _ = samples(8)
+    images, targets, *_ = samples(8)
     result = make(model, label_smoothing=0.1)([MicroBatch(images, targets)], lr=0.3)
     loss = F.cross_entropy(oracle(images), targets, label_smoothing=0.1)
     grads = torch.autograd.grad(loss, list(oracle.parameters()))
@@ -50,7 +51,7 @@ def test_a_step_is_plain_gradient_descent_on_the_mean_smoothed_loss():
 @pytest.mark.parametrize("parts", [(8,), (3, 5), (1, 1, 3), (2,)])
 def test_accumulation_gives_the_mean_over_all_samples(parts):
     """Also where a step has fewer samples than a full one."""
-    images, targets, _ = samples(sum(parts))
+    images, targets, *_ = samples(sum(parts))
     whole, split = network(), network()
     make(whole, batch=len(targets))([MicroBatch(images, targets)], lr=0.5)
     pieces = list(map(MicroBatch, images.split(list(parts)), targets.split(list(parts))))
@@ -177,3 +178,27 @@ def test_a_step_waits_for_the_device_once(clipping, count, monkeypatch):
     with ScalarReads() as reads:
         step([samples(count)], lr=0.1)
     assert (len(transfers), reads.count) == (1, 0)
+
+
+@pytest.mark.parametrize("place", [0, 1])
+def test_a_micro_batch_without_samples_changes_nothing(place):
+    """It passes a stand-in through the network, for the sake of other ranks."""
+    model, alone = (nn.Sequential(nn.BatchNorm2d(3), network()) for _ in range(2))
+    empty = MicroBatch(stand_in((3, 2, 2)), torch.empty(0, dtype=torch.int64))
+    batches = [samples(8)]
+    expected = make(alone)(batches, lr=0.1)
+    batches.insert(place, empty)
+    assert make(model)(batches, lr=0.1) == expected
+    for one, other in zip(model.state_dict().values(), alone.state_dict().values(), strict=True):
+        assert torch.equal(one, other)
+    assert model[0].training
+
+
+def test_a_step_without_samples_leaves_everything_as_it_is():
+    model = nn.Sequential(nn.BatchNorm2d(3), network())
+    before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    empty = MicroBatch(stand_in((3, 2, 2)), torch.empty(0, dtype=torch.int64))
+    result = make(model)([empty], lr=0.1)
+    assert (result.num_samples, result.updated, result.is_suspect) == (0, False, False)
+    for name, tensor in model.state_dict().items():
+        assert torch.equal(tensor, before[name])
