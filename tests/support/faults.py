@@ -48,14 +48,23 @@ def stop(process: Process, _: Random) -> None:
 
 def fill_disk(process: Process, random: Random) -> None:
     """Let nothing be written from some step of the loop on, until some steps later."""
-    if not any(line.startswith("lr ") for line in process.lines):
-        process.read_to("lr ")
+    _enter_loop(process)
     _, hard = resource.prlimit(process.pid, resource.RLIMIT_FSIZE)
     with suppress(ProcessLookupError):  # it has ended
         resource.prlimit(process.pid, resource.RLIMIT_FSIZE, (0, hard))
         for _ in range(random.randrange(1, 9)):
             process.read_to("  loss ")
         resource.prlimit(process.pid, resource.RLIMIT_FSIZE, (hard, hard))
+
+
+def kill_worker(process: Process, random: Random) -> None:
+    """Kill a data loading worker."""
+    _send_to_worker(process, random, signal.SIGKILL)
+
+
+def stop_worker(process: Process, random: Random) -> None:
+    """Let a data loading worker stand still, as a file system that does not answer would."""
+    _send_to_worker(process, random, signal.SIGSTOP)
 
 
 def damage_newest(folder: Path, moments: Random) -> bool:
@@ -98,6 +107,21 @@ def damage_log(folder: Path, moments: Random) -> bool:
     return True
 
 
+def _enter_loop(process: Process) -> None:
+    """Wait until the run has started."""
+    if not any(line.startswith("lr ") for line in process.lines):
+        process.read_to("lr ")
+
+
+def _send_to_worker(process: Process, random: Random, number: signal.Signals) -> None:
+    """Send a signal to a worker, if one is running."""
+    _enter_loop(process)
+    with suppress(OSError):  # it has ended
+        workers = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+        if workers:
+            os.kill(int(random.choice(workers)), number)
+
+
 def _is_valid(path: Path) -> bool:
     """Return whether a checkpoint, which is a zip archive, has the checksums that it names."""
     try:
@@ -113,10 +137,14 @@ def _position(path: Path) -> tuple[str, bool, str]:
     return epoch, path.stem == epoch, path.stem
 
 
+WORKERS = ("data.num_workers=2", "data.timeout=2")
+
 FAULTS = {
     "killed": Fault(kill, KILLED, most_lost=2),
     "stopped": Fault(stop, STOPPED, most_lost=0),
     "checkpoint damaged": Fault(kill, KILLED, most_lost=9, damage=damage_newest),
+    "worker killed": Fault(kill_worker, DONE, most_lost=0, settings=WORKERS),
+    "worker stands still": Fault(stop_worker, DONE, most_lost=0, settings=WORKERS),
     "disk full": Fault(fill_disk, DONE, most_lost=0),
     "log damaged": Fault(stop, STOPPED, most_lost=0, damage=damage_log),
 }
