@@ -21,10 +21,10 @@ def read_newest(store: CheckpointStore, *, epochs_only: bool = False) -> Checkpo
         epochs_only: Whether to pass over checkpoints inside an epoch.
 
     Returns:
-        The checkpoint; None if there is no file.
+        The checkpoint; None if there is none.
 
     Raises:
-        InputError: There are files, but none that is valid.
+        InputError: There are files, but none that is valid, and not only epochs were asked for.
     """
     positions = [p for p in store.positions() if p.is_epoch_end or not epochs_only]
     paths = [store.folder / position.file_name for position in positions]
@@ -33,7 +33,7 @@ def read_newest(store: CheckpointStore, *, epochs_only: bool = False) -> Checkpo
         last = _read(store.last)
         if newest is None or (last and position_of(last) > position_of(newest)):
             newest = last
-    if newest is None and (paths or store.last.exists()):
+    if newest is None and not epochs_only and (paths or store.last.exists()):
         raise InputError(
             f"{printable(store.folder)} has no checkpoint that can be read: move it away to start "
             "anew, or choose another output_dir"
