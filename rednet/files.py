@@ -12,6 +12,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from rednet.errors import InputError
+
 Record = Mapping[str, Any]
 
 WITHOUT_FOLDER_SYNC = (errno.EINVAL, errno.ENOTSUP, errno.EBADF)
@@ -61,6 +63,27 @@ def write_atomically(path: Path, write: Callable[[BinaryIO], object]) -> None:
 def write_text_atomically(path: Path, text: str) -> None:
     """Write text as UTF-8; see `write_atomically`."""
     write_atomically(path, lambda file: file.write(text.encode()))
+
+
+def require_free(path: Path, source: Path, overwrite: bool) -> None:
+    """Check that a command may write its output to a file.
+
+    Args:
+        path: The output.
+        source: The file that the command reads, which is never replaced.
+        overwrite: Whether to replace an existing file.
+
+    Raises:
+        InputError: It may not.
+    """
+    if path.is_dir():
+        raise InputError(f"output={path}: is a folder, not a file")
+    if not path.exists():
+        return
+    if source.exists() and path.samefile(source):
+        raise InputError(f"output={path}: is the checkpoint itself; choose another name")
+    if not overwrite:
+        raise InputError(f"output={path}: exists; overwrite=true replaces it")
 
 
 def link_atomically(path: Path, link: Path) -> None:

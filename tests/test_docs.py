@@ -20,6 +20,7 @@ PROGRAMS = {
     "train.py": commands.train,
     "scripts/evaluate.py": commands.evaluate,
     "scripts/convert_weights.py": commands.convert_weights,
+    "scripts/export.py": commands.export,
     "scripts/predict.py": commands.predict,
     "scripts/paper_tables.py": commands.paper_tables,
     "scripts/visualize.py": commands.visualize,

@@ -5,6 +5,7 @@ Each imports torch only when it runs, so that a typo on the command line is answ
 
 from rednet.commands.convert import convert_weights
 from rednet.commands.evaluate import evaluate
+from rednet.commands.export import export
 from rednet.commands.paper_tables import paper_tables
 from rednet.commands.predict import predict
 from rednet.commands.train import train
@@ -15,6 +16,7 @@ COMMANDS = {
     "evaluate": evaluate,
     "predict": predict,
     "convert-weights": convert_weights,
+    "export": export,
     "paper-tables": paper_tables,
     "visualize": visualize,
 }
@@ -23,6 +25,7 @@ __all__ = [
     "COMMANDS",
     "convert_weights",
     "evaluate",
+    "export",
     "paper_tables",
     "predict",
     "train",

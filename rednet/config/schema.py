@@ -108,6 +108,21 @@ class ConvertWeightsConfig:
     overwrite: StrictBool
 
 
+@dataclass(config=RULES, frozen=True, kw_only=True)
+class ExportConfig:
+    """An export; if `model` is None, the checkpoint says which network it holds."""
+
+    model: Model | None
+    checkpoint: PathText | None
+    output: PathText | None
+    overwrite: StrictBool
+    format: Literal["onnx", "torch_export"]
+    fold_bn: StrictBool
+    decompose: StrictBool
+    dynamic_size: StrictBool
+    image_size: Count | None
+
+
 SCHEMAS: dict[str, type] = {
     "train": Config,
     "evaluate": EvaluationConfig,
@@ -115,5 +130,6 @@ SCHEMAS: dict[str, type] = {
     "visualize": VisualizationConfig,
     "paper_tables": PaperTablesConfig,
     "convert_weights": ConvertWeightsConfig,
+    "export": ExportConfig,
 }
 """Schema of each command, by the name of its file in ``configs/``."""

@@ -3,13 +3,15 @@
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.fx.experimental.symbolic_shapes import statically_known_true
 
 
 class CeilAvgPool2d(nn.Module):
     """`nn.AvgPool2d(stride, ceil_mode=True)`: windows at the edge average the pixels they have.
 
     It exists because Inductor (torch 2.14.1) compiles a wrong gradient for `ceil_mode` on sizes
-    that are not multiples of the stride.
+    that are not multiples of the stride, and because the size of its output is a formula with a
+    condition, which would tie an exported network to sizes like the example's.
     """
 
     def __init__(self, stride: int) -> None:
@@ -25,16 +27,19 @@ class CeilAvgPool2d(nn.Module):
 
     def _pad_and_pool(self, x: Tensor) -> Tensor:
         height, width = x.shape[2:]
-        missing = (-width % self.stride, -height % self.stride)
-        if missing == (0, 0):
+        if all(statically_known_true(size % self.stride == 0) for size in (height, width)):
             return F.avg_pool2d(x, self.stride)
-        averages = F.avg_pool2d(F.pad(x, (0, missing[0], 0, missing[1])), self.stride)
-        count = self._count(height, x)[:, None] * self._count(width, x)
+        # Enough zeros for every size: windows that begin beyond the image are not computed, and the
+        # size of the output is torch's formula for a convolution of this stride, term by term.
+        missing = self.stride - 1
+        averages = F.avg_pool2d(F.pad(x, (0, missing, 0, missing)), self.stride)
+        rows, columns = averages.shape[2:]
+        count = self._count(height, rows, x)[:, None] * self._count(width, columns, x)
         return averages * (self.stride**2 / count)
 
-    def _count(self, size: int, x: Tensor) -> Tensor:
-        """Return how many of `size` pixels are in each window along one side."""
-        starts = torch.arange(0, size, self.stride, device=x.device)
+    def _count(self, size: int, windows: int, x: Tensor) -> Tensor:
+        """Return how many of `size` pixels are in each of the windows along one side."""
+        starts = self.stride * torch.arange(windows, device=x.device)
         return (size - starts).clamp(max=self.stride).to(x.dtype)
 
     def extra_repr(self) -> str:

@@ -9,6 +9,6 @@ class NotScriptable:
     def __prepare_scriptable__(self) -> NoReturn:
         """Raise RuntimeError; `torch.jit.script` calls this first, for every module inside too."""
         raise RuntimeError(
-            f"torch.jit.script cannot compile {type(self).__name__}: use torch.jit.trace(model, "
-            "images) or torch.export.export(model, (images,)) instead"
+            f"torch.jit.script is deprecated and cannot compile {type(self).__name__}: use "
+            "torch.export.export(model, (images,)), or python -m rednet export for a file"
         )

@@ -24,7 +24,7 @@ def involution2d(
     """Return the output (N, C, Ho, Wo), see `rednet.ops.involution`."""
     window = Window(kernel_size, stride, padding, dilation)
     check_involution2d(input, weight, window)
-    _refuse_tangents()
+    _refuse_unsupported()
     return select(input.device, input.dtype).involution2d(input, weight, window)
 
 
@@ -42,7 +42,7 @@ def grad_input(
     """Return the gradient (N, C, H, W) of the input."""
     window = Window(kernel_size, stride, padding, dilation)
     check_grad_input(grad, weight, (height, width), window)
-    _refuse_tangents()
+    _refuse_unsupported()
     return select(grad.device, grad.dtype).grad_input(grad, weight, (height, width), window)
 
 
@@ -59,7 +59,7 @@ def grad_weight(
     """Return the gradient (N, G*K*K, Ho, Wo) of the weight."""
     window = Window(kernel_size, stride, padding, dilation)
     check_grad_weight(grad, input, groups, window)
-    _refuse_tangents()
+    _refuse_unsupported()
     return select(grad.device, grad.dtype).grad_weight(grad, input, groups, window)
 
 
@@ -100,9 +100,14 @@ def tangents_handled() -> Iterator[None]:
         _tangents.handled = before
 
 
-def _refuse_tangents() -> None:
-    """Raise NotImplementedError where torch would ignore the tangents of the arguments."""
+def _refuse_unsupported() -> None:
+    """Raise an error where torch would ignore tangents, or cannot translate the operator."""
     if forward_ad._current_level >= 0 and not _tangents.handled:
         raise NotImplementedError(
             "torch.ops.rednet has no forward-mode derivatives: call rednet.involution2d instead"
+        )
+    if torch.onnx.is_in_onnx_export():  # true for the exporter based on TorchScript only
+        raise NotImplementedError(
+            "torch.onnx.export(dynamo=False) is deprecated and cannot export an involution: use "
+            "python -m rednet export checkpoint=FILE output=FILE.onnx"
         )

@@ -10,7 +10,7 @@ import torch
 from safetensors import safe_open
 
 from rednet.errors import InputError
-from rednet.files import write_atomically
+from rednet.files import require_free, write_atomically
 from rednet.versions import rednet_version
 from rednet.weights.checkpoint import OURS, Checkpoint
 
@@ -68,7 +68,7 @@ def write_safetensors(checkpoint: Checkpoint, path: str | Path, *, overwrite: bo
     """
     path = Path(path)
     try:
-        _require_free(path, checkpoint, overwrite)
+        require_free(path, checkpoint.path, overwrite)
         weights = {  # copies, since safetensors refuses tensors that share memory
             name: tensor.detach().clone(memory_format=torch.contiguous_format)
             for name, tensor in checkpoint.state_dict.items()
@@ -77,17 +77,6 @@ def write_safetensors(checkpoint: Checkpoint, path: str | Path, *, overwrite: bo
         write_atomically(path, lambda file: file.write(data))
     except OSError as error:
         raise InputError(f"output={path}: cannot be written: {error.strerror}") from error
-
-
-def _require_free(path: Path, checkpoint: Checkpoint, overwrite: bool) -> None:
-    if path.is_dir():
-        raise InputError(f"output={path}: is a folder, not a file")
-    if not path.exists():
-        return
-    if checkpoint.path.exists() and path.samefile(checkpoint.path):
-        raise InputError(f"output={path}: is the checkpoint itself; choose another name")
-    if not overwrite:
-        raise InputError(f"output={path}: exists; overwrite=true replaces it")
 
 
 def _with_metadata(data: bytes, metadata: Mapping[str, str]) -> bytes:

@@ -1,0 +1,72 @@
+"""The lines of Python that run an exported file."""
+
+import json
+
+from rednet.export.program import INPUT
+from rednet.export.subject import Options, Subject
+from rednet.export.torch_file import SUFFIX
+
+IMAGE = "image.jpg"
+"""The image in the snippet."""
+
+ONNX = """\
+import json, numpy, onnxruntime
+from PIL import Image, ImageOps
+
+session = onnxruntime.InferenceSession({path})
+{prepare}
+(logits,) = session.run(None, {{{input}: images}})
+{classes}"""
+
+TORCH = """\
+import json, numpy, torch{rednet}
+from PIL import Image, ImageOps
+
+files = {{{file}: ""}}
+program = torch.export.load({path}, extra_files=files).module()
+{prepare}
+logits = program(torch.from_numpy(images)).detach()
+{classes}"""
+
+PREPARE = """\
+image = Image.open({image}).convert({mode})
+image = ImageOps.fit(image, ({size}, {size}), {filter}, {margin:g})
+images = (numpy.asarray(image, "float32").reshape({size}, {size}, -1) / 255 - {mean}) / {std}
+images = images.transpose(2, 0, 1)[None].astype("float32")"""
+
+
+def usage(path: str, format: str, subject: Subject, options: Options) -> str:
+    """Return Python code that classifies `image.jpg` with an exported file."""
+    prepare = _prepare(subject)
+    named = subject.class_names is not None
+    if format == "onnx":
+        names = 'json.loads(session.get_modelmeta().custom_metadata_map["class_names"])'
+        template = ONNX
+    else:
+        names = f'json.loads(files["class_names{SUFFIX}"])'
+        template = TORCH
+    classes = f"print({names}[logits.argmax()])" if named else "print(logits.argmax())"
+    return template.format(
+        path=json.dumps(path, ensure_ascii=False),
+        prepare=prepare,
+        classes=classes,
+        input=json.dumps(INPUT),
+        file=json.dumps(f"class_names{SUFFIX}"),
+        rednet="" if options.decompose else ", rednet",
+    )
+
+
+def _prepare(subject: Subject) -> str:
+    """Return the lines that prepare an image; ImageOps.fit resizes and crops like evaluation."""
+    known, channels = subject.preprocessing, subject.in_chans
+    interpolation = known.get("interpolation", "bilinear")
+    name = "BILINEAR" if interpolation == "opencv" else interpolation.upper()
+    return PREPARE.format(
+        image=json.dumps(IMAGE),
+        mode=json.dumps({1: "L", 4: "RGBA"}.get(channels, "RGB")),
+        size=subject.size,
+        filter=f"Image.Resampling.{name}",
+        margin=(1 - known.get("crop_pct", 1.0)) / 2,
+        mean=list(known.get("mean", [0.5] * channels)),
+        std=list(known.get("std", [0.5] * channels)),
+    )
