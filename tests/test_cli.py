@@ -392,7 +392,7 @@ def test_bugs_pass_and_interrupts_end_with_130(
 @pytest.mark.parametrize(
     ("argv", "expected"),
     [
-        (["--help"], "experiment: fashion_mnist, paper, smoke"),
+        (["--help"], "experiment: fashion_mnist, finetune, paper, smoke"),
         (["--cfg", "job", "seed=3"], "\nseed: 3\n"),
         (["data=image_folder", "--cfg", "job", "--package", "data"], "root: ???"),
         (["--info", "defaults", "model=rednet26"], "model/rednet26"),

@@ -25,6 +25,7 @@ EXPERIMENTS = sorted(
     path.relative_to(CONFIGS / "experiment").with_suffix("").as_posix()
     for path in (CONFIGS / "experiment").rglob("*.yaml")
 )
+ROOT = ["data.root=images"]  # which experiments on a folder of images need
 MODELS = sorted(path.stem for path in (CONFIGS / "model").glob("rednet*.yaml"))
 
 
@@ -80,7 +81,7 @@ def test_models_carry_the_name_of_their_file(model: str) -> None:
 
 @pytest.mark.parametrize("experiment", EXPERIMENTS)
 def test_experiments_are_legal_and_leave_the_model_to_the_user(experiment: str) -> None:
-    composed = compose("train", [f"experiment={experiment}", "model=rednet152"])
+    composed = compose("train", [f"experiment={experiment}", "model=rednet152", *ROOT])
     assert composed.model.name == "rednet152"
 
 
@@ -115,6 +116,8 @@ def test_paper_recipe(model: str) -> None:
         "weight_decay": 1e-4,
         "decay_all": True,
         "lr_base_size": 2048,
+        "backbone_lr_scale": None,
+        "layer_decay": None,
     }
     schedule = config.schedule
     assert (schedule.name, schedule.epochs, schedule.step_on) == ("cosine", 130, "epoch")
@@ -170,8 +173,9 @@ def test_the_default_milestones_follow_short_runs(epochs: int, milestones: list[
 
 @pytest.mark.parametrize("experiment", EXPERIMENTS)
 def test_every_experiment_can_be_cut_to_one_epoch(experiment: str) -> None:
-    config = compose("train", [f"experiment={experiment}", "schedule.epochs=1"])
+    config = compose("train", [f"experiment={experiment}", "schedule.epochs=1", *ROOT])
     assert config.schedule.warmup_epochs <= 1
+    assert config.finetune.head_epochs == 0
 
 
 @pytest.mark.parametrize(
@@ -280,7 +284,7 @@ WRONG = [
     (
         "optimizer.zzz",
         1,
-        "the keys of optimizer are decay_all, lr, lr_base_size, momentum, name",
+        "the keys of optimizer are backbone_lr_scale, decay_all, layer_decay, lr, lr_base_size, mo",
     ),
     ("zzz.zzz", 1, "unknown key 'zzz.zzz': the keys are augment, checkpoint, data, experiment"),
 ]

@@ -15,7 +15,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-PUBLISHED = ["rednet", "scripts", "configs", "kernels", "train.py", "README.md"]
+PUBLISHED = ["rednet", "scripts", "examples", "configs", "kernels", "train.py", "README.md"]
 
 
 def published_files(*suffixes: str) -> list[Path]:

@@ -132,6 +132,7 @@ def build_train_data(
         rank=runtime.rank,
         world_size=runtime.world_size,
         seed=config.seed,
+        targets=source.targets if config.data.sampler == "balanced" else None,
     )
     transform = train_transform(preprocessing, _augmentation(config.augment))
     dataset = ImageDataset(source, transform, config.seed)

@@ -29,7 +29,7 @@ NEVER_COMPARED = frozenset(
         *("data.batch_size", "trainer.grad_accum_steps"),
         # When it evaluates, logs, saves and ends.
         *("trainer.eval_every", "trainer.log_every", "trainer.max_steps", "resume"),
-        "trainer.timeout",
+        *("trainer.timeout", "trainer.early_stopping"),
         *("trainer.keep_latest", "trainer.keep_best", "trainer.keep_every_epochs"),
         *("trainer.save_every_minutes", "trainer.save_every_steps"),
         # What it does about bad images, workers and numbers.
@@ -42,6 +42,13 @@ NEVER_COMPARED = frozenset(
 
 SHARDING = ("world_size", "data.batch_size", "trainer.grad_accum_steps")
 """What divides the global batch into micro-batches."""
+
+BEFORE_THERE_WERE_KEYS = {
+    **{"data.sampler": "shuffle", "loss.name": "cross_entropy", "loss.class_weights": None},
+    **{"finetune.freeze": "none", "finetune.batch_norm": "follow", "finetune.head_epochs": 0},
+    **{"optimizer.backbone_lr_scale": None, "optimizer.layer_decay": None},
+}
+"""What runs did that were saved before the configuration had these keys."""
 
 _LAYER_NAMES = {"norm_layer": "batchnorm2d", "act_layer": "relu"}
 """timm's names of the classes that are RedNet's defaults."""
@@ -68,6 +75,9 @@ def identity(description: Mapping[str, Any]) -> dict[str, Any]:
     entries |= _flatten(description.get("preprocessing", {}), "data.")
     entries |= _model(description.get("model", {}))
     entries |= _images(description.get("data") or {})
+    weights = config.get("loss.class_weights")
+    if isinstance(weights, str) and weights != "balanced" and "class_weights" in description:
+        entries["loss.class_weights"] = description["class_weights"]  # what the file said
     others = ("class_names", "global_batch")
     entries |= {key: _plain(description[key]) for key in others if key in description}
     idle = {key for key, _ in without_effect("train", config.get)}
@@ -90,14 +100,14 @@ def unforceable_differences(saved: Mapping[str, Any], current: Mapping[str, Any]
     The weights must fit the network, and the optimizer's state must fit its groups of parameters.
     """
     changes = list(_changes(saved, current))
-    num_groups = {_num_parameter_groups(each) for each in (identity(saved), identity(current))}
+    groups = {_parameter_groups(each) for each in (identity(saved), identity(current))}
     return [
         _line(key, before, now)
         for key, before, now in changes
         if key in ("model.name", "class_names", "optimizer.name")
         or (key.startswith("model.options.") and "drop" not in key)
         or (key == "data.mean" and len(before) != len(now))
-        or (key in ("optimizer.decay_all", "optimizer.weight_decay") and len(num_groups) > 1)
+        or (key in GROUPING and len(groups) > 1)
     ]
 
 
@@ -162,6 +172,7 @@ def _config(description: Mapping[str, Any]) -> dict[str, Any]:
     """Return the configuration by dotted key, by today's names."""
     entries = _flatten(read_run_config(description["config"]))
     renamed = {RENAMED_KEYS.get(key, key): value for key, value in entries.items()}
+    renamed = {**BEFORE_THERE_WERE_KEYS, **renamed}
     return {
         key: RENAMED_VALUES.get((key, value), value) if isinstance(value, str) else value
         for key, value in renamed.items()
@@ -196,10 +207,20 @@ def _default_options(name: str) -> dict[str, Any]:
     return {key: value for key, value in defaults.items() if value is not None}
 
 
-def _num_parameter_groups(entries: Mapping[str, Any]) -> int:
-    """Return the number of the optimizer's groups of parameters, as timm makes them."""
+GROUPING = (
+    *("optimizer.decay_all", "optimizer.weight_decay", "optimizer.layer_decay"),
+    *("optimizer.backbone_lr_scale", "finetune.freeze", "finetune.freeze_stages"),
+    "finetune.batch_norm",
+)
+"""Keys that say which parameters the optimizer has, and in which groups."""
+
+
+def _parameter_groups(entries: Mapping[str, Any]) -> tuple[Any, ...]:
+    """Return values that are equal only for equal groups of parameters."""
     is_one_group = entries["optimizer.weight_decay"] == 0 or entries["optimizer.decay_all"]
-    return 1 if is_one_group else 2
+    scales = ("optimizer.layer_decay", "optimizer.backbone_lr_scale")
+    frozen = [entries.get(key) for key in GROUPING if key.startswith("finetune.")]
+    return (is_one_group, *(entries.get(key) is None for key in scales), *frozen)
 
 
 def _flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -8,6 +8,7 @@ from torch import nn
 
 from rednet.build.preprocessing import build_preprocessing, preprocessing_of_weights
 from rednet.config import Config, Model
+from rednet.errors import InputError
 from rednet.training.checkpoints import CheckpointStore
 from rednet.training.recovery import read_newest
 from rednet.weights import (
@@ -63,7 +64,8 @@ def follow_weights(config: Config, explicit_keys: Collection[str]) -> tuple[Conf
         that is continued without the file that it started from.
 
     Raises:
-        InputError: The file cannot be read, or is for another network than the user's.
+        InputError: The file cannot be read, is for another network than the user's, or is
+            missing although a part of the network is to be frozen.
     """
     run = _find_run(config)
     if config.checkpoint is not None:
@@ -74,6 +76,7 @@ def follow_weights(config: Config, explicit_keys: Collection[str]) -> tuple[Conf
     elif config.model is not None and any(map(config.model.options.get, LOADED_BY_TIMM)):
         checkpoint, model = None, config.model
     else:
+        _require_no_freezing(config)
         return config, None
     known, notes = preprocessing_of_weights(checkpoint, model)
     preprocessing = build_preprocessing(
@@ -88,6 +91,28 @@ def follow_weights(config: Config, explicit_keys: Collection[str]) -> tuple[Conf
     start = Start(checkpoint, [f"{source}; {preprocessing.describe()}", *notes])
     data = replace(config.data, **asdict(preprocessing))
     return replace(config, model=model, data=data), start if run is None else None
+
+
+def _require_no_freezing(config: Config) -> None:
+    """Refuse to freeze a network that has not been trained.
+
+    Raises:
+        InputError: A part of it would be frozen.
+    """
+    finetune, is_fork = config.finetune, config.resume not in ("auto", "force", "never")
+    trains_all = finetune.freeze == "none" and finetune.batch_norm != "freeze"
+    if is_fork or (trains_all and not finetune.head_epochs):
+        return
+    if finetune.freeze != "none":
+        key = f"finetune.freeze={finetune.freeze}"
+    elif finetune.head_epochs:
+        key = f"finetune.head_epochs={finetune.head_epochs}"
+    else:
+        key = f"finetune.batch_norm={finetune.batch_norm}"
+    raise InputError(
+        f"checkpoint=FILE is needed: {key} would freeze random weights (timm's networks may have "
+        "model.options.pretrained=true instead)"
+    )
 
 
 def _find_run(config: Config) -> Checkpoint | None:

@@ -2,11 +2,11 @@
 
 import dataclasses
 from collections.abc import Collection
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
-from timm.optim import create_optimizer_v2, get_optimizer_info, list_optimizers
 from timm.utils import ModelEmaV3
 from torch import nn
 
@@ -16,17 +16,19 @@ from rednet.build.data import (
     build_val_loader,
 )
 from rednet.build.effects import require_optimizer_effects, require_split_effects
+from rednet.build.finetuning import build_freezing
+from rednet.build.losses import build_loss
 from rednet.build.model import (
     build_model,
     check_forward,
     check_single_image_batch,
-    nearest,
     parallel_model,
     place_model,
 )
+from rednet.build.optimizer import build_optimizer, scaled_lr
 from rednet.build.preprocessing import build_preprocessing
 from rednet.build.starting import Start
-from rednet.config import Config, Optimizer, to_yaml
+from rednet.config import Config, to_yaml
 from rednet.config import Schedule as ScheduleConfig
 from rednet.config import Trainer as TrainerConfig
 from rednet.data import ImageSource, Preprocessing, Splits, TrainSampler, describe_splits
@@ -39,7 +41,10 @@ from rednet.training.batches import TrainBatches
 from rednet.training.checkpoints import CheckpointStore
 from rednet.training.clipping import Clipping
 from rednet.training.counters import Counters
+from rednet.training.early_stopping import EarlyStopping
+from rednet.training.freezing import Freezing
 from rednet.training.log import RunLog
+from rednet.training.losses import Loss
 from rednet.training.mixing import Mixing
 from rednet.training.nonfinite import NonFinitePolicy
 from rednet.training.saver import Saver
@@ -92,15 +97,17 @@ def build_trainer(
     model = place_model(model, config.trainer, runtime)
     check_forward(model, config.model.name, len(class_names), preprocessing, runtime)
     require_equal_backends(runtime)
+    freezing = build_freezing(config, model, explicit_keys)
     if sampler.smallest_micro_batch() == 1:
         check_single_image_batch(model, preprocessing, runtime)
 
     lr = scaled_lr(config.optimizer, sampler.global_batch)
     schedule = build_schedule(config.schedule, lr, sampler.steps_per_epoch)
-    train_step = _build_step(config, model, lr, runtime)
+    loss = build_loss(config, splits.train, explicit_keys, runtime)
+    train_step = _build_step(config, model, freezing, loss, lr, runtime)
     ema = ModelEmaV3(model, config.trainer.ema_decay) if config.trainer.ema_decay else None
     log = RunLog(folder, config.trainer.log_every, enabled=runtime.is_primary)
-    description = _describe(config, preprocessing, splits, sampler)
+    description = _describe(config, preprocessing, splits, sampler, loss)
     saver = _build_saver(config.trainer, description, folder, runtime)
     return Trainer(
         model=model,
@@ -120,40 +127,6 @@ def build_trainer(
     )
 
 
-def scaled_lr(optimizer: Optimizer, global_batch: int) -> float:
-    """Return the learning rate for a global batch, scaled linearly if `lr_base_size` is set."""
-    if optimizer.lr_base_size is None:
-        return optimizer.lr
-    return optimizer.lr * global_batch / optimizer.lr_base_size
-
-
-def build_optimizer(optimizer: Optimizer, model: nn.Module, lr: float) -> torch.optim.Optimizer:
-    """Build one of timm's optimizers; without `decay_all`, biases and norms do not decay.
-
-    Raises:
-        InputError: There is no such optimizer, or it cannot be used here.
-    """
-    names = [str(name) for name in list_optimizers()]
-    if optimizer.name not in names:
-        raise InputError(
-            f"optimizer.name={optimizer.name}: timm has no such optimizer; "
-            f"{nearest(optimizer.name, names, 'timm.optim.list_optimizers() has them all')}"
-        )
-    if get_optimizer_info(optimizer.name).second_order:
-        raise InputError(f"optimizer.name={optimizer.name}: needs second derivatives of the loss")
-    try:
-        return create_optimizer_v2(
-            model,
-            opt=optimizer.name,
-            lr=lr,
-            momentum=optimizer.momentum,
-            weight_decay=optimizer.weight_decay,
-            filter_bias_and_bn=not optimizer.decay_all,
-        )
-    except (ValueError, AssertionError, ImportError, RuntimeError) as error:
-        raise InputError(f"optimizer.name={optimizer.name}: {error}") from error
-
-
 def build_schedule(schedule: ScheduleConfig, lr: float, steps_per_epoch: int) -> Schedule:
     """Build the learning rate schedule, with `lr` at its top."""
     values = dataclasses.asdict(schedule)
@@ -170,16 +143,21 @@ def _start_from(
         say("\n".join(notes))
 
 
-def _build_step(config: Config, model: nn.Module, lr: float, runtime: Runtime) -> TrainStep:
+def _build_step(
+    config: Config, model: nn.Module, freezing: Freezing, loss: Loss, lr: float, runtime: Runtime
+) -> TrainStep:
     trainer = config.trainer
     optimizer = build_optimizer(config.optimizer, model, lr)
+    parallel = partial(parallel_model, model, compiled=trainer.compile, runtime=runtime)
     return TrainStep(
-        parallel_model(model, compiled=trainer.compile, runtime=runtime),
+        parallel(),
         optimizer,
         runtime,
         samples_per_rank=config.data.batch_size * trainer.grad_accum_steps,
-        label_smoothing=config.augment.label_smoothing,
+        loss=loss,
         clipping=Clipping(trainer.clip_grad, trainer.clip_mode),
+        freezing=freezing,
+        parallel=parallel,
     )
 
 
@@ -239,14 +217,24 @@ def _loop_settings(config: Config) -> LoopSettings:
         max_steps=config.trainer.max_steps,
         eval_every=config.trainer.eval_every,
         skip_unreadable=config.data.on_unreadable == "skip",
+        early_stopping=EarlyStopping(
+            config.trainer.early_stopping,
+            not_before=config.finetune.head_epochs,
+            epochs=config.schedule.epochs,
+        ),
     )
 
 
 def _describe(
-    config: Config, preprocessing: Preprocessing, splits: Splits, sampler: TrainSampler
+    config: Config,
+    preprocessing: Preprocessing,
+    splits: Splits,
+    sampler: TrainSampler,
+    loss: Loss,
 ) -> dict[str, Any]:
     """Return what a checkpoint says about its network, its data and how they are divided."""
     assert config.model is not None and splits.train is not None
+    weights = loss.class_weights
     return {
         "model": dataclasses.asdict(config.model),
         "preprocessing": dataclasses.asdict(preprocessing),
@@ -256,4 +244,5 @@ def _describe(
         "config": to_yaml(config),
         "global_batch": sampler.global_batch,
         "world_size": sampler.world_size,
+        "class_weights": None if weights is None else weights.tolist(),
     }

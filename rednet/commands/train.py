@@ -80,6 +80,8 @@ def _train_until_stopped(
             raise InputError(_advise(error, trainer, config)) from error
         PULSE.is_patient = True  # what follows may take long on the first rank
         if runtime.is_primary:
+            if reason := trainer.settings.early_stopping.reason(trainer.log.rows):
+                say(reason)
             if is_finished:
                 say(f"nothing left to do after step {trainer.counters.global_step}")
             else:
@@ -101,11 +103,12 @@ def _advise(error: Exception, trainer: "Trainer", config: Config) -> str:
 def _print_setup(trainer: "Trainer", config: Config) -> None:
     """Print network, data, device, learning rate and length of the run."""
     assert config.model is not None
-    parameters = sum(p.numel() for p in trainer.model.parameters() if p.requires_grad)
+    freezing = trainer.train_step.freezing
+    assert freezing is not None
     num_val_samples = len(trainer.val_loader.dataset)
     sampler, optimizer = trainer.batches.sampler, config.optimizer
     say(
-        f"{config.model.name}: {parameters / 1e6:.2f} M parameters; {config.data.name}: "
+        f"{config.model.name}: {freezing.describe()}; {config.data.name}: "
         f"{sampler.num_samples} training and {count(num_val_samples, 'validation image')}, "
         f"{count(trainer.num_classes, 'class')}; "
         f"{trainer.runtime.device}"

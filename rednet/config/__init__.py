@@ -5,6 +5,8 @@ from rednet.config.composition import CONFIGS, Composition, compose, compose_job
 from rednet.config.groups import (
     Augment,
     Data,
+    FineTune,
+    Loss,
     Model,
     Optimizer,
     RedNetOptions,
@@ -37,6 +39,8 @@ __all__ = [
     "EvaluationConfig",
     "ExportConfig",
     "FigureName",
+    "FineTune",
+    "Loss",
     "Model",
     "Optimizer",
     "PaperTablesConfig",

@@ -64,10 +64,29 @@ def _has_whole_milestones(get: Lookup) -> bool:
     return is_list and all(isinstance(item, int | float) and item % 1 == 0 for item in milestones)
 
 
+def _has_hard_targets(get: Lookup) -> bool:
+    return not any(get(f"augment.{key}") for key in ("label_smoothing", "mixup", "cutmix"))
+
+
+def _trains_head_only(get: Lookup) -> bool:
+    return get("finetune.freeze") == "backbone" and get("finetune.batch_norm") != "train"
+
+
+def _ends_before_early_stopping(get: Lookup) -> bool:
+    """Whether the run ends before so many epochs can pass after the first that counts."""
+    patience, epochs = get("trainer.early_stopping"), get("schedule.epochs")
+    if not isinstance(patience, int) or not isinstance(epochs, int):
+        return False
+    first = max(get("trainer.eval_every") or 1, get("finetune.head_epochs") or 0)
+    return first + patience >= epochs
+
+
 OF_INVOLUTION = tuple(
     f"model.options.{name}"
     for name in ("kernel_size", "group_channels", "reduction", "generator", "generator_options")
 )
+
+OF_BACKBONE_TRAINING = ("model.options.recompute_kernel", "model.options.drop_path_rate")
 
 RULES = (
     Rule(
@@ -124,6 +143,52 @@ RULES = (
         ("augment.mixup", "augment.cutmix"),
         lambda get: get("data.batch_size") == 1,
         "has no effect with data.batch_size=1, which leaves no pairs to blend",
+    ),
+    Rule(
+        ("loss.target_threshold",),
+        lambda get: get("loss.name") != "bce",
+        "only loss=bce uses it",
+    ),
+    Rule(
+        ("loss.target_threshold",),
+        _has_hard_targets,
+        "has no effect without label smoothing, mixup and cutmix: all targets are 0 or 1",
+    ),
+    Rule(
+        ("loss.class_weights",),
+        lambda get: (get("loss.class_weights"), get("data.sampler")) == ("balanced", "balanced"),
+        "has no effect with data.sampler=balanced, which shows each class equally often",
+    ),
+    Rule(
+        ("finetune.freeze_stages",),
+        lambda get: get("finetune.freeze") != "stages",
+        "only finetune.freeze=stages uses it",
+    ),
+    Rule(
+        ("finetune.head_epochs",),
+        lambda get: _trains_head_only(get) and get("finetune.head_epochs") != 0,
+        "has no effect with finetune.freeze=backbone, which trains the classifier alone",
+    ),
+    Rule(
+        ("optimizer.backbone_lr_scale", "optimizer.layer_decay"),
+        _trains_head_only,
+        "has no effect with finetune.freeze=backbone, which trains the classifier alone",
+    ),
+    Rule(
+        ("trainer.grad_checkpointing", *OF_BACKBONE_TRAINING),
+        _trains_head_only,
+        "has no effect with finetune.freeze=backbone, through which no gradient flows",
+    ),
+    Rule(
+        ("trainer.clip_grad",),
+        lambda get: get("trainer.clip_mode") == "agc" and _trains_head_only(get),
+        "has no effect with trainer.clip_mode=agc and finetune.freeze=backbone: agc leaves the "
+        "classifier alone",
+    ),
+    Rule(
+        ("trainer.early_stopping",),
+        _ends_before_early_stopping,
+        "has no effect in a run of so few epochs",
     ),
     Rule(
         ("data.split",),

@@ -14,6 +14,7 @@ from rednet.config.problems import format_value
 from rednet.config.types import (
     BelowOne,
     BlocksPerStage,
+    ClassWeights,
     Count,
     Decay,
     Device,
@@ -84,6 +85,7 @@ class Data:
     num_workers: NonNegativeInt | None
     train_samples: Count | None
     val_samples: Count | None
+    sampler: Literal["shuffle", "balanced"]
     val_fraction: Fraction
     on_unreadable: Literal["error", "skip"]
     max_unreadable: NonNegativeInt
@@ -117,6 +119,25 @@ class Augment:
 
 
 @dataclass(config=RULES, frozen=True, kw_only=True)
+class Loss:
+    """The training loss; validation always reports the cross-entropy."""
+
+    name: Literal["cross_entropy", "bce"]
+    class_weights: ClassWeights | None
+    target_threshold: BelowOne | None
+
+
+@dataclass(config=RULES, frozen=True, kw_only=True)
+class FineTune:
+    """Which parts of a pretrained network train."""
+
+    freeze: Literal["none", "backbone", "stages"]
+    freeze_stages: NonNegativeInt
+    batch_norm: Literal["follow", "freeze", "train"]
+    head_epochs: NonNegativeInt
+
+
+@dataclass(config=RULES, frozen=True, kw_only=True)
 class Optimizer:
     """One of timm's optimizers; `lr_base_size` is the global batch size that `lr` is meant for."""
 
@@ -126,6 +147,8 @@ class Optimizer:
     weight_decay: NonNegative
     decay_all: StrictBool
     lr_base_size: Count | None
+    backbone_lr_scale: Positive | None
+    layer_decay: Fraction | None
 
 
 @dataclass(config=RULES, frozen=True, kw_only=True)
@@ -179,6 +202,7 @@ class Trainer:
     compile: StrictBool
     grad_checkpointing: StrictBool
     ema_decay: Decay | None
+    early_stopping: Count | None
     max_steps: Count | None
     on_nonfinite: Literal["raise", "skip", "rollback"]
     max_skips: NonNegativeInt

@@ -199,7 +199,7 @@ def _lines(error: Mapping[str, Any], legal: Mapping[str, bool]) -> list[str]:
 def _sentence(key: str, message: str, value: Any) -> str:
     """Complete the message of one of our validators; that of a group names the key and value."""
     if isinstance(value, Mapping):
-        return f"{key}.{message}"
+        return f"{key}.{message}".removeprefix(".")
     return f"{key}: {message}, got {format_value(value)}"
 
 

@@ -8,6 +8,7 @@ from omegaconf import OmegaConf
 def register_resolvers() -> None:
     """Make the functions known to OmegaConf; calling it again does no harm."""
     OmegaConf.register_new_resolver("rednet.shorten", _shorten, replace=True)
+    OmegaConf.register_new_resolver("rednet.below", _below, replace=True)
 
 
 def _shorten(value: Any, full_length: float, epochs: Any) -> Any:
@@ -23,3 +24,8 @@ def _shorten(value: Any, full_length: float, epochs: Any) -> Any:
     if isinstance(value, int | float):
         return value * epochs / full_length
     return [item * epochs / full_length for item in value]
+
+
+def _below(value: int, epochs: Any) -> int:
+    """Return a number of epochs, or one less than the run has if that is smaller."""
+    return min(value, epochs - 1) if isinstance(epochs, int) and epochs > 0 else value

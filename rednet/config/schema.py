@@ -1,11 +1,21 @@
 """Schema of each command's configuration."""
 
-from typing import Literal
+from typing import Literal, Self
 
-from pydantic import StrictBool
+from pydantic import StrictBool, model_validator
 from pydantic.dataclasses import dataclass
 
-from rednet.config.groups import RULES, Augment, Data, Model, Optimizer, Schedule, Trainer
+from rednet.config.groups import (
+    RULES,
+    Augment,
+    Data,
+    FineTune,
+    Loss,
+    Model,
+    Optimizer,
+    Schedule,
+    Trainer,
+)
 from rednet.config.types import (
     Count,
     FigureNames,
@@ -26,13 +36,25 @@ class Config:
     model: Model | None
     data: Data
     augment: Augment
+    loss: Loss
     optimizer: Optimizer
     schedule: Schedule
+    finetune: FineTune
     trainer: Trainer
     seed: Seed
     output_dir: PathText | None
     resume: PathText
     checkpoint: PathText | None
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        head_epochs, epochs = self.finetune.head_epochs, self.schedule.epochs
+        if head_epochs >= epochs:
+            raise ValueError(
+                f"finetune.head_epochs: must be less than schedule.epochs ({epochs}), "
+                f"got {head_epochs}; finetune.freeze=backbone never trains the rest"
+            )
+        return self
 
 
 @dataclass(config=RULES, frozen=True, kw_only=True)

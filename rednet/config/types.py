@@ -1,5 +1,6 @@
 """Types of the values in the configuration: a Python type, a range and an error message."""
 
+import math
 import os
 import re
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -53,6 +54,16 @@ def _expand_home(value: str) -> str:
     return path
 
 
+def _class_weights(value: Any) -> Any:
+    """Accept balanced, positive weights in the order of the classes, or the path of a file."""
+    if isinstance(value, str) and value:
+        return value if value == "balanced" else _expand_home(value)
+    is_list = isinstance(value, list) and bool(value)
+    if not is_list or not all(type(item) in (int, float) and 0 < item < math.inf for item in value):
+        raise ValueError("must be balanced, a list of numbers greater than 0, or a file")
+    return [float(item) for item in value]
+
+
 def _device(value: str) -> str:
     if not re.fullmatch(r"auto|(cpu|cuda|mps|xpu)(:\d+)?", value):
         raise ValueError("must be auto, cpu, cuda, cuda:1, mps or xpu")
@@ -79,6 +90,7 @@ StdPerChannel = Annotated[list[Positive], AfterValidator(_per_channel)]
 FractionRange = Annotated[list[Fraction], AfterValidator(_rising_pair)]
 PositiveRange = Annotated[list[Positive], AfterValidator(_rising_pair)]
 Decay = Annotated[StrictFloat, Field(gt=0, lt=1)]
+ClassWeights = Annotated[Any, AfterValidator(_class_weights)]
 FigureName = Literal["envelopes", "schedule", "kernels", "taps", "receptive_field"]
 FigureNames = Annotated[list[FigureName], Field(min_length=1), BeforeValidator(_as_list)]
 if TYPE_CHECKING:

@@ -21,8 +21,8 @@ class _Check(ImageDataset):
         super().__init__(source, transform=_no_transform)
         self.full = full
 
-    def __getitem__(self, key: tuple[int, int]) -> Sample:
-        _, index = key
+    def __getitem__(self, key: tuple[int, ...]) -> Sample:
+        index = key[1]
         try:
             if self.full:
                 self.source.load(index)

@@ -59,6 +59,9 @@ class Batch(NamedTuple):
 class ImageDataset(Dataset[Sample]):
     """Transformed images of a source, addressed by (epoch, index).
 
+    An image that an epoch has again is addressed by (epoch, index, 1), then (epoch, index, 2) and
+    so on, and transformed differently.
+
     The global generators of random, numpy and torch are seeded for each call of the transform and
     restored after it. numpy's is left alone if the transform has ``uses_numpy_random=False``.
     """
@@ -74,14 +77,14 @@ class ImageDataset(Dataset[Sample]):
     def __len__(self) -> int:
         return len(self.source)
 
-    def __getitem__(self, key: tuple[int, int]) -> Sample:
-        epoch, index = key
+    def __getitem__(self, key: tuple[int, ...]) -> Sample:
+        _, index, *_ = key
         target = int(self.source.targets[index])
         try:
             image = self.source.load(index)
         except UnreadableImage as error:
             return self.lost(index, error.reason)
-        with seeded(hash_seed(self.seed, epoch, index), with_numpy=self._with_numpy):
+        with seeded(hash_seed(self.seed, *key), with_numpy=self._with_numpy):
             tensor = self.transform(image)
         # A sum is finite only if all terms are, and much faster than isfinite().all().
         if not math.isfinite(tensor.sum()):

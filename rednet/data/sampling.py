@@ -1,24 +1,26 @@
 """Samplers that give a step the same samples at any number of ranks."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from math import ceil
 
 import torch
 from torch import Tensor
 from torch.utils.data import Sampler
 
-from rednet.data.seeding import hash_seed
+from rednet.data.ordering import balance, count_earlier, shuffle
 from rednet.errors import InputError
 from rednet.wording import count
 
-# The keys of one batch: (epoch, index) for each sample, as `ImageDataset` takes them.
-Keys = list[tuple[int, int]]
+# The keys of one batch: (epoch, index) for each sample, as `ImageDataset` takes them; where an
+# epoch has a sample again, (epoch, index, 1), then (epoch, index, 2) and so on.
+Keys = list[tuple[int, ...]]
 
 
 class TrainSampler(Sampler[Keys]):
     """Yield the micro-batches of one training epoch, as (epoch, index) keys.
 
-    Each epoch is a permutation of all samples, the same on every rank. Step s takes the next
+    Each epoch is a permutation of all samples, or of as many in which each class is equally
+    frequent; it is the same on every rank. Step s takes the next
     ``global_batch`` samples. Rank r takes every ``world_size``-th of them, starting at the r-th,
     and splits them into ``micro_batches(s)`` micro-batches of nearly equal size. The last step
     takes the remaining samples, and repeats some of them only where a micro-batch would be empty.
@@ -37,6 +39,7 @@ class TrainSampler(Sampler[Keys]):
         rank: int = 0,
         world_size: int = 1,
         seed: int = 0,
+        targets: Sequence[int] | None = None,
     ):
         """Set up the sampler for one rank.
 
@@ -47,6 +50,7 @@ class TrainSampler(Sampler[Keys]):
             rank: Rank whose micro-batches are yielded.
             world_size: Number of ranks.
             seed: Seed of the permutations.
+            targets: Class of every sample, to balance the classes; None for every sample once.
 
         Raises:
             InputError: A step needs more samples than the training set has.
@@ -56,6 +60,7 @@ class TrainSampler(Sampler[Keys]):
         self.rank = rank
         self.world_size = world_size
         self.seed = seed
+        self.targets = targets
         self.global_batch = batch_size * grad_accum_steps * world_size
         if self.global_batch > num_samples:
             raise InputError(
@@ -90,24 +95,31 @@ class TrainSampler(Sampler[Keys]):
         return sum(map(self.micro_batches, range(self.start_step, self.steps_per_epoch)))
 
     def __iter__(self) -> Iterator[Keys]:
-        order = self._permutation()
+        order = self._order()
         for step in range(self.start_step, self.steps_per_epoch):
-            indices = self._rank_indices(order, step)
-            for micro_batch in indices.tensor_split(self.micro_batches(step)):
-                yield [(self.epoch, index) for index in micro_batch.tolist()]
+            samples = self._rank_samples(order, step)
+            for micro_batch in samples.tensor_split(self.micro_batches(step)):
+                yield [self._key(*sample) for sample in micro_batch.tolist()]
 
-    def _permutation(self) -> Tensor:
-        generator = torch.Generator().manual_seed(hash_seed(self.seed, self.epoch))
-        return torch.randperm(self.num_samples, generator=generator)
+    def _order(self) -> Tensor:
+        """Return index and number of earlier uses of each sample, (num_samples, 2)."""
+        samples = torch.arange(self.num_samples)
+        if self.targets is not None:
+            samples = balance(self.targets, self.seed, self.epoch)
+        order = shuffle(samples, self.seed, self.epoch)
+        return torch.stack([order, count_earlier(order)], dim=1)
 
-    def _rank_indices(self, order: Tensor, step: int) -> Tensor:
+    def _key(self, index: int, earlier: int) -> tuple[int, ...]:
+        return (self.epoch, index, earlier) if earlier else (self.epoch, index)
+
+    def _rank_samples(self, order: Tensor, step: int) -> Tensor:
         start = step * self.global_batch
-        indices = order[start : start + self.global_batch]
+        samples = order[start : start + self.global_batch]
         # Every rank needs a sample for each micro-batch, or the ranks would wait for each other.
         needed = self.world_size * self.micro_batches(step)
-        if len(indices) < needed:
-            indices = indices.repeat(ceil(needed / len(indices)))[:needed]
-        return indices[self.rank :: self.world_size]
+        if len(samples) < needed:
+            samples = samples.repeat(ceil(needed / len(samples)), 1)[:needed]
+        return samples[self.rank :: self.world_size]
 
 
 class EvalSampler(Sampler[Keys]):

@@ -96,7 +96,7 @@ class WatchedDataset(Dataset[Sample]):
     def __len__(self) -> int:
         return len(self.dataset)
 
-    def __getitem__(self, key: tuple[int, int]) -> Sample:
+    def __getitem__(self, key: tuple[int, ...]) -> Sample:
         index = key[1]
         if reason := self.given_up.get(index):
             return self.dataset.lost(index, reason)

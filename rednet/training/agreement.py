@@ -56,7 +56,10 @@ def share_statistics(model: nn.Module, runtime: Runtime, *, average: bool) -> No
         runtime: Processes of the run.
         average: Whether to average them over ranks; otherwise they are the primary rank's.
     """
-    statistics = [buffer for name, buffer in model.named_buffers() if name.endswith(STATISTICS)]
+    # Even the average of equal numbers is rounded, and what is frozen must not move.
+    moving = [layer for layer in model.modules() if layer.training or not average]
+    buffers = [item for layer in moving for item in layer.named_buffers(recurse=False)]
+    statistics = [buffer for name, buffer in buffers if name.endswith(STATISTICS)]
     if runtime.world_size == 1 or not statistics:
         return
     # In one exchange: networks have a hundred of them.

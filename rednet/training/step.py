@@ -1,13 +1,12 @@
 """One training step: forward, loss, backward, normalise, check, clip, move the weights."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
@@ -16,6 +15,8 @@ from rednet.runtime import Runtime
 from rednet.training.batches import MicroBatch
 from rednet.training.buffers import SavedBuffers
 from rednet.training.clipping import Clipping
+from rednet.training.freezing import Freezing
+from rednet.training.losses import CrossEntropy, Loss
 from rednet.training.stand_in import frozen_statistics
 
 
@@ -56,8 +57,10 @@ class TrainStep:
         optimizer: Optimizer of its parameters.
         runtime: Device, precision and processes.
         samples_per_rank: Samples of a full step on one rank, over all micro-batches.
-        label_smoothing: Probability spread over all classes, where targets are indices.
+        loss: Loss of logits and targets.
         clipping: Limit on the gradients.
+        freezing: Parts of the network that do not train, if any.
+        parallel: Compiles and wraps the network again, when other parameters train than before.
     """
 
     def __init__(
@@ -66,12 +69,14 @@ class TrainStep:
         optimizer: torch.optim.Optimizer,
         runtime: Runtime,
         samples_per_rank: int,
-        label_smoothing: float = 0.0,
+        loss: Loss = CrossEntropy(),
         clipping: Clipping = Clipping(),
+        freezing: Freezing | None = None,
+        parallel: Callable[[], nn.Module] | None = None,
     ) -> None:
         self.model, self.optimizer, self.runtime = model, optimizer, runtime
-        self.samples_per_rank, self.label_smoothing = samples_per_rank, label_smoothing
-        self.clipping = clipping
+        self.samples_per_rank, self.loss, self.clipping = samples_per_rank, loss, clipping
+        self.freezing, self.parallel = freezing, parallel
         self.is_compiled = hasattr(getattr(model, "module", model), "_orig_mod")
         self.buffers = SavedBuffers(model, runtime)
         self.scaler = torch.amp.GradScaler(runtime.device.type, enabled=runtime.precision == "fp16")
@@ -104,7 +109,8 @@ class TrainStep:
             with sync, self._statistics(batch):
                 with self.runtime.autocast():
                     logits = self.model(batch.images)[: len(batch.targets)]
-                loss = self._loss(logits, batch.targets)
+                logits = logits.float() if logits.dtype != torch.float64 else logits
+                loss = self.loss(logits, batch.targets)
                 self.scaler.scale(loss / self.samples_per_rank).backward()
             loss_sum += loss.detach()
 
@@ -137,6 +143,16 @@ class TrainStep:
             loss, int(count), grad_norm, updated, tuple(map(int, sums)), is_suspect=is_suspect
         )
 
+    def train(self, epoch: int) -> None:
+        """Enter training mode; freeze what does not train in an epoch, counted from 0."""
+        if self.freezing is not None and self.freezing.apply(epoch):
+            self.optimizer.zero_grad(set_to_none=True)  # of those that no longer train
+            if self.parallel is not None:
+                # DistributedDataParallel waits for the gradients of all that trained when it was
+                # built.
+                self.model = self.parallel()
+        self.model.train()
+
     def _gradient_sync(self, *, is_last: bool) -> AbstractContextManager[None]:
         """Let ranks exchange gradients in the last micro-batch only."""
         if isinstance(self.model, DistributedDataParallel) and not is_last:
@@ -146,11 +162,6 @@ class TrainStep:
     def _statistics(self, batch: MicroBatch) -> AbstractContextManager[None]:
         """Let a batch without samples leave no trace in the buffers."""
         return nullcontext() if len(batch.targets) else frozen_statistics(self.model)
-
-    def _loss(self, logits: Tensor, targets: Tensor) -> Tensor:
-        logits = logits.float() if logits.dtype != torch.float64 else logits
-        smoothing = self.label_smoothing if targets.dim() == 1 else 0.0
-        return F.cross_entropy(logits, targets, reduction="sum", label_smoothing=smoothing)
 
     def _normalise(self, num_samples: int, total_samples: Tensor) -> list[Tensor]:
         """Turn the gradients into those of the mean loss over all ranks; return them.

@@ -69,13 +69,14 @@ class Trainer:
     @property
     def last_step(self) -> int:
         """Step at which the run ends."""
-        total = self.schedule.total_steps
-        return min(self.settings.max_steps or total, total)
+        return min(self.settings.max_steps or self.schedule.total_steps, self.schedule.total_steps)
 
     @property
     def is_finished(self) -> bool:
         """Whether nothing is left to do."""
-        return self.counters.global_step >= self.last_step and not self.counters.is_epoch_trained
+        ends_early = self.settings.early_stopping.reason(self.log.rows) is not None
+        is_done = ends_early or self.counters.global_step >= self.last_step
+        return is_done and not self.counters.is_epoch_trained
 
     def fit(self) -> Evaluation | None:
         """Train to the end of the schedule, or to `max_steps`.
@@ -116,8 +117,8 @@ class Trainer:
 
     def train_epoch(self) -> None:
         """Make the epoch's remaining steps, up to `last_step`."""
-        self.model.train()
         start = self.counters
+        self.train_step.train(start.epoch)
         self.log.start_epoch(start.epoch + 1, self.schedule.epochs, start.step_in_epoch)
         for batches in self.batches.steps_of_epoch(start.epoch, start.step_in_epoch):
             reports = self.step(batches)

@@ -14,8 +14,9 @@ from rednet.build.effects import (
     require_optimizer_effects,
     require_split_effects,
 )
+from rednet.build.losses import build_loss
 from rednet.build.model import place_model
-from rednet.build.training import build_optimizer
+from rednet.build.optimizer import build_optimizer
 from rednet.config import Config, ConfigError, compose, legal_keys, validate
 from rednet.config.effects import RULES, expects_something, idle_keys
 from rednet.config.user_keys import UserKeys
@@ -45,12 +46,19 @@ OTHER_VALUES = {
     "data.mean": [[0.1, 0.2, 0.3]],
     "data.num_workers": [1],
     "data.on_unreadable": ["skip"],
+    "data.sampler": ["balanced"],
     "data.split": ["train"],
     "data.std": [[0.1, 0.2, 0.3]],
     "data.timeout": [5.0],
     "data.train_samples": [6],
     "data.val_fraction": [0.5],
     "data.val_samples": [1],
+    "finetune.batch_norm": ["freeze", "train"],
+    "finetune.freeze": ["stages", "backbone"],
+    "finetune.freeze_stages": [1],
+    "finetune.head_epochs": [1, 2],
+    "loss.name": ["bce", "cross_entropy"],
+    "loss.target_threshold": [0.3, None],
     "model.options.act_layer": ["silu"],
     "model.options.drop_path_rate": [0.1],
     "model.options.drop_rate": [0.1],
@@ -66,7 +74,9 @@ OTHER_VALUES = {
     "model.options.reduction": [2],
     "model.options.stem": ["involution7"],
     "model.options.width": [0.5],
+    "optimizer.backbone_lr_scale": [0.5],
     "optimizer.decay_all": [True, False],
+    "optimizer.layer_decay": [0.5],
     "optimizer.lr": [0.01],
     "optimizer.lr_base_size": [64],
     "optimizer.momentum": [0.5],
@@ -86,6 +96,7 @@ OTHER_VALUES = {
     "trainer.clip_mode": ["value", "agc"],
     "trainer.compile": [True],
     "trainer.deterministic": [True],
+    "trainer.early_stopping": [1],
     "trainer.ema_decay": [0.9],
     "trainer.eval_every": [2],
     "trainer.grad_accum_steps": [2],
@@ -109,7 +120,7 @@ OTHER_VALUES = {
 ELSEWHERE = {
     *("model.name", "data.name", "data.root", "experiment", "model.options.generator_options"),
     *("checkpoint", "output_dir", "resume", "trainer.device", "trainer.sync_bn"),
-    "trainer.timeout",
+    *("trainer.timeout", "loss.class_weights"),
 }
 """Keys with tests of their own, below or next to what they name."""
 
@@ -127,6 +138,7 @@ BASES = {
     "adamw and steps": [
         *("schedule=step", "optimizer=adamw", "trainer.clip_grad=null", *FOLDER),
         *("schedule.milestones=[1,2]", "schedule.warmup_epochs=0", "trainer.on_nonfinite=skip"),
+        *("finetune.freeze=stages", "finetune.head_epochs=1", "loss=bce"),
     ],
     "constant without decay": [
         *("schedule=constant", *FOLDER, "optimizer.weight_decay=0", "data.root=splits"),
@@ -136,6 +148,7 @@ BASES = {
     "steps inside an epoch": [
         *("schedule=step", *FOLDER, "schedule.milestones=[1.5]", "data.batch_size=1"),
         *("model.options.generator=linear", "data.image_size=48"),
+        *("finetune.freeze=backbone", "loss=bce", "augment.label_smoothing=0"),
     ],
     "fashion, never resized": [
         *(*FASHION, "augment=none", "data.image_size=28", "schedule.warmup_start=1"),
@@ -174,7 +187,9 @@ def is_refused(plain, key):
     try:
         require_device_effects(config.trainer, Runtime(), {key})
         require_optimizer_effects(config.optimizer, {key})
-        require_split_effects(build_splits(config.data, config.seed), {key})
+        splits = build_splits(config.data, config.seed)
+        require_split_effects(splits, {key})
+        build_loss(config, splits.train, {key}, Runtime())
     except ConfigError:
         return True
     return False

@@ -26,11 +26,13 @@ COMPARED = {
     *(f"model.options.{key}" for key in ("drop_path_rate", "drop_rate", "global_pool")),
     *(f"model.options.{key}" for key in ("act_layer", "norm_layer")),
     *(f"data.{key}" for key in ("name", "image_size", "crop_pct", "interpolation", "mean", "std")),
-    *(f"data.{key}" for key in ("train_samples", "val_samples", "val_fraction")),
+    *(f"data.{key}" for key in ("train_samples", "val_samples", "val_fraction", "sampler")),
     *(f"augment.{key}" for key in ("scale", "ratio", "hflip", "color_jitter", "auto_augment")),
     *(f"augment.{key}" for key in ("random_erasing", "mixup", "cutmix", "label_smoothing")),
     *(f"optimizer.{key}" for key in ("name", "lr", "momentum", "weight_decay", "decay_all")),
-    "optimizer.lr_base_size",
+    *(f"loss.{key}" for key in ("name", "class_weights", "target_threshold")),
+    *(f"finetune.{key}" for key in ("freeze", "freeze_stages", "batch_norm", "head_epochs")),
+    *(f"optimizer.{key}" for key in ("lr_base_size", "backbone_lr_scale", "layer_decay")),
     *(f"schedule.{key}" for key in ("name", "epochs", "warmup_epochs", "warmup_start", "min_lr")),
     *(f"schedule.{key}" for key in ("step_on", "milestones", "gamma")),
     *(f"trainer.{key}" for key in ("precision", "clip_grad", "clip_mode", "ema_decay", "sync_bn")),
@@ -71,8 +73,14 @@ def images(train, val):
     return {split: {"fingerprint": name, "samples": 12} for split, name in known.items()}
 
 
-OF_STEPS = ("schedule.gamma", "schedule.milestones")
-"""Keys that only one schedule uses."""
+USED_WITH = {
+    "schedule.gamma": {"schedule.name": "step"},
+    "schedule.milestones": {"schedule.name": "step"},
+    "loss.target_threshold": {"loss.name": "bce"},
+    "finetune.freeze_stages": {"finetune.freeze": "stages"},
+    "finetune.batch_norm": {"finetune.freeze": "stages"},
+}
+"""Settings without which a key has no effect."""
 
 
 def test_every_key_of_the_configuration_is_compared_or_never_compared():
@@ -88,8 +96,8 @@ def test_a_key_without_effect_is_not_compared():
 
 @pytest.mark.parametrize("key", sorted(KEYS))
 def test_one_changed_key(key):
-    schedule = {"schedule.name": "step"} if key in OF_STEPS else {}
-    saved, current = (describe(schedule | change, data={}) for change in ({}, {key: "changed"}))
+    others = USED_WITH.get(key, {})
+    saved, current = (describe(others | change, data={}) for change in ({}, {key: "changed"}))
     lines = differences(saved, current)
     if key in NEVER_COMPARED:
         assert lines == []
@@ -150,6 +158,31 @@ def test_starting_weights_are_known_by_name():
     assert differences(saved, current) == []
 
 
+def test_weights_of_classes_are_those_in_the_file():
+    def weights(path, *values):
+        return describe({"loss.class_weights": path}, class_weights=list(values))
+
+    assert differences(weights("a.yaml", 0.5, 2.0), weights("b.yaml", 0.5, 2.0)) == []
+    assert differences(weights("a.yaml", 0.5, 2.0), weights("a.yaml", 1.0, 1.0)) == [
+        "loss.class_weights: [0.5, 2.0] in the run, [1.0, 1.0] here"
+    ]
+
+
+def test_runs_from_before_there_was_fine_tuning():
+    old = describe()
+    config = OmegaConf.create(old["config"])
+    for group in ("loss", "finetune"):
+        del config[group]
+    for key in ("backbone_lr_scale", "layer_decay"):
+        del config.optimizer[key]
+    del config.data.sampler
+    old["config"] = OmegaConf.to_yaml(config)
+    assert differences(old, describe()) == []
+    for key, value in (("optimizer.layer_decay", 0.8), ("finetune.freeze", "backbone")):
+        (line,) = unforceable_differences(old, describe({key: value}))
+        assert line.startswith(f"{key}: ")
+
+
 def test_data_is_known_by_its_fingerprint():
     assert differences(describe(), describe({"data.root": "/staged"})) == []
     other = describe({"data.val_fraction": 0.2, "seed": 1}, data=images("other", "val"))
@@ -203,6 +236,11 @@ def test_the_global_batch_counts_and_not_how_it_is_divided():
         ({"optimizer.decay_all": False}, ["optimizer.decay_all"]),
         ({"optimizer.weight_decay": 0.1}, []),
         ({"optimizer.decay_all": False, "optimizer.weight_decay": 0}, []),
+        ({"optimizer.layer_decay": 0.8}, ["optimizer.layer_decay"]),
+        ({"optimizer.backbone_lr_scale": 0.8}, ["optimizer.backbone_lr_scale"]),
+        ({"finetune.freeze": "stages"}, ["finetune.freeze"]),
+        ({"finetune.batch_norm": "freeze"}, ["finetune.batch_norm"]),
+        ({"finetune.head_epochs": 2, "loss.name": "bce", "data.sampler": "balanced"}, []),
         ({"data.mean": [0.5], "data.std": [0.5]}, ["data.mean"]),
         ({"data.mean": [0.5, 0.5, 0.5], "schedule.epochs": 3}, []),
     ],

@@ -200,3 +200,45 @@ def test_a_run_continues_without_the_file_that_it_started_from(fine_tune, gray_r
     assert done.code == 0, done
     assert "resumed after epoch 1" in done.out
     assert (tuned()["model"], tuned()["data"]) == (before["model"], before["data"])
+
+
+FINETUNE = ("experiment=finetune", "schedule=cosine", "augment=none")
+
+
+def test_the_experiment(fine_tune, gray_run):
+    argv = [*FINETUNE, "schedule.epochs=3", "optimizer.lr=1e-9", "trainer.early_stopping=1"]
+    done = fine_tune(gray_run, *argv)
+    assert done.code == 0, done
+    head = 3 * (512 + 1)
+    assert f" M parameters ({head:,} in the first 1 epoch); image_folder" in done.out
+    assert [line for line in done.out.splitlines() if line.startswith("stopped early")]
+    again = fine_tune(gray_run, *argv)
+    assert again.code == 0
+    assert again.out.count("stopped early after epoch 2: no better top-1 than") == 1
+    assert "nothing left to do after step" in again.out
+    assert fine_tune(gray_run, *argv, "trainer.early_stopping=null").code == 0
+    assert len(Path("tuned/metrics.jsonl").read_text().splitlines()) == 3
+
+
+def test_linear_probing(fine_tune, gray_run):
+    done = fine_tune(gray_run, "finetune.freeze=backbone", "optimizer.lr=0.1")
+    assert ", of which 1,539 train; image_folder" in done.out
+    before, after = (
+        torch.load(path, weights_only=True) for path in (gray_run, "tuned/checkpoints/last.pt")
+    )
+    state = after["state_dict"]
+    same = [k for k in state if not k.startswith(("fc.", "stem.0.conv"))]
+    assert all(torch.equal(before["state_dict_ema"][key], state[key]) for key in same)
+    assert [
+        len(group["params"]) for group in after["train_state"]["optimizer"]["param_groups"]
+    ] == [2]
+    other = fine_tune(gray_run, "finetune.freeze=stages", "optimizer.lr=0.1")
+    assert "belongs to another run and cannot be loaded" in other.err
+    assert "finetune.freeze: backbone in the run, stages here" in other.err
+
+
+def test_random_weights_are_not_frozen(train, fine_tune):
+    message = "checkpoint=FILE is needed: finetune.{} would freeze random weights"
+    for key in ("freeze=backbone", "freeze=stages", "head_epochs=1", "batch_norm=freeze"):
+        found = train("data=fashion_mnist", "schedule.epochs=5", f"finetune.{key}")
+        assert found.error.startswith(message.format(key))

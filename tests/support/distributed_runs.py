@@ -29,6 +29,10 @@ RUN = [
     *("augment=paper", "augment.mixup=0.2", "trainer.log_every=1"),
 ]
 TWO = [*RUN, "data.batch_size=4", "trainer.ema_decay=0.9"]
+FINE_TUNING = [
+    *("finetune.freeze=stages", "finetune.freeze_stages=1", "finetune.head_epochs=1"),
+    *("data.sampler=balanced", "loss=bce", "optimizer.layer_decay=0.8"),
+]
 STEPS = 3
 GONE = collate([Sample(None, 0, 7, ("7.png", "gone"))])
 """A batch of which no image can be read."""
@@ -52,6 +56,10 @@ def main(folder):
         runs.train("lost cut", without_images=(4, GONE))
         runs.train("gave up", without_images=(4, Batch.failed("there is no memory")))
         runs.train("gave up")
+        start = f"checkpoint={folder / 'whole' / 'checkpoints' / 'last.pt'}"
+        runs.train("thawed", start, *FINE_TUNING)
+        runs.train("thawed-cut", start, *FINE_TUNING, at_step=(3, stop))
+        runs.train("thawed-cut", start, *FINE_TUNING)
         runs.train("smaller", f"trainer.max_steps={STEPS + 1}")
     (folder / f"{runtime.rank}.json").write_text(json.dumps(runs.done))
 

@@ -8,7 +8,6 @@ import numpy as np
 import torch
 from PIL import Image
 from torch import nn
-from torch.nn.functional import one_hot
 
 from rednet.build.training import build_trainer
 from rednet.data.image_files import ImageFiles
@@ -53,8 +52,10 @@ def training_plan(config, folder):
         "optimizer": optimizer(step.optimizer),
         "clipping": clipped(step.clipping),
         "failures": reactions(built.nonfinite),
-        "epoch": epoch(batches.loader, batches, step.label_smoothing),
+        "epoch": epoch(batches.loader, batches, step.loss),
         "validation": epoch(built.val_loader),
+        "trained": [trained(step, number) for number in range(built.schedule.epochs)],
+        "early_stopping": stopped(built),
         "limits": (built.settings.max_steps, built.settings.eval_every, built.log.log_every),
         "unreadable": has_files(batches.loader) and unreadable(built),
         "workers": batches.loader.num_workers
@@ -80,12 +81,39 @@ def unreadable(built):
 
 def network(model):
     """The modules with their simple attributes, and the weights with their layout."""
-    modules = [
-        (name, type(module).__name__, {k: v for k, v in vars(module).items() if is_simple(v)})
-        for name, module in model.named_modules()
-    ]
+    modules = [shown(name, module) for name, module in model.named_modules()]
     weights = [(k, v.dtype, v.shape, v.stride(), digest(v)) for k, v in model.state_dict().items()]
     return modules, weights
+
+
+OF_TRAINING = ("recompute_kernel", "grad_checkpointing", "drop_prob", "scale_by_keep")
+
+
+def shown(name, module):
+    """What of a module shows in its outputs and gradients."""
+    kind = type(module).__name__
+    attributes = {k: v for k, v in vars(module).items() if is_simple(v)}
+    if not module.training:
+        kind = "Identity" if kind == "DropPath" else kind
+        attributes = {k: v for k, v in attributes.items() if k not in OF_TRAINING}
+    return name, kind, attributes
+
+
+def trained(step, epoch):
+    """The parameters that train in an epoch, and the modules in training mode."""
+    step.train(epoch)
+    model = step.freezing.model
+    parameters = [name for name, p in model.named_parameters() if p.requires_grad]
+    return parameters, [name for name, m in model.named_modules() if m.training and name]
+
+
+def stopped(trainer):
+    """After how many epochs a run ends whose accuracy never rises."""
+    every, epochs = trainer.settings.eval_every, trainer.schedule.epochs
+    tops = [10.0 if e % every == 0 or e == epochs else None for e in range(1, epochs + 1)]
+    rows = [{"epoch": number, "val_top1": top1} for number, top1 in enumerate(tops, 1)]
+    ends = (n for n in range(1, epochs) if trainer.settings.early_stopping.reason(rows[:n]))
+    return next(ends, epochs)
 
 
 def is_simple(value):
@@ -98,7 +126,7 @@ def digest(tensor):
 
 def optimizer(found):
     groups = [
-        {**group, "params": [parameter.shape for parameter in group["params"]]}
+        {"lr_scale": 1.0, **group, "params": [parameter.shape for parameter in group["params"]]}
         for group in found.param_groups
     ]
     return type(found).__name__, groups
@@ -134,20 +162,21 @@ def saved(saver):
     return {k: v for k, v in values.items() if is_simple(v) and k != "_last_time"}
 
 
-def epoch(loader, batches=None, smoothing=0.0):
-    """The images and the probabilities of the classes in one epoch, blended if for training."""
+def epoch(loader, batches=None, loss=None):
+    """The images of one epoch with their classes or, if for training, with their loss."""
     if loader.num_workers:
         return loader.num_workers
     steps = batches.steps_of_epoch(0) if batches else [[batch] for batch in loader]
     classes = len(loader.dataset.source.class_names)
     return [
-        [(digest(batch.images), probabilities(batch.targets, classes, smoothing)) for batch in step]
+        [(digest(batch.images), outcome(batch.targets, classes, loss)) for batch in step]
         for step in steps
     ]
 
 
-def probabilities(targets, classes, smoothing):
-    """Index targets as probabilities of the classes, smoothed as the loss does it."""
-    if targets.dim() == 1:
-        targets = one_hot(targets, classes) * (1 - smoothing) + smoothing / classes
-    return targets.double().numpy().round(5).tolist()
+def outcome(targets, classes, loss):
+    """The loss of logits that are the same each time, or the targets where there is no loss."""
+    if loss is None:
+        return targets.tolist()
+    logits = torch.randn(len(targets), classes, generator=torch.Generator().manual_seed(2))
+    return round(float(loss(logits, targets)), 4)

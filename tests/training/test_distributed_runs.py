@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 from distributed_runs import RUN, STEPS
 from equal_runs import assert_equal_runs, load, rows
 
@@ -130,3 +131,14 @@ def test_one_process_continues_from_the_end_of_an_epoch(done, folder, capsys):
     assert "no longer exact to the last bit: " in out
     assert "resumed after epoch 1 from" in out
     assert [row["global_step"] for row in rows(folder / "smaller")] == [STEPS, 2 * STEPS]
+
+
+def test_they_thaw_a_network_together(done, folder):
+    """After an epoch of the classifier alone, in which a run was stopped or was not."""
+    assert [codes(start) for start in done["thawed"]] == [[0, 0]]
+    assert [codes(start) for start in done["thawed-cut"]] == [[143, 143], [0, 0]]
+    assert_equal_runs(folder / "thawed-cut", folder / "thawed")
+    before = load(folder / "whole" / "checkpoints" / "last.pt")["state_dict_ema"]
+    after = load(folder / "thawed" / "checkpoints" / "last.pt")["state_dict"]
+    moved = {name.partition(".")[0] for name in after if not torch.equal(before[name], after[name])}
+    assert moved == {"layer2", "layer3", "layer4", "fc"}

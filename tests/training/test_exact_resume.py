@@ -20,6 +20,11 @@ RUNS = {
         *("model.options.drop_path_rate=0.3", "model.options.drop_rate=0.3"),
     ],
     "fp16": ["trainer.precision=fp16", "trainer.grad_accum_steps=2", "data.batch_size=4"],
+    "fine-tuning": [
+        *("finetune.freeze=stages", "finetune.head_epochs=1", "optimizer.layer_decay=0.7"),
+        *("data.sampler=balanced", "data.train_samples=25", "loss=bce", "augment=paper"),
+        *("loss.class_weights=[1,2,3,1,2,3,1,2,3,1]", "data.batch_size=10"),
+    ],
     "workers": ["optimizer=adamw", "data.num_workers=2", "trainer.eval_every=2"],
 }
 

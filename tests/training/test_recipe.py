@@ -13,7 +13,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from rednet.build.training import build_schedule, build_trainer, scaled_lr
+from rednet.build.optimizer import scaled_lr
+from rednet.build.training import build_schedule, build_trainer
 from rednet.config import compose
 from rednet.data import TrainSampler
 from rednet.runtime import Runtime

@@ -11,6 +11,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from rednet.runtime import Runtime
 from rednet.training.batches import MicroBatch
 from rednet.training.clipping import Clipping
+from rednet.training.losses import CrossEntropy
 from rednet.training.stand_in import stand_in
 from rednet.training.step import TrainStep
 
@@ -38,7 +39,7 @@ def weights(model):
 def test_a_step_is_plain_gradient_descent_on_the_mean_smoothed_loss():
     model, oracle = network(), network()
     images, targets, *_ = samples(8)
-    result = make(model, label_smoothing=0.1)([MicroBatch(images, targets)], lr=0.3)
+    result = make(model, loss=CrossEntropy(0.1))([MicroBatch(images, targets)], lr=0.3)
     loss = F.cross_entropy(oracle(images), targets, label_smoothing=0.1)
     grads = torch.autograd.grad(loss, list(oracle.parameters()))
     for new, old, grad in zip(model.parameters(), oracle.parameters(), grads, strict=True):
