@@ -108,8 +108,12 @@ class Meeting:
             self.store.wait(keys, timedelta(seconds=timeout_s))
         except RuntimeError as error:
             missing = [str(rank) for rank, key in enumerate(keys) if not self.store.check([key])]
-            ranks = f"rank {join_names(missing)}"
-            raise StartAgain(f"{ranks} has not started within {timeout_s:g} s") from error
+            ranks = (
+                f"rank {missing[0]} has"
+                if len(missing) == 1
+                else f"ranks {join_names(missing)} have"
+            )
+            raise StartAgain(f"{ranks} not started within {timeout_s:g} s") from error
         Meeting.number += 1
         peers = [Peer(*json.loads(value)) for value in self.store.multi_get(keys)]
         for peer in peers:

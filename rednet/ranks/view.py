@@ -70,17 +70,18 @@ class Judge:
         if self.own in silent:
             return f"the store of the run has not answered for {self.timeout_s:g} s"
         if silent:
-            return _describe(silent, "has not answered", self.timeout_s)
+            return _describe(silent, "not answered", self.timeout_s)
         is_patient = any(view.pulse["is_patient"] for view in views)
         limit_s = max(self.timeout_s, self.patience_s) if is_patient else self.timeout_s
         still = [view for view in self.others if view.still * self.pause_s >= limit_s]
         if still:
-            return _describe(still, "has made no progress", limit_s)
+            return _describe(still, "made no progress", limit_s)
         if self._stuck * self.pause_s >= limit_s:
-            return _describe(views, "waits for the others and has made no progress", limit_s)
+            return _describe(views, "waited for each other and made no progress", limit_s)
         return None
 
 
 def _describe(views: Sequence[View], what: str, seconds: float) -> str:
     names = " and ".join(str(view.peer) for view in views)
-    return f"{names} {what} for {seconds:g} s, last seen at step {views[0].pulse['step']}"
+    verb = "has" if len(views) == 1 else "have"
+    return f"{names} {verb} {what} for {seconds:g} s, last seen at step {views[0].pulse['step']}"

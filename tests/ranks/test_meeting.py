@@ -22,7 +22,7 @@ def store(monkeypatch):
 
 def test_ranks_that_do_not_come_are_named(store):
     Meeting(Place(2, 2, 4), 5).announce()
-    with pytest.raises(StartAgain, match=r"^rank 1, 3 has not started within 0.1 s$") as error:
+    with pytest.raises(StartAgain, match=r"^ranks 1, 3 have not started within 0.1 s$") as error:
         Meeting(Place(0, 0, 4), 5).wait(0.1)
     assert error.value.code == 142
 

@@ -47,7 +47,7 @@ def test_a_process_that_does_not_answer_is_named(ranks):
 def test_two_that_do_not_answer_are_named_together(ranks):
     ranks.look("busy", "busy", "busy")
     assert ranks.look("waiting", "silent", "silent", looks=TIMEOUT) == (
-        "rank 1 (process 101 on host) and rank 2 (process 102 on host) has not answered for 5 s, "
+        "rank 1 (process 101 on host) and rank 2 (process 102 on host) have not answered for 5 s, "
         "last seen at step 7"
     )
 
@@ -69,7 +69,7 @@ def test_a_long_evaluation_or_save_with_signs_of_progress_is_waited_for(ranks):
 def test_ranks_that_wait_for_each_other_are_noticed(ranks):
     ranks.look("busy", "busy", "busy")
     line = ranks.look("waiting", "waiting", "waiting", looks=TIMEOUT)
-    assert "waits for the others and has made no progress for 5 s" in line
+    assert "have waited for each other and made no progress for 5 s" in line
 
 
 def test_the_store_may_be_what_does_not_answer(ranks):
