@@ -3,17 +3,21 @@
 import json
 import os
 import socket
+import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import cache
 from pathlib import Path
 from typing import NamedTuple
+from uuid import uuid4
 
 from torch.distributed import PrefixStore, Store, TCPStore
 
 from rednet.errors import StartAgain
 from rednet.wording import join_names
 
+PAUSE_S = 0.02
 START_S = 300.0
 """Least time in seconds that the ranks have to start, whatever the time-out of a run: the imports
 alone may take minutes on a cold network file system."""
@@ -48,12 +52,16 @@ class Peer(NamedTuple):
         pid: Its process.
         host: The name of its machine.
         code: Its exit code, if it ended before the ranks met.
+        attempt: How often `torchrun` has started it before.
+        token: What tells it from the processes that had its rank before.
     """
 
     rank: int
     pid: int
     host: str
     code: int | None = None
+    attempt: str = "0"
+    token: str = ""
 
     def __str__(self) -> str:
         return f"rank {self.rank} (process {self.pid} on {self.host})"
@@ -69,17 +77,22 @@ class Peer(NamedTuple):
         return state in "ZX"
 
     @classmethod
-    def own(cls, rank: int, code: int | None = None) -> "Peer":
+    def own(cls, rank: int) -> "Peer":
         """Return this process."""
-        return cls(rank, os.getpid(), socket.gethostname(), code)
+        attempt = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")
+        return cls(rank, os.getpid(), socket.gethostname(), None, attempt, uuid4().hex)
 
 
 class Meeting:
     """One meeting of the ranks of a run; a sweep has one for each of its jobs.
 
+    A store may outlive the processes that `torchrun` starts anew, and its agents on several
+    machines may count the starts differently. So each process has a token: the first rank writes
+    the roll of all tokens, again whenever one has changed, and who finds its own there is present.
+
     Attributes:
         place: This process.
-        store: What all ranks can read and write.
+        store: What all ranks can read and write; after the meeting, what only these processes do.
     """
 
     number = 0
@@ -87,14 +100,13 @@ class Meeting:
 
     def __init__(self, place: Place, timeout_s: float) -> None:
         self.place = place
-        # The store outlives the workers that `torchrun` starts anew.
-        attempt = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")
-        prefix = f"rednet/{attempt}/{Meeting.number}"
-        self.store: Store = PrefixStore(prefix, connect(place, timeout_s))
+        self.store: Store = PrefixStore(f"rednet/{Meeting.number}", connect(place, timeout_s))
+        self.own = Peer.own(place.rank)
 
     def announce(self, code: int | None = None) -> None:
         """Tell the others who this rank is; with a code, that it has ended."""
-        self.store.set(f"peer/{self.place.rank}", json.dumps(Peer.own(self.place.rank, code)))
+        self.own = self.own._replace(code=code)
+        self.store.set(f"peer/{self.place.rank}", json.dumps(self.own))
 
     def wait(self, timeout_s: float) -> list[Peer]:
         """Wait for all ranks, and return them in order.
@@ -103,23 +115,52 @@ class Meeting:
             StartAgain: A rank has not come in time, or has ended.
         """
         self.announce()
-        keys = [f"peer/{rank}" for rank in range(self.place.world_size)]
-        try:
-            self.store.wait(keys, timedelta(seconds=timeout_s))
-        except RuntimeError as error:
-            missing = [str(rank) for rank, key in enumerate(keys) if not self.store.check([key])]
-            ranks = (
-                f"rank {missing[0]} has"
-                if len(missing) == 1
-                else f"ranks {join_names(missing)} have"
-            )
-            raise StartAgain(f"{ranks} not started within {timeout_s:g} s") from error
+        end = time.monotonic() + timeout_s
+        while not self._is_complete(roll := self._read_roll()):
+            for peer in roll:
+                if peer.code is not None and peer.attempt == self.own.attempt:
+                    raise StartAgain("", peer.code)  # it has said why
+            if time.monotonic() > end:
+                raise StartAgain(self._describe_missing(roll, timeout_s))
+            time.sleep(PAUSE_S)
         Meeting.number += 1
-        peers = [Peer(*json.loads(value)) for value in self.store.multi_get(keys)]
-        for peer in peers:
-            if peer.code is not None:
-                raise StartAgain("", peer.code)  # it has said why
-        return peers
+        self.store = PrefixStore(roll[0].token, self.store)
+        return roll
+
+    def _read_roll(self) -> list[Peer]:
+        """Return the ranks that the first one has found; that one looks for them now."""
+        if self.place.rank == 0:
+            keys = [f"peer/{rank}" for rank in range(self.place.world_size)]
+            values = [self.store.get(key) for key in keys if self.store.check([key])]
+            roll = [Peer(*json.loads(value)) for value in values]
+            self.store.set("roll", json.dumps(roll))
+            return roll
+        keys = [key for key in ("roll", "peer/0") if self.store.check([key])]
+        found = [json.loads(self.store.get(key)) for key in keys]
+        if "roll" in keys and list(self.own) in found[0]:
+            return [Peer(*values) for values in found[0]]
+        return [Peer(*values) for values in found[-1:] if keys[-1] == "peer/0"]
+
+    def _is_complete(self, roll: Sequence[Peer]) -> bool:
+        """Return whether all ranks are present; say so of this one."""
+        if len(roll) < self.place.world_size or any(peer.code is not None for peer in roll):
+            return False
+        self.store.set(_presence(roll, self.own), "")
+        return bool(self.store.check([_presence(roll, peer) for peer in roll]))
+
+    def _describe_missing(self, roll: Sequence[Peer], timeout_s: float) -> str:
+        is_whole = len(roll) == self.place.world_size
+        here = {p.rank for p in roll if not is_whole or self.store.check([_presence(roll, p)])}
+        here.add(self.place.rank)
+        missing = [str(rank) for rank in range(self.place.world_size) if rank not in here]
+        one = len(missing) == 1
+        who = f"rank {missing[0]} has" if one else f"ranks {join_names(missing)} have"
+        return f"{who} not started within {timeout_s:g} s"
+
+
+def _presence(roll: Sequence[Peer], peer: Peer) -> str:
+    """Return the key by which a rank says that it has read the roll of this first rank."""
+    return f"present/{roll[0].token}/{peer.token}"
 
 
 def connect(place: Place, timeout_s: float) -> Store:

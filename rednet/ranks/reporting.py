@@ -23,7 +23,8 @@ def report_once(error: InputError, store: Store) -> None:
     """Print a mistake unless another rank does it, and leave it for `torchrun`'s own report."""
     text = str(error)
     write_error_file(text)
-    key = f"report/{hashlib.sha256(text.encode(errors='replace')).hexdigest()}"
+    attempt = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")  # the store may outlive this one
+    key = f"report/{attempt}/{hashlib.sha256(text.encode(errors='replace')).hexdigest()}"
     try:
         is_first = store.add(key, 1) == 1
         if not is_first:

@@ -1,6 +1,7 @@
 """How the ranks of a run find each other."""
 
 import socket
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from torch.distributed import TCPStore
@@ -34,21 +35,33 @@ def test_a_rank_that_ended_before_ends_the_others_in_silence(store):
     assert error.value.code == 2
 
 
+def meet(*meetings):
+    """Return what each of several ranks finds."""
+    with ThreadPoolExecutor(len(meetings)) as pool:
+        return list(pool.map(lambda meeting: meeting.wait(10), meetings))
+
+
 def test_all_know_each_other(store):
-    other = Meeting(Place(1, 1, 2), 5)
-    other.announce()
-    expected = [Peer.own(0), Peer.own(1)]
-    assert Meeting(Place(0, 0, 2), 5).wait(5) == expected
+    meetings = [Meeting(Place(rank, rank, 3), 5) for rank in range(3)]
+    expected = [meeting.own for meeting in meetings]
+    assert meet(*meetings) == [expected] * 3
     assert not any(peer.has_ended() for peer in expected)
     assert Peer(0, 2**22 + 1, socket.gethostname()).has_ended()
     assert not Peer(0, 2**22 + 1, "another host").has_ended()
 
 
-def test_another_attempt_meets_anew(store, monkeypatch):
-    Meeting(Place(1, 1, 2), 5).announce()
+def test_processes_of_an_earlier_start_are_not_waited_for(store, monkeypatch):
+    """One machine was replaced, so the agents of torchrun count the starts differently."""
+    old = [Meeting(Place(rank, rank, 2), 5) for rank in range(2)]
+    meet(*old)
+    monkeypatch.setattr(Meeting, "number", 0)
+    Meeting(Place(1, 1, 2), 5).announce(code=2)
+    new = Meeting(Place(1, 1, 2), 5)
     monkeypatch.setenv("TORCHELASTIC_RESTART_COUNT", "1")
+    first = Meeting(Place(0, 0, 2), 5)
     with pytest.raises(StartAgain, match="rank 1 has not started"):
-        Meeting(Place(0, 0, 2), 5).wait(0.1)
+        first.wait(0.1)
+    assert meet(first, new) == [[first.own, new.own]] * 2
 
 
 def test_without_torchrun_the_first_rank_has_the_store(monkeypatch):
@@ -62,5 +75,5 @@ def test_without_torchrun_the_first_rank_has_the_store(monkeypatch):
     with pytest.raises(StartAgain, match=r"does not answer at localhost:\d+ within 0.1 s"):
         Meeting(Place(1, 0, 2), 0.1)
     first = Meeting(Place(0, 0, 2), 5)
-    Meeting(Place(1, 0, 2), 5).announce()
-    assert [peer.rank for peer in first.wait(5)] == [0, 1]
+    second = Meeting(Place(1, 0, 2), 5)
+    assert meet(first, second) == [[first.own, second.own]] * 2
