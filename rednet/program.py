@@ -9,6 +9,7 @@ from typing import TextIO
 
 from rednet.errors import InputError, StartAgain, Stopped
 from rednet.ranks.ending import print_error
+from rednet.screen import SCREEN
 from rednet.wording import printable
 
 DONE = 0
@@ -26,15 +27,18 @@ def run_program(main: Callable[[], int]) -> int:
     Returns:
         The exit code: that of `main`, 2 after a mistake of the user, 128 + the number of a signal
         that stopped it (130 after Ctrl-C, 143 after SIGTERM), 142 if another process of the run
-        is missing, 141 if the reader of the output has
-        gone, as in ``train.py --help | head -2``. Other exceptions are not caught.
+        is missing, 141 if the reader of the output has gone, as in ``train.py --help | head -2``.
+        Other exceptions are not caught.
     """
     _open_closed_streams()
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
     try:
-        code = _run_as_rank(main) if has_other_ranks() else _run(main)
+        try:
+            code = _run_as_rank(main) if has_other_ranks() else _run(main)
+        finally:
+            SCREEN.clear()
         # Python would flush at exit too, but answer a closed pipe with a traceback.
         for stream in (sys.stdout, sys.stderr):
             _flush(stream)
@@ -117,10 +121,12 @@ def discard(stream: TextIO) -> None:
 def announce(what: str) -> None:
     """Say what the next seconds are for, on a terminal only: logs do not need it.
 
-    Of several processes the first one says it.
+    The terminal's last line says it until something else is announced, or the program ends. Of
+    several processes the first one says it.
     """
-    if sys.stderr.isatty() and os.environ.get("RANK", "0") == "0":
-        print(f"{what} ...", file=sys.stderr, flush=True)
+    is_first = os.environ.get("RANK", "0") == "0"
+    if not SCREEN.announce(what) and is_first and sys.stderr.isatty():
+        say(f"{what} ...", sys.stderr)
 
 
 def announce_torch() -> None:

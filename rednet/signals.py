@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from rednet.errors import Stopped
 from rednet.ranks.pulse import PULSE
+from rednet.screen import SCREEN
 from rednet.wording import printable
 
 # Importing torch takes seconds, in which signals are caught too.
@@ -142,6 +143,7 @@ class StopSignals:
                 raise Stopped(number)
         elif self.seconds > ECHO_S:
             signal.signal(number, signal.SIG_DFL)
+            SCREEN.erase()
             os.kill(os.getpid(), number)
 
 

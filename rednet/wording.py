@@ -21,6 +21,20 @@ def count(number: float, noun: str) -> str:
     return f"{text} {noun if number == 1 else plural}"
 
 
+def duration(seconds: float) -> str:
+    """Return a duration in its two largest units, such as "3 h 20 min"."""
+    if seconds < 59.5:
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    if minutes < 60:
+        return f"{minutes} min"
+    hours, minutes = divmod(minutes, 60)
+    if hours < 24:
+        return f"{hours} h {minutes} min"
+    days, hours = divmod(round(seconds / 3600), 24)
+    return f"{count(days, 'day')} {hours} h"
+
+
 def printable(name: str | os.PathLike[str]) -> str:
     r"""Return a name or path as text that any terminal and any text file can take.
 

@@ -110,7 +110,7 @@ def wait_for_a_step(process, random):
 def wait_for_a_moment(process, random):
     """Wait for a random moment."""
     if random.random() < 0.5:
-        process.read_to("lr ")
+        process.read_to("schedule ")
         time.sleep(random.uniform(0, 0.4))
     else:
         time.sleep(random.uniform(0, 1.5))
@@ -121,4 +121,4 @@ def resumed_step(lines):
     for line in lines:
         if match := re.match(r"resumed after (step|epoch) (\d+)", line):
             return int(match[2]) * (STEPS if match[1] == "epoch" else 1)
-    return 0 if any(line.startswith("lr ") for line in lines) else None
+    return 0 if any(line.startswith("schedule ") for line in lines) else None

@@ -145,6 +145,7 @@ def test_a_terminal_is_told_that_torch_is_loaded(argv, tmp_path, monkeypatch):
 
 
 def test_only_terminals_of_the_first_process_are_told(capsys, monkeypatch):
+    monkeypatch.setenv("TERM", "dumb")  # has no line that can be redrawn
     announce("thinking")
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
     monkeypatch.setenv("RANK", "1")

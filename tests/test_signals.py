@@ -9,6 +9,7 @@ import pytest
 from equal_runs import assert_equal_runs
 from filelock import FileLock
 from forked_commands import ForkedCommands
+from terminal import Terminal
 
 from rednet import signals
 from rednet.errors import InputError, Stopped
@@ -54,7 +55,7 @@ def stop(process, number, step, times=1):
 
 def resumed_step(process):
     """Return the step after which a process goes on."""
-    process.wait_for("lr ")
+    process.wait_for("schedule ")
     found = [re.match(r"resumed after step (\d+)", line) for line in process.lines]
     return next((int(match[1]) for match in found if match), 0)
 
@@ -94,7 +95,7 @@ def test_a_signal_at_the_start_leaves_the_folder_as_it_is(commands):
 def test_a_second_signal_ends_at_once(commands):
     """While a save waits for a disk that does not answer."""
     with commands.start(*RUN, "output_dir=run", before=NO_ECHO) as process:
-        process.wait_for("lr ")
+        process.wait_for("schedule ")
         block_saves(Path("run"), process.pid)
         process.wait_for("  loss ")
         process.send(signal.SIGTERM)
@@ -121,6 +122,21 @@ def test_a_closed_terminal(commands):
         process.out.close()
         assert process.wait() == 129
     assert Path("run/checkpoints/last.pt").exists()
+
+
+def test_ctrl_c_leaves_a_clean_terminal(commands):
+    """Nothing of the bar is left, with two data workers that were forked while it was shown."""
+    terminal = Terminal(100)
+    with commands.start(
+        *RUN, WORKERS, "output_dir=run", terminal=True, environment={"TERM": "xterm"}
+    ) as process:
+        process.wait_for("epoch 1/3 ")
+        process.send(signal.SIGINT, group=True)
+        assert process.wait() == 130
+    terminal.feed("".join(process.lines))
+    assert terminal.lines[-1] == ""
+    assert any(line.startswith("stopped by SIGINT: step ") for line in terminal.lines)
+    assert not any("[" in line for line in terminal.lines)
 
 
 def test_the_program_that_read_the_output_ends_first(commands):

@@ -106,7 +106,13 @@ def build_trainer(
     loss = build_loss(config, splits.train, explicit_keys, runtime)
     train_step = _build_step(config, model, freezing, loss, lr, runtime)
     ema = ModelEmaV3(model, config.trainer.ema_decay) if config.trainer.ema_decay else None
-    log = RunLog(folder, config.trainer.log_every, enabled=runtime.is_primary)
+    log = RunLog(
+        folder,
+        config.trainer.log_every,
+        enabled=runtime.is_primary,
+        val_images=len(splits.val),
+        train_images=sampler.num_samples * config.trainer.eval_every,
+    )
     description = _describe(config, preprocessing, splits, sampler, loss)
     saver = _build_saver(config.trainer, description, folder, runtime)
     return Trainer(

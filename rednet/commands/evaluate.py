@@ -90,6 +90,7 @@ def _evaluate(config: EvaluationConfig, explicit_keys: frozenset[str], command_l
             )
 
         def write() -> None:
+            announce("writing the results")
             (folder / "evaluation.yaml").write_text(to_yaml(_used(config, setup)))
             conditions = evaluation_conditions(setup, checkpoint, config, runtime)
             conditions["command"] = command_line

@@ -53,8 +53,9 @@ def _train_until_stopped(
         lock_folder(folder, runtime) as lock,
         keep_backends(),
     ):
-        announce("opening the data and building the network")
+        announce("looking for a run to continue")
         checkpoint = runtime.on_primary(lambda: find_checkpoint(config, folder))
+        announce("opening the data and building the network")
         splits = build_splits(config.data, config.seed)
         trainer = build_trainer(config, runtime, folder, start, explicit_keys, signals, splits)
         if checkpoint is not None:
@@ -85,6 +86,7 @@ def _train_until_stopped(
             if is_finished:
                 say(f"nothing left to do after step {trainer.counters.global_step}")
             else:
+                announce("drawing the curves")
                 _draw_curves(config, folder)
             _print_result(trainer, evaluation)
 
@@ -101,25 +103,27 @@ def _advise(error: Exception, trainer: "Trainer", config: Config) -> str:
 
 
 def _print_setup(trainer: "Trainer", config: Config) -> None:
-    """Print network, data, device, learning rate and length of the run."""
+    """Print a table of what is trained on what; its last row, the duration, follows later."""
     assert config.model is not None
     freezing = trainer.train_step.freezing
     assert freezing is not None
     num_val_samples = len(trainer.val_loader.dataset)
     sampler, optimizer = trainer.batches.sampler, config.optimizer
-    say(
-        f"{config.model.name}: {freezing.describe()}; {config.data.name}: "
-        f"{sampler.num_samples} training and {count(num_val_samples, 'validation image')}, "
-        f"{count(trainer.num_classes, 'class')}; "
-        f"{trainer.runtime.device}"
-    )
     lr = f"lr {trainer.schedule.lr:g}"
     if optimizer.lr_base_size is not None:
         lr += f" = {optimizer.lr:g} x {sampler.global_batch} / {optimizer.lr_base_size}"
-    say(
-        f"{lr} at global batch {sampler.global_batch}; {count(trainer.schedule.epochs, 'epoch')} "
-        f"of {count(sampler.steps_per_epoch, 'step')}"
-    )
+    runtime = trainer.runtime
+    processes = "" if runtime.world_size == 1 else f", {count(runtime.world_size, 'process')}"
+    rows = {
+        "network": f"{config.model.name}: {freezing.describe()}",
+        "data": f"{config.data.name}: {sampler.num_samples} training and "
+        f"{count(num_val_samples, 'validation image')}, {count(trainer.num_classes, 'class')}",
+        "device": f"{runtime.device}, {runtime.precision}{processes}",
+        "folder": printable(trainer.log.folder),
+        "schedule": f"{lr} at global batch {sampler.global_batch}; "
+        f"{count(trainer.schedule.epochs, 'epoch')} of {count(sampler.steps_per_epoch, 'step')}",
+    }
+    say("\n".join(f"{name:<10} {text}" for name, text in rows.items()))
 
 
 def _print_result(trainer: "Trainer", evaluation: "Evaluation | None") -> None:
@@ -129,7 +133,7 @@ def _print_result(trainer: "Trainer", evaluation: "Evaluation | None") -> None:
     folder, best = trainer.log.folder, trainer.saver.store.best_top1
     say(
         f"{'' if best is None else f'best top-1 {best:.2f} %; '}"
-        f"log, curves and checkpoints are in {folder}"
+        f"log, curves and checkpoints are in {printable(folder)}"
     )
 
 

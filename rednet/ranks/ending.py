@@ -5,6 +5,7 @@ import sys
 from contextlib import suppress
 from threading import Timer
 
+from rednet.screen import SCREEN
 from rednet.wording import printable
 
 LONGEST_END_S = 20.0
@@ -21,6 +22,7 @@ def end_now(code: int, line: str = "") -> None:
     """End the process from any thread, without waiting for the others."""
     if line:
         print_error(line)
+    SCREEN.erase()
     with suppress(OSError, ValueError):  # closed, or nobody reads it
         sys.stdout.flush()
         sys.stderr.flush()

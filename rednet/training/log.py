@@ -1,10 +1,11 @@
 """The log of a run: progress on the screen, TensorBoard, and metrics.jsonl."""
 
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 
@@ -14,7 +15,12 @@ from rednet.training.metrics import METRICS, EpochMetrics, append_row, read_metr
 from rednet.training.progress import Progress
 from rednet.training.step import StepResult
 from rednet.training.tensorboard import TensorBoard
-from rednet.wording import count
+from rednet.wording import count, duration
+
+FIRST_STEPS, FIRST_SECONDS = 10, 30.0
+"""Steps, or seconds, after which the duration of the run is known."""
+
+T = TypeVar("T")
 
 
 @dataclass
@@ -45,19 +51,30 @@ class RunLog:
         folder: Folder of the run.
         log_every: Steps between two lines on the screen and two points in TensorBoard.
         enabled: Whether this process writes.
+        val_images: Number of validation images.
+        train_images: Training images between two evaluations.
 
     Attributes:
         rows: What metrics.jsonl should hold about the completed epochs.
         totals: Sums over the steps of the current epoch.
     """
 
-    def __init__(self, folder: Path, log_every: int = 50, enabled: bool = True) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        log_every: int = 50,
+        enabled: bool = True,
+        val_images: int = 0,
+        train_images: int = 1,
+    ) -> None:
         self.folder, self.log_every, self.enabled = folder, log_every, enabled
+        self.val_images, self.train_images = val_images, train_images
         self.board: TensorBoard | None = None
         self.progress: Progress
         self.rows: list[dict[str, Any]] = []
         self.totals = EpochTotals()
         self._start = 0.0
+        self._has_told_duration = False
         self._board_effort = BestEffort("training goes on, and each save tries again")
         self._metrics_effort = BestEffort("training goes on, and each epoch tries again")
 
@@ -71,6 +88,7 @@ class RunLog:
         """
         self.close()
         self.progress = Progress(total_images, images, every=self.log_every, enabled=self.enabled)
+        self.progress.evaluated_share = self.val_images / self.train_images
         if self.enabled:
             self.board = TensorBoard(self.folder / "tensorboard", first_step=global_step + 1)
             self.flush()
@@ -105,6 +123,30 @@ class RunLog:
         if step_in_epoch == 0:
             self.totals = EpochTotals()
         self._start = time.monotonic() - self.totals.seconds
+        self.progress.resume()
+
+    def loading(self, steps: Iterable[T]) -> Iterator[T]:
+        """Yield what `steps` yields, and measure how long it takes to come."""
+        iterator = iter(steps)
+        while True:
+            start = time.monotonic()
+            try:
+                step = next(iterator)
+            except StopIteration:
+                return
+            self.progress.wait(time.monotonic() - start)
+            yield step
+
+    @contextmanager
+    def evaluating(self) -> Iterator[Progress]:
+        """Show the progress of an evaluation, on a terminal only."""
+        label = f"{self.progress.label}, evaluation"
+        progress = Progress(self.val_images, label=label, every=None, enabled=self.enabled)
+        try:
+            yield progress
+        finally:
+            self.progress.resume()
+            progress.close()
 
     def is_due(self, global_step: int) -> bool:
         """Return whether TensorBoard gets this step: the first, then one in `log_every`."""
@@ -130,6 +172,7 @@ class RunLog:
         totals.lr, totals.seconds = lr, time.monotonic() - self._start
         loss = result.mean_loss
         self.progress.advance(result.num_samples, f"loss {loss:.4f}  norm {result.grad_norm:.2f}")
+        self._tell_duration()
         if self.is_due(global_step):
             values = {"loss": loss, "grad_norm": result.grad_norm, "skipped": totals.skipped}
             values["lr"] = lr
@@ -142,6 +185,8 @@ class RunLog:
     ) -> EpochMetrics:
         """Return the metrics of the epoch that ends now."""
         totals = self.totals
+        seconds = time.monotonic() - self._start
+        self.progress.pause(seconds - totals.seconds)
         return EpochMetrics(
             epoch=epoch,
             global_step=global_step,
@@ -151,7 +196,7 @@ class RunLog:
             val_top1=evaluation.top1 if evaluation else None,
             val_top5=evaluation.top5 if evaluation else None,
             images_per_second=totals.num_samples / max(1e-9, totals.seconds),
-            seconds=time.monotonic() - self._start,
+            seconds=seconds,
         )
 
     def epoch(self, metrics: EpochMetrics) -> None:
@@ -188,6 +233,19 @@ class RunLog:
             self.totals = EpochTotals(**state["log"]["totals"])
         else:
             self.rows = [row for row in read_metrics(self.folder) if row["epoch"] <= state["epoch"]]
+
+    def _tell_duration(self) -> None:
+        """Say once, after some steps, how long the run will take."""
+        progress, steps = self.progress, self.progress.throughput.steps
+        is_known = steps == FIRST_STEPS or (steps > 1 and progress.seconds > FIRST_SECONDS)
+        if is_known and not self._has_told_duration:
+            self._has_told_duration = True
+            throughput = progress.throughput
+            self.say(
+                f"duration   about {duration(progress.seconds_left)} from here: "
+                f"{throughput.images_per_second:.0f} images/s, {throughput.waiting:.0f} % of the "
+                "time waiting for data"
+            )
 
     def _write(self, scalars: Mapping[str, float], global_step: int) -> None:
         if self.board is not None:

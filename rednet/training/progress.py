@@ -2,12 +2,49 @@
 
 import sys
 import time
-from contextlib import nullcontext
-from typing import Any
 
 from tqdm import tqdm
 
 from rednet.program import say
+from rednet.screen import SCREEN
+
+DECAY = 0.98
+"""Weight of a step for the throughput relative to the next one, so that the last 50 count."""
+FORWARD_SPEED = 3.0
+"""About how much faster an image is evaluated than trained, until it has been measured."""
+STALLED_S = 5.0
+MIN_BAR = 8
+"""Smallest width of a bar in columns."""
+
+
+class Throughput:
+    """Images per second in the last steps, and the share of their time that waited for data.
+
+    Attributes:
+        steps: Number of steps so far.
+    """
+
+    def __init__(self) -> None:
+        self.steps = 0
+        self._images = self._seconds = self._waited = 0.0
+
+    def add(self, images: int, seconds: float, waited: float) -> None:
+        """Count a step. The first one, which compiles and allocates, counts until the second."""
+        decay = 0.0 if self.steps <= 1 else DECAY
+        self._images = decay * self._images + images
+        self._seconds = decay * self._seconds + seconds
+        self._waited = decay * self._waited + waited
+        self.steps += 1
+
+    @property
+    def images_per_second(self) -> float:
+        """Images per second; 0 before the first step."""
+        return self._images / self._seconds if self._seconds else 0.0
+
+    @property
+    def waiting(self) -> float:
+        """Share of the time that waited for data, in percent."""
+        return min(100.0, 100 * self._waited / self._seconds) if self._seconds else 0.0
 
 
 class Progress:
@@ -17,8 +54,13 @@ class Progress:
         total: Images of the whole run or pass, None if unknown.
         done: Images already done at the start.
         label: Text in front, such as the epoch.
-        every: Without a terminal, print a line after this many calls of `advance`.
-        enabled: Whether this process prints anything.
+        every: Print a line after this many calls of `advance` where stdout is no terminal; None for
+            never.
+        enabled: Whether this process shows anything.
+
+    Attributes:
+        throughput: Throughput of the last steps.
+        evaluated_share: Images that will be evaluated for each image of `total`.
     """
 
     def __init__(
@@ -26,41 +68,113 @@ class Progress:
         total: int | None,
         done: int = 0,
         label: str = "",
-        every: int = 50,
+        every: int | None = 50,
         enabled: bool = True,
     ) -> None:
         self.total, self.done, self.label, self.every = total, done, label, every
         self.enabled = enabled
-        self.calls, self.start_done, self.start = 0, done, time.monotonic()
-        self.bar: Any = None
-        if enabled and sys.stderr.isatty():
-            self.bar = tqdm(total=total, initial=done, unit=" images", desc=label, leave=False)
+        self.throughput, self.evaluated_share = Throughput(), 0.0
+        self._text = ""
+        self._waited = self._paused = 0.0
+        self._paused_per_image: float | None = None
+        self._first, self._start = done, time.monotonic()
+        self._last_time = self._start
+        if enabled:
+            SCREEN.announce(None)
+        self._is_drawn = enabled and SCREEN.show(self)
+
+    def pause(self, seconds: float) -> None:
+        """Count the last seconds as other work, such as an evaluation, of which more will come."""
+        self._paused += seconds
+        self._paused_per_image = self._paused / max(1, self.done - self._first)
+        self.resume()
+
+    def resume(self) -> None:
+        """Leave out the time since the last call of `advance`."""
+        self._last_time, self._waited = time.monotonic(), 0.0
+
+    def wait(self, seconds: float) -> None:
+        """Count seconds in which the next images were waited for."""
+        self._waited += seconds
 
     def advance(self, images: int, text: str = "") -> None:
         """Count `images` more as done, and show `text` with them."""
+        now = time.monotonic()
+        self.throughput.add(images, now - self._last_time, self._waited)
+        self._last_time, self._waited = now, 0.0
         self.done += images
-        self.calls += 1
-        if self.bar is not None:
-            self.bar.set_postfix_str(text, refresh=False)
-            self.bar.update(images)
-        elif self.enabled and self.calls % self.every == 0:
-            self.say(f"{self.label}  {text}  {self._rate()}")
+        self._text = text
+        is_due = self.every is not None and self.throughput.steps % self.every == 0
+        if self.enabled and is_due and not (self._is_drawn and sys.stdout.isatty()):
+            say("  ".join(filter(None, (self.label, text, self._rate(), self._left()))))
 
     def say(self, line: str) -> None:
-        """Print a line without disturbing the bar."""
-        if not self.enabled:
-            return
-        with nullcontext() if self.bar is None else tqdm.external_write_mode(file=sys.stdout):
+        """Print a line, if this process shows anything."""
+        if self.enabled:
             say(line)
 
     def close(self) -> None:
         """Remove the bar."""
-        if self.bar is not None:
-            self.bar.close()
+        SCREEN.remove(self)
 
-    def _rate(self) -> str:
-        rate = (self.done - self.start_done) / max(1e-9, time.monotonic() - self.start)
+    @property
+    def seconds_left(self) -> float:
+        """Seconds that the rest will take; infinite before the first step."""
+        rate = self.throughput.images_per_second
+        if not rate:
+            return float("inf")
+        other = self._paused_per_image
+        if other is None:
+            other = self.evaluated_share / (FORWARD_SPEED * rate)
+        return max(0, (self.total or 0) - self.done) * (1 / rate + other)
+
+    @property
+    def seconds(self) -> float:
+        """Seconds since the start."""
+        return time.monotonic() - self._start
+
+    def describe(self, width: int) -> str:
+        """Return the bar, with as many numbers as fit, the most important ones first."""
+        head = self.label
+        if self.total:
+            head += f" {100 * self.done // self.total:3d} %"
+        parts = [self._stalled(), self._left(), self._rate(short=True), self._text]
+        shown: list[str] = []
+        for part in filter(None, parts):
+            if len("  ".join([head, *shown, part])) <= width:
+                shown.append(part)
+        bar = width - len("  ".join([head, *shown])) - 2
+        if self.total and bar >= MIN_BAR:
+            head += "  " + _bar(self.done / self.total, bar)
+        return "  ".join([head, *shown])
+
+    def _rate(self, *, short: bool = False) -> str:
+        if not self.throughput.steps:
+            return f"starting ... {self.seconds:.0f} s"
+        rate = f"{self.throughput.images_per_second:.0f} images/s"
         if self.total is None:
-            return f"{self.done} images  {rate:.0f} images/s"
-        left = (self.total - self.done) / max(1e-9, rate)
-        return f"{rate:.0f} images/s  {tqdm.format_interval(left)} left"
+            rate = f"{self.done} images  {rate}"
+        waiting = self.throughput.waiting
+        if waiting < 0.5:
+            return rate
+        return (
+            f"{rate}  data {waiting:.0f} %"
+            if short
+            else f"{rate}, {waiting:.0f} % waiting for data"
+        )
+
+    def _left(self) -> str:
+        seconds = self.seconds_left
+        is_known = self.total is not None and seconds < float("inf")
+        return f"{tqdm.format_interval(seconds)} left" if is_known else ""
+
+    def _stalled(self) -> str:
+        seconds = time.monotonic() - self._last_time
+        is_stalled = self.throughput.steps > 0 and seconds >= STALLED_S
+        return f"no step for {seconds:.0f} s" if is_stalled else ""
+
+
+def _bar(share: float, width: int) -> str:
+    # Characters beyond ASCII would become escapes where the terminal's encoding lacks them.
+    filled = round(min(1.0, share) * (width - 2))
+    return f"[{'#' * filled}{'.' * (width - 2 - filled)}]"

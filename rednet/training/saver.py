@@ -14,6 +14,7 @@ from rednet.best_effort import BestEffort
 from rednet.errors import InputError
 from rednet.ranks.pulse import PULSE
 from rednet.runtime import Runtime
+from rednet.screen import SCREEN
 from rednet.training.checkpoints import FORMAT, CheckpointStore, Position, versions
 from rednet.training.counters import Counters
 from rednet.training.metrics import EpochMetrics
@@ -142,7 +143,8 @@ class Saver:
         if writing is None or attempt is None:
             return attempt is None
         with self._effort.write(str(self.store.folder / attempt.position.file_name)):
-            writing.result()
+            with SCREEN.working("saving"):
+                writing.result()
             self._attempt = None
             return True
         self.saved = attempt.saved_before

@@ -120,7 +120,8 @@ class Trainer:
         start = self.counters
         self.train_step.train(start.epoch)
         self.log.start_epoch(start.epoch + 1, self.schedule.epochs, start.step_in_epoch)
-        for batches in self.batches.steps_of_epoch(start.epoch, start.step_in_epoch):
+        steps = self.batches.steps_of_epoch(start.epoch, start.step_in_epoch)
+        for batches in self.log.loading(steps):
             reports = self.step(batches)
             if self.counters.is_epoch_trained:
                 share_statistics(self.model, self.runtime, average=True)
@@ -183,7 +184,8 @@ class Trainer:
         model = self.model if self.ema is None else self.ema.module
         batches = self.signals.until_stopped(self.val_loader, self.runtime, partial(stop, self))
         try:
-            return evaluate(model, batches, self.num_classes, self.runtime)
+            with self.log.evaluating() as progress:
+                return evaluate(model, batches, self.num_classes, self.runtime, progress)
         except LoadingError as error:
             give_up(self, str(error))
 

@@ -27,13 +27,13 @@ def test_a_run_says_what_it_reads_and_what_not(train_tiny, make_images, tmp_path
     (root / "annotations").mkdir()
     sizes = ["data.train_samples=null", "data.val_samples=null", "output_dir=run"]
     done = train_tiny("data=image_folder", f"data.root={tmp_path / 'set'}", *sizes)
-    assert done.out.splitlines()[:4] == [
+    assert done.out.splitlines()[:5] == [
         "2 classes, cat to dog; 5 to 6 training images each",
         f"training images from {root}/Training; validation and test images from {root}/Testing",
         "not read: 1 file without the suffix of an image (1 .csv), 1 folder beside those that are "
         "read (annotations); listed in run/not_read.csv",
-        "test_resnet: 0.37 M parameters; image_folder: 11 training and 6 validation images, "
-        "2 classes; cpu",
+        "network    test_resnet: 0.37 M parameters",
+        "data       image_folder: 11 training and 6 validation images, 2 classes",
     ]
 
 

@@ -109,8 +109,8 @@ def damage_log(folder: Path, moments: Random) -> bool:
 
 def _enter_loop(process: Process) -> None:
     """Wait until the run has started."""
-    if not any(line.startswith("lr ") for line in process.lines):
-        process.read_to("lr ")
+    if not any(line.startswith("schedule ") for line in process.lines):
+        process.read_to("schedule ")
 
 
 def _send_to_worker(process: Process, random: Random, number: signal.Signals) -> None:
