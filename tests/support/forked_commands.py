@@ -124,7 +124,9 @@ class ForkedCommands:
                 "err": str(err),
             }
             pid = self._send(request)
-            with Process(self, pid, open(out if screen is None else screen), err) as process:
+            with Process(
+                self, pid, open(out if screen is None else screen, newline=""), err
+            ) as process:
                 if terminal:
                     process.wait_for("")  # the process has opened it
                     os.close(keyboard)
@@ -179,7 +181,8 @@ class Process:
         """Wait for the end; return the exit code, minus the signal if one killed the process."""
         if self.code is None:
             with suppress(ValueError, OSError):  # closed, or the end of a terminal
-                self.lines += self.out.readlines()
+                for line in self.out:
+                    self.lines.append(line)
             self.code = self.commands.wait(self.pid)
         return self.code
 
