@@ -106,7 +106,8 @@ def test_what_a_checkpoint_holds(trained):
     checkpoint = load(trained / "checkpoints" / "last.pt")
     assert checkpoint.keys() == {
         *("format", "model", "state_dict", "preprocessing", "class_names", "config"),
-        *("data", "checked", "global_batch", "world_size", "metrics", "versions", "train_state"),
+        *("data", "checked", "class_weights", "global_batch", "world_size", "metrics"),
+        *("versions", "train_state"),
     }
     assert checkpoint["model"] == {"name": "test_resnet", "options": {}}
     assert list(checkpoint["preprocessing"]) == PREPROCESSING
