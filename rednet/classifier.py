@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import fields
 from itertools import islice
 from os import PathLike, fspath
 from typing import Any, get_args, overload
@@ -15,6 +15,7 @@ from rednet.data import Preprocessing, UnreadableImage, eval_transform
 from rednet.data.image_arrays import ImageLike, as_image, is_single
 from rednet.errors import InputError
 from rednet.inference import Augmentation
+from rednet.predictions.classification import Classification, Prediction
 from rednet.predictions.rows import NOT_FINITE, ClassLabels, top_classes
 from rednet.runtime import AUTOCAST_DTYPES, Runtime, find_device
 from rednet.weights import imagenet_preprocessing, override_network, read_checkpoint
@@ -23,55 +24,6 @@ from rednet.wording import printable
 
 _logger = logging.getLogger(__name__)
 PRECISIONS = ("fp32", *AUTOCAST_DTYPES)
-
-
-@dataclass(frozen=True)
-class Prediction:
-    """One class that an image may belong to.
-
-    Attributes:
-        name: Name of the class; the English one for ImageNet's.
-        probability: Its probability, 0 to 1.
-        class_name: Name of the class in the file; the synset for ImageNet's.
-        index: Index of the class.
-    """
-
-    name: str
-    probability: float
-    class_name: str
-    index: int
-
-    def __str__(self) -> str:
-        return f"{self.name} {100 * self.probability:.1f} %"
-
-
-@dataclass(frozen=True)
-class Classification:
-    """What a network says about one image.
-
-    Attributes:
-        top: The most probable classes, the first one first.
-        probabilities: Probability of each class (classes,), float32 on the CPU.
-    """
-
-    top: tuple[Prediction, ...]
-    probabilities: Tensor
-
-    @property
-    def name(self) -> str:
-        """Name of the most probable class."""
-        return self.top[0].name
-
-    @property
-    def probability(self) -> float:
-        """Probability of the most probable class."""
-        return self.top[0].probability
-
-    def __str__(self) -> str:
-        return ", ".join(map(str, self.top))
-
-    def __repr__(self) -> str:
-        return f"Classification({self})"
 
 
 class Classifier:

@@ -142,9 +142,9 @@ def test_images_that_cannot_be_read(checkpoint, image, tmp_path):
     classifier = rednet.Classifier(checkpoint)
     (tmp_path / "broken.png").write_bytes(b"no image")
     for images in (tmp_path / "broken.png", [image, tmp_path / "broken.png"]):
-        with pytest.raises(InputError, match=r"broken\.png cannot be read: cannot identify"):
+        with pytest.raises(InputError, match=r"broken\.png cannot be read: it is no image"):
             classifier(images)
-    with pytest.raises(InputError, match=r"cannot be read: .*Is a directory"):
+    with pytest.raises(InputError, match=r"cannot be read: it is a folder"):
         classifier(tmp_path)
     with pytest.raises(InputError, match=r"an image must be a path, .* not NoneType"):
         classifier(None)

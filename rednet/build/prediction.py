@@ -1,19 +1,18 @@
 """Build what `predict` needs: the network, the stream of images, and the files that it writes."""
 
+import math
 import os
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
 
-from torch.utils.data import DataLoader
-
+from rednet.build.data import build_val_loader
 from rednet.build.inference import build_predictor, open_network
 from rednet.config import ConfigError, Model, PredictionConfig, meant_keys
-from rednet.data import default_num_workers, eval_transform, make_loader
+from rednet.data import ImageLoader
+from rednet.data.image_files import ImageFiles
 from rednet.data.image_paths import find_images
-from rednet.data.image_stream import StreamedImages, StreamSampler, collate_stream
 from rednet.data.not_read import NotRead
 from rednet.data.transforms import OPENCV
 from rednet.errors import InputError
@@ -22,6 +21,7 @@ from rednet.predictions.features import write_features
 from rednet.predictions.files import Write, write_csv, write_json_lines
 from rednet.predictions.results import Results
 from rednet.predictions.rows import ClassLabels
+from rednet.predictions.stream import PredictionStream
 from rednet.runtime import Runtime
 from rednet.weights import Checkpoint, require_network
 from rednet.weights.loading import explain_no_head
@@ -34,6 +34,9 @@ CSV, JSON_LINES, SHEET, FEATURES = (
     "features.npz",
 )
 FILES = (CSV, JSON_LINES, SHEET, FEATURES)
+CHUNK = 8192
+"""Images whose paths are in memory at the same time, and after which new workers are started."""
+
 OF_CLASSES = ("top_k", "sheet_images")
 """Keys that need a classifier."""
 
@@ -105,40 +108,43 @@ def _require_no_classes_wanted(
         raise ConfigError(f"{key}: has no effect, {reason}" for key in idle)
 
 
-def build_stream(
-    setup: PredictionSetup,
-    total: int | None,
-    folder: Path,
-    not_read: NotRead,
-    runtime: Runtime,
-) -> DataLoader[Any]:
-    """Build the loader of the images, each process with its share.
+def build_stream(setup: PredictionSetup, total: int | None, runtime: Runtime) -> PredictionStream:
+    """Build what predicts the images, which are loaded as in an evaluation.
 
     Args:
         setup: Network and configuration.
         total: Number of images, if it is known.
-        folder: Folder of the results; the sheet of an earlier run there is no image to predict.
-        not_read: Receives what is passed over.
         runtime: The processes.
     """
-    data, names = setup.config.data, setup.config.images
-    assert names is not None
+    config, data = setup.config, setup.config.data
+    if data.num_workers is None and total is not None and total <= data.batch_size:
+        data = replace(data, num_workers=0)  # to start workers would take longer than the batch
 
-    def paths() -> Iterator[str]:
-        return _without(folder / SHEET, find_images(names, not_read))
+    def load(paths: Sequence[str]) -> ImageLoader:
+        source = ImageFiles(Path(), [], [(path, 0) for path in paths])
+        source.max_pixels = data.max_pixels
+        return build_val_loader(source, setup.predictor.preprocessing, data, runtime)
 
-    sampler = StreamSampler(paths, data.batch_size, runtime.rank, runtime.world_size)
-    images = StreamedImages(eval_transform(setup.predictor.preprocessing), data.max_pixels)
-    # To start workers would take longer than a single batch.
-    is_short = total is not None and total <= data.batch_size
-    default_workers = 0 if is_short else default_num_workers()
-    return make_loader(
-        images,
-        sampler,
-        num_workers=default_workers if data.num_workers is None else data.num_workers,
-        pin_memory=runtime.device.type == "cuda",
-        collate_fn=collate_stream,
+    batch = data.batch_size * runtime.world_size
+    return PredictionStream(
+        setup.predictor,
+        load,
+        batch * math.ceil(CHUNK / batch),
+        config.top_k,
+        features=config.features,
     )
+
+
+def find_paths(setup: PredictionSetup, folder: Path, not_read: NotRead) -> Iterator[str]:
+    """Yield the paths of the images.
+
+    Args:
+        setup: Names of the images.
+        folder: Folder of the results; the sheet of an earlier run there is no image to predict.
+        not_read: Receives what is passed over.
+    """
+    assert setup.config.images is not None
+    return _without(folder / SHEET, find_images(setup.config.images, not_read))
 
 
 def _without(file: Path, paths: Iterable[str]) -> Iterator[str]:

@@ -25,12 +25,10 @@ if TYPE_CHECKING:
 UNUSED = (
     *TRAINING_ONLY,
     "data.class_order",
-    "data.max_worker_restarts",
     "data.name",
     "data.on_unreadable",
     "data.root",
     "data.split",
-    "data.timeout",
     "data.val_fraction",
     "data.val_samples",
 )
@@ -80,8 +78,9 @@ def _predict_until_stopped(
             # The others wait: torchrun ends all processes as soon as one ends with an error.
             runtime.on_primary(lambda: _report(setup, results, folder))
             if stopped:
-                done = f"{results.total}{'' if total is None else f' of {total}'} images are done"
-                raise Stopped(stopped, f"{done}; their results are in {printable(folder)}")
+                of = "" if total is None else f" of {total}"
+                done = f"{results.total}{of} done; the results so far are in {printable(folder)}"
+                raise Stopped(stopped, done)
             results.require_some()
 
 
@@ -94,17 +93,17 @@ def _run(
     signals: StopSignals,
 ) -> "Results":
     """Predict all images, up to a signal, and write the rows of each batch."""
-    from rednet.build.prediction import build_stream, open_files
+    from rednet.build.prediction import build_stream, find_paths, open_files
     from rednet.data.not_read import NotRead
     from rednet.predictions.results import Results
-    from rednet.predictions.stream import gather_rows, predict_batches
+    from rednet.predictions.stream import gather_rows
     from rednet.training.progress import Progress
 
-    config, predictor = setup.config, setup.predictor
+    config = setup.config
     passed_over = NotRead() if total is not None else not_read  # the images have been looked for
     results = Results(setup.labels, config.sheet_images, total, not_read)
-    loader = build_stream(setup, total, folder, passed_over, runtime)
-    rows = predict_batches(predictor, loader, config.top_k, features=config.features)
+    stream = build_stream(setup, total, runtime)
+    paths = find_paths(setup, folder, passed_over)
     progress = Progress(
         total, label="prediction", every=config.trainer.log_every, enabled=runtime.is_primary
     )
@@ -112,11 +111,12 @@ def _run(
     if runtime.is_primary:
         files = open_files(setup, folder)
     with signals.deferred(), files as writers:
-        for found in gather_rows(rows, runtime, signals):
+        for found in gather_rows(stream, paths, runtime, signals):
             for write in (*writers, results.add):
                 write(found)
             progress.advance(len(found))
     progress.close()
+    results.failure = stream.failure
     return results
 
 

@@ -20,7 +20,6 @@ from rednet.data.imagenet import (
     open_imagenet,
 )
 from rednet.data.loading import ImageLoader, default_num_workers
-from rednet.data.plain_loading import make_loader
 from rednet.data.sampling import EvalSampler, TrainSampler
 from rednet.data.sources import ImageSource, Splits, UnreadableImage, balanced_subset
 from rednet.data.transforms import (
@@ -60,7 +59,6 @@ __all__ = [
     "imagenet_labels",
     "imagenet_synsets",
     "make_check",
-    "make_loader",
     "open_fashion_mnist",
     "open_image_folder",
     "open_imagenet",

@@ -20,6 +20,7 @@ class Results:
         unreadable: Number of images that cannot be decoded.
         nonfinite: Number of images whose logits are not finite.
         first_unreadable: Path of the first image that cannot be decoded, and why.
+        failure: Why not all images could be loaded; empty if they could.
     """
 
     def __init__(
@@ -29,7 +30,7 @@ class Results:
         self.sheet = ContactSheet(labels, sheet_images, total)
         self.not_read = not_read
         self.predicted = self.unreadable = self.nonfinite = 0
-        self.first_unreadable = ""
+        self.first_unreadable = self.failure = ""
 
     @property
     def total(self) -> int:
@@ -62,11 +63,13 @@ class Results:
         return f"{images}; {listed} in {printable(folder)}"
 
     def require_some(self) -> None:
-        """Raise an error if there was no image, or none that could be predicted.
+        """Raise an error if there are no predictions, or not those that there should be.
 
         Raises:
-            InputError: There are no predictions, or logits are not finite.
+            InputError: There are none, not all images could be loaded, or logits are not finite.
         """
+        if self.failure:
+            raise InputError(self.failure)
         if not self.total:
             raise InputError("images: there are none")
         if self.nonfinite:

@@ -1,72 +1,95 @@
 """Predict a stream of images, in one process or several."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from itertools import islice
 
-from rednet.data.image_stream import StreamedBatch
+from rednet.data import Batch, ImageLoader
 from rednet.inference import Predictor
 from rednet.predictions.rows import NOT_FINITE, Row, top_classes
 from rednet.runtime import Runtime
-from rednet.signals import StopSignals, held
+from rednet.signals import StopSignals
 
 
-def predict_batches(
-    predictor: Predictor, batches: Iterable[StreamedBatch], top_k: int, *, features: bool
-) -> Iterator[list[Row]]:
-    """Yield the rows of each batch, those of images that cannot be decoded included.
+class PredictionStream:
+    """The predictions of this process for its share of a stream of images.
 
     Args:
         predictor: The network.
-        batches: Batches of this process.
+        load: Function that returns the loader of this process's share of some images, in order.
+        chunk_size: Images that are loaded by one loader; only their paths are in memory. In all
+            but the last chunk each process must have the same number of batches.
         top_k: Number of classes in a row.
         features: Whether the rows have features.
+
+    Attributes:
+        failure: Why images could no longer be loaded; empty if they could.
     """
-    with held():  # a worker that has just started must not die of a signal
-        iterator = iter(batches)
-    for batch in iterator:
-        decoded = iter(_predict(predictor, batch, top_k, features=features))
-        yield [
-            Row(item.position, item.path, reason=item.reason) if item.reason else next(decoded)
-            for item in batch.items
-        ]
 
+    def __init__(
+        self,
+        predictor: Predictor,
+        load: Callable[[Sequence[str]], ImageLoader],
+        chunk_size: int,
+        top_k: int,
+        *,
+        features: bool,
+    ) -> None:
+        self.predictor, self.load, self.chunk_size = predictor, load, chunk_size
+        self.top_k, self.features = top_k, features
+        self.failure = ""
 
-def _predict(
-    predictor: Predictor, batch: StreamedBatch, top_k: int, *, features: bool
-) -> Iterator[Row]:
-    """Yield the rows of the images that could be decoded."""
-    if not len(batch.images):
-        return
-    if features:
-        logits, found = predictor.logits_and_features(batch.images)
-    else:
-        logits, found = predictor.logits(batch.images), None
-    is_finite = logits.softmax(1).isfinite().all(1).tolist()
-    tops = zip(*top_classes(logits, top_k), strict=True)
-    items = (item for item in batch.items if not item.reason)
-    for index, (item, top) in enumerate(zip(items, tops, strict=True)):
-        if not is_finite[index]:
-            yield Row(item.position, item.path, reason=NOT_FINITE)
-            continue
-        classes, probabilities = top if predictor.class_names else ((), ())
-        values = None if found is None else found[index].numpy()
-        yield Row(item.position, item.path, classes, probabilities, features=values)
+    def rows(self, paths: Iterable[str]) -> Generator[list[Row]]:
+        """Yield the rows of each batch, those of images that cannot be decoded included."""
+        remaining, start = iter(paths), 0
+        while chunk := list(islice(remaining, self.chunk_size)):
+            with self.load(chunk) as loader:
+                for batch in loader:
+                    if batch.failure:
+                        self.failure = batch.failure
+                        return
+                    yield sorted(self._rows(batch, chunk, start), key=lambda row: row.position)
+            start += len(chunk)
+
+    def _rows(self, batch: Batch, chunk: Sequence[str], start: int) -> Iterator[Row]:
+        """Yield the rows of a batch: first those of images that cannot be decoded."""
+        for index, (_, reason) in zip(batch.unreadable_indices, batch.unreadable, strict=True):
+            yield Row(start + index, chunk[index], reason=reason)
+        if not len(batch.targets):
+            return
+        if self.features:
+            logits, features = self.predictor.logits_and_features(batch.images)
+            values = list(features.numpy())
+        else:
+            logits, values = self.predictor.logits(batch.images), [None] * len(batch.targets)
+        is_finite = logits.softmax(1).isfinite().all(1).tolist()
+        tops = zip(*top_classes(logits, self.top_k), strict=True)
+        indices = batch.indices.tolist()
+        for index, finite, top, value in zip(indices, is_finite, tops, values, strict=True):
+            if not finite:
+                yield Row(start + index, chunk[index], reason=NOT_FINITE)
+                continue
+            classes, probabilities = top if self.predictor.class_names else ((), ())
+            yield Row(start + index, chunk[index], classes, probabilities, features=value)
 
 
 def gather_rows(
-    rows: Iterator[list[Row]], runtime: Runtime, signals: StopSignals
+    stream: PredictionStream, paths: Iterable[str], runtime: Runtime, signals: StopSignals
 ) -> Iterator[list[Row]]:
-    """Yield the rows of all processes in the order of the stream, until a signal comes.
+    """Yield the rows of all processes in the order of the stream, until a signal or a failure.
 
     Args:
-        rows: Rows of each batch of this process; other processes may have one batch less.
+        stream: Predictions of this process, whose `failure` becomes that of any process.
+        paths: Paths of all images, the same in each process.
         runtime: The processes.
         signals: Signals that ask for an end.
     """
+    rows = stream.rows(paths)
     while True:
-        parts = runtime.gather((next(rows, None), signals.received))
-        found = [row for part, _ in parts for row in part or ()]
-        if not found:
-            return
-        yield sorted(found, key=lambda row: row.position)
-        if any(signal for _, signal in parts):
+        parts = runtime.gather((next(rows, None), signals.received, stream.failure))
+        found = [row for part, _, _ in parts for row in part or ()]
+        if found:
+            yield sorted(found, key=lambda row: row.position)
+        stream.failure = next((failure for _, _, failure in parts if failure), "")
+        if not found or stream.failure or any(signal for _, signal, _ in parts):
+            rows.close()
             return

@@ -9,7 +9,7 @@ from run_plan import digest, network, save_images, with_value
 
 from rednet.build.evaluation import build_evaluation
 from rednet.build.model import place_model
-from rednet.build.prediction import build_prediction, build_stream, open_files
+from rednet.build.prediction import build_prediction, build_stream, find_paths, open_files
 from rednet.build.visualization import build_inputs, network_writers, plain_writers
 from rednet.commands.evaluate import TRAINING_ONLY
 from rednet.commands.predict import UNUSED as UNUSED_BY_PREDICT
@@ -75,6 +75,7 @@ ELSEWHERE = {
 }
 """Keys with tests of their own."""
 
+LOADING = ("batch_size", "max_pixels", "max_worker_restarts", "num_workers", "timeout")
 PREDICTION = {"features": True, "sheet_images": 2, "top_k": 1}
 
 KEYS = {
@@ -86,7 +87,7 @@ KEYS = {
         **ARITHMETIC,
         **TEST_TIME,
         **PREDICTION,
-        **{key: READING[key] for key in ("data.batch_size", "data.num_workers")},
+        **{f"data.{key}": READING[f"data.{key}"] for key in LOADING},
     },
     "visualize": {**PREPROCESSING, **DEVICE, **SCHEDULE, **FIGURES},
 }
@@ -176,13 +177,15 @@ def prediction_plan(config, keys):
     setup = build_prediction(config, keys, runtime)
     folder = Path("predictions")
     folder.mkdir(exist_ok=True)
-    loader = build_stream(setup, None, folder, NotRead(), runtime)
-    dataset, keys_of_batches = loader.dataset, list(loader.batch_sampler)
+    stream = build_stream(setup, None, runtime)
+    loader = stream.load(list(find_paths(setup, folder, NotRead())))
+    dataset, keys_of_batches = loader.dataset, list(loader.sampler)
     with open_files(setup, folder) as writers:
         head = (len(writers), len(setup.labels))
     return (
         network(setup.predictor.model),
-        loader.num_workers,
+        (loader.num_workers, loader.timeout, loader.max_restarts, dataset.source.max_pixels),
+        (stream.top_k, stream.features),
         [[digest(dataset[key].image) for key in batch] for batch in keys_of_batches],
         (head, (folder / "predictions.csv").read_text()),
         (setup.predictor.tta, setup.config.sheet_images, rest),

@@ -16,7 +16,7 @@ import yaml
 from PIL import Image
 
 from rednet.config import PredictionConfig, to_yaml, validate
-from rednet.data import imagenet_synsets
+from rednet.data import image_files, image_reading, imagenet_synsets
 
 COLOUR = {"mean": (0.4, 0.5, 0.6), "std": (0.2, 0.3, 0.2)}
 CLASSES = ["Katze", "猫", "=1+1", "dog"]
@@ -184,7 +184,7 @@ def test_nothing_readable_at_all(predict, make_images):
     for path in root.rglob("*.png"):
         path.write_bytes(b"")
     argv = [checkpoint_of(CLASSES), f"images={root}", "output_dir=results"]
-    start = f"images: none of 4 can be decoded: {root}/cat/0.png (cannot identify image"
+    start = f"images: none of 4 can be decoded: {root}/cat/0.png (it is no image of a"
     assert predict(*argv).error.startswith(start)
     assert len(records()) == len(not_read()) == 4
     assert not Path("results/predictions.png").exists()
@@ -292,9 +292,29 @@ def test_a_signal_ends_a_run_with_complete_files(predict, make_images, monkeypat
     argv = [checkpoint_of(CLASSES), "images=-", "data.batch_size=1", "output_dir=results"]
     done = predict(*argv, "features=true")
     assert done.code == 143
-    assert done.err == "stopped by SIGTERM: 3 images are done; their results are in results\n"
-    assert len(table()) == 2 and len(records()) == 3
-    assert set(files_in(Path("results"))) == {*FILES, "features.npz", "not_read.csv"}
+    assert done.err == "stopped by SIGTERM: 1 done; the results so far are in results\n"
+    assert len(table()) == len(records()) == 1
+    assert set(files_in(Path("results"))) == {*FILES, "features.npz"}
+
+
+def test_an_image_that_costs_workers_is_listed(predict, make_images, monkeypatch):
+    root = make_images("images", ["cat"])
+    (root / "cat" / "1.png").rename(root / "cat" / "1-deadly.png")
+
+    def read(path, max_pixels):
+        if "deadly" in str(path):
+            os.kill(os.getpid(), signal.SIGKILL)
+        return image_reading.read_image(path, max_pixels)
+
+    monkeypatch.setattr(image_files, "read_image", read)
+    argv = [checkpoint_of(CLASSES), f"images={root}", "data.batch_size=1", "data.num_workers=1"]
+    done = predict(*argv, "output_dir=results")
+    assert (done.code, len(table())) == (0, 3)
+    assert not_read()[0][1] == f"{root}/cat/1-deadly.png"
+    assert "it has cost 2 workers" in not_read()[0][2]
+    error = predict(*argv, "data.max_worker_restarts=0", "output_dir=results").error
+    assert "data.max_worker_restarts=0 are used up" in error
+    assert len(records()) <= 1  # what came before is kept
 
 
 def test_the_sheet_of_an_earlier_run_is_no_image(predict, make_images):
