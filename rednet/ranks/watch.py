@@ -21,6 +21,8 @@ PATIENCE_S = 1800.0
 GRACE_S, SHORT_GRACE_S = 10.0, 1.0
 """Longest time in seconds that a rank has to end by itself after another one failed, and the same
 while it waits for others: it waits in vain."""
+HANGING_UP_S = 1.0
+"""Longest time in seconds between the end of a process's connections and its own."""
 VERDICT = "verdict"
 """Key of what ended the run: (exit code, line)."""
 LOST = (
@@ -98,9 +100,18 @@ class Watch:
             return None
         if (verdict := self._read_verdict()) is not None:
             return StartAgain("", verdict[0])  # another rank has said why
-        gone = [str(peer) for peer in self.peers if peer.has_ended()]
+        gone = self._find_ended()
         who = f"{' and '.join(gone)} has ended" if gone else f"a rank has ended ({reason})"
         return StartAgain(f"{who}, last seen at step {PULSE.step}{self._advice()}")
+
+    def _find_ended(self) -> list[str]:
+        """Return the ranks that have ended, where it can be known: just after they hang up."""
+        end = time.monotonic() + HANGING_UP_S
+        while not (gone := [str(peer) for peer in self.peers if peer.has_ended()]):
+            if time.monotonic() > end:
+                break
+            time.sleep(0.01)
+        return gone
 
     def _talk(self) -> None:
         while not self._ended.wait(self.pause_s):

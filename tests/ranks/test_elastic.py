@@ -5,16 +5,9 @@ import re
 import signal
 from pathlib import Path
 
-import pytest
 from equal_runs import assert_equal_runs
-from forked_commands import ForkedCommands
+from forked_ranks import TINY
 
-TINY = [
-    *("train", "experiment=smoke", "model.options.width=0.0625", "data.image_size=12"),
-    *("data.train_samples=32", "data.val_samples=13", "data.batch_size=2", "data.num_workers=0"),
-    *("schedule.epochs=2", "trainer.log_every=1", "trainer.device=cpu"),
-    *("trainer.ema_decay=0.9", "trainer.save_every_steps=1"),
-]
 # The agent of torchrun with the options of --standalone, whose workers are forks.
 ELASTIC = """
 import os, sys
@@ -40,24 +33,7 @@ os._exit(0)
 """
 
 
-@pytest.fixture(scope="module")
-def commands(tmp_path_factory):
-    """Runs commands in forks."""
-    folder = tmp_path_factory.mktemp("warm_up")
-    commands = ForkedCommands([*TINY, "trainer.max_steps=1", f"output_dir={folder}"])
-    yield commands
-    commands.close()
-
-
-@pytest.fixture(autouse=True)
-def work_folder(tmp_path, monkeypatch):
-    """An empty folder."""
-    monkeypatch.chdir(tmp_path)
-
-
-def test_workers_that_are_killed_are_started_again_and_resume(commands):
-    with commands.start(*TINY, "output_dir=whole", before=ELASTIC) as agent:
-        assert agent.wait() == 0, agent.err
+def test_workers_that_are_killed_are_started_again_and_resume(commands, whole):
     with commands.start(*TINY, "output_dir=run", before=ELASTIC) as agent:
         for _ in range(2):
             worker = int(agent.wait_for("worker ").split()[1])
@@ -67,8 +43,8 @@ def test_workers_that_are_killed_are_started_again_and_resume(commands):
         assert agent.wait() == 0, agent.err
         said = agent.err
     assert sum(line.startswith("resumed after") for line in agent.lines) == 2
-    assert len(re.findall(r"error: rank 1 \(process \d+ on .*\) has ended", said)) == 2
-    assert_equal_runs(Path("run"), Path("whole"))
+    assert len(re.findall(r"error: rank 1 \(process \d+ on .*\) has ended", said)) == 2, said
+    assert_equal_runs(Path("run"), whole)
 
 
 def test_the_summary_of_torchrun_has_the_message_and_the_code(commands):

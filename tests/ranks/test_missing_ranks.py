@@ -7,46 +7,10 @@ from pathlib import Path
 
 import pytest
 from equal_runs import assert_equal_runs
-from forked_commands import ForkedCommands
-from forked_ranks import start_ranks
+from forked_ranks import TINY, run_to_the_end, start_ranks
 
-TINY = [
-    *("train", "experiment=smoke", "model.options.width=0.0625", "data.image_size=12"),
-    *("data.train_samples=32", "data.val_samples=13", "data.batch_size=2", "data.num_workers=0"),
-    *("schedule.epochs=2", "trainer.log_every=1", "trainer.device=cpu"),
-]
-RUN = [*TINY, "trainer.save_every_steps=1", "trainer.timeout=1"]
+RUN = [*TINY, "trainer.timeout=1"]
 RESUME = r"; the same command resumes from run/checkpoints/epoch-\d{4}(-step-\d{8})?\.pt\n"
-
-
-@pytest.fixture(scope="module")
-def commands(tmp_path_factory):
-    """Runs commands in forks."""
-    folder = tmp_path_factory.mktemp("warm_up")
-    commands = ForkedCommands([*TINY, "trainer.max_steps=1", f"output_dir={folder}"])
-    yield commands
-    commands.close()
-
-
-@pytest.fixture(autouse=True)
-def work_folder(tmp_path, monkeypatch):
-    """An empty folder."""
-    monkeypatch.chdir(tmp_path)
-
-
-def run_to_the_end(commands, folder):
-    argv = [*TINY, "trainer.save_every_steps=1", f"output_dir={folder}"]
-    with start_ranks(commands, argv, argv) as ranks:
-        assert [rank.wait() for rank in ranks] == [0, 0], [rank.err for rank in ranks]
-        assert [rank.err for rank in ranks] == ["", ""]
-
-
-@pytest.fixture(scope="module")
-def whole(commands, tmp_path_factory):
-    """The folder of a run that nothing disturbed."""
-    folder = tmp_path_factory.mktemp("whole")
-    run_to_the_end(commands, folder)
-    return folder
 
 
 @pytest.mark.parametrize("still", [0, 1])

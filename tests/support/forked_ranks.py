@@ -2,8 +2,17 @@
 
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from pathlib import Path
 
 from forked_commands import ForkedCommands, Process
+
+TINY = [
+    *("train", "experiment=smoke", "model.options.width=0.0625", "data.image_size=12"),
+    *("data.train_samples=32", "data.val_samples=13", "data.batch_size=2", "data.num_workers=0"),
+    *("schedule.epochs=2", "trainer.log_every=1", "trainer.device=cpu"),
+    *("trainer.ema_decay=0.9", "trainer.save_every_steps=1"),
+]
+"""A run of two ranks."""
 
 
 @contextmanager
@@ -35,3 +44,11 @@ def start_ranks(
             )
             for rank, (argv, code) in enumerate(zip(argvs, before, strict=True))
         ]
+
+
+def run_to_the_end(commands: ForkedCommands, folder: str | Path) -> None:
+    """Run both ranks, or continue their run."""
+    argv = [*TINY, f"output_dir={folder}"]
+    with start_ranks(commands, argv, argv) as ranks:
+        assert [rank.wait() for rank in ranks] == [0, 0], [rank.err for rank in ranks]
+        assert [rank.err for rank in ranks] == ["", ""]
