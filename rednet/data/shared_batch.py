@@ -54,10 +54,12 @@ def collate_to_share(samples: Sequence[Sample]) -> Any:
 
 def _open(pid: int, file: int, num_bytes: int, shape: Sequence[int]) -> Batch:
     """Open the batch that a process shares; raise an OSError if the process has died."""
-    path = f"/proc/{pid}/fd/{file}"
-    with open(path, "rb") as content:
+    own = os.open(f"/proc/{pid}/fd/{file}", os.O_RDWR)  # from here on the process may die
+    with open(own, "rb") as content:
         batch: Batch = pickle.loads(content.read(num_bytes))
-    return batch._replace(images=_map(path, num_bytes, shape)) if prod(shape) else batch
+        if prod(shape):
+            batch = batch._replace(images=_map(f"/proc/self/fd/{own}", num_bytes, shape))
+    return batch
 
 
 def _start(num_bytes: int) -> int:

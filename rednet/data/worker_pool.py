@@ -21,6 +21,8 @@ from rednet.signals import held, obey_parent_only
 
 POLL_S = 0.5
 """Seconds between two looks at the workers while a batch is waited for."""
+ENDING_S = 30.0
+"""Longest time in seconds between the moment when a worker's files are closed and its end."""
 
 
 class WorkersLost(Exception):
@@ -129,7 +131,7 @@ class WorkerPool:
     def _explain(self, error: Exception) -> None:
         """Raise what an error of torch's loader means, unless it only means that time is up."""
         if isinstance(error, FileNotFoundError):  # a batch of a worker that is about to end
-            multiprocessing.connection.wait([w.sentinel for w in self._workers], self.poll)
+            multiprocessing.connection.wait([w.sentinel for w in self._workers], ENDING_S)
         self._require_alive()
         if "timed out" not in str(error):
             raise error
