@@ -6,7 +6,7 @@ from datetime import datetime
 from pathlib import Path
 
 from benchmarks.commandline import Parser, output_path, run_command
-from rednet.program import announce_torch
+from rednet.program import announce, announce_torch
 
 PROGRAM = "python scripts/benchmark.py"
 PARTS = {
@@ -33,6 +33,7 @@ def _run(argv: Sequence[str]) -> None:
     # Imported here because torch takes seconds to import, and a mistake is answered without it.
     from benchmarks.parts import run
 
+    announce(None)
     run(options)
 
 

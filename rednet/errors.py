@@ -2,21 +2,33 @@
 
 import signal
 
+from rednet.wording import printable
+
 START_AGAIN = 142
 """Exit code after which the same command continues the run. Like that of any signal it is above
 128, so that a scheduler needs one rule; 142 is the number of SIGALRM, the alarm clock."""
 
 
 class InputError(ValueError):
-    """The user's input is invalid; the message says what is wrong, where, and how to fix it.
+    r"""The user's input is invalid; the message says what is wrong, where, and how to fix it.
 
-    The commands print the message as one line and exit with code 2.
+    The commands print it and exit with code 2. It may quote names of files, classes and tensors
+    that come from anybody, so each line is made printable: a line break in a name becomes ``\n``.
+
+    Args:
+        lines: The message, one argument for each line; most have one.
 
     Attributes:
         is_reported: Whether the message has been printed.
     """
 
     is_reported = False
+
+    def __init__(self, *lines: str) -> None:
+        super().__init__("\n".join(map(printable, lines)))
+
+    def __reduce__(self) -> tuple[type["InputError"], tuple[str, ...]]:
+        return InputError, tuple(str(self).split("\n"))
 
 
 class StartAgain(Exception):

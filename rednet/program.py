@@ -3,7 +3,8 @@
 import os
 import select
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from io import TextIOWrapper
 from typing import TextIO
 
@@ -79,7 +80,7 @@ def report(error: InputError) -> int:
         report_before_meeting(error)
     else:
         for line in str(error).split("\n"):
-            say(f"error: {printable(line)}", sys.stderr, ignore_closed_pipe=False)
+            say(f"error: {line}", sys.stderr, ignore_closed_pipe=False)
     return WRONG_INPUT
 
 
@@ -95,7 +96,7 @@ def say(line: str, stream: TextIO | None = None, *, ignore_closed_pipe: bool = T
     of the log full. None of these may end a training.
 
     Args:
-        line: The line.
+        line: The line; a line break or a terminal sequence in it is escaped.
         stream: Where to print it.
         ignore_closed_pipe: Whether to go on even if the stream is a pipe that nobody reads.
 
@@ -104,7 +105,7 @@ def say(line: str, stream: TextIO | None = None, *, ignore_closed_pipe: bool = T
     """
     stream = stream or sys.stdout
     try:
-        print(line, file=stream, flush=True)
+        print(printable(line), file=stream, flush=True)
     except OSError as error:
         if isinstance(error, BrokenPipeError) and not ignore_closed_pipe:
             raise
@@ -118,14 +119,29 @@ def discard(stream: TextIO) -> None:
     os.close(null)
 
 
-def announce(what: str) -> None:
+def announce(what: str | None) -> None:
     """Say what the next seconds are for, on a terminal only: logs do not need it.
 
-    The terminal's last line says it until something else is announced, or the program ends. Of
-    several processes the first one says it.
+    The terminal's last line says it until something else is announced (None for nothing of note),
+    or the program ends. Of several processes the first one says it.
     """
-    is_first = os.environ.get("RANK", "0") == "0"
-    if not SCREEN.announce(what) and is_first and sys.stderr.isatty():
+    is_shown = SCREEN.announce(what)
+    if what is not None and not is_shown:
+        _say_once(what)
+
+
+@contextmanager
+def working(what: str) -> Iterator[None]:
+    """Say what the context is for, on a terminal only, as `announce` does."""
+    with SCREEN.working(what) as is_shown:
+        if not is_shown:
+            _say_once(what)
+        yield
+
+
+def _say_once(what: str) -> None:
+    """Say what is being done on a terminal that has no line for it."""
+    if sys.stderr.isatty() and os.environ.get("RANK", "0") == "0":
         say(f"{what} ...", sys.stderr)
 
 

@@ -136,7 +136,11 @@ class Runtime:
         if error is not None:
             raise error
         if message is not None:
-            raise InputError(message) if is_input_error else RuntimeError(f"rank 0: {message}")
+            raise (
+                InputError(*message.split("\n"))
+                if is_input_error
+                else RuntimeError(f"rank 0: {message}")
+            )
         return cast(T, value)
 
 

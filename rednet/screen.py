@@ -81,12 +81,12 @@ class Screen:
             return is_shown
 
     @contextmanager
-    def working(self, what: str) -> Iterator[None]:
-        """Show what the context does."""
+    def working(self, what: str) -> Iterator[bool]:
+        """Show what the context does; yield whether the terminal has a line for that."""
         activity = Working(what)
-        self.show(activity)
+        is_shown = self.show(activity)
         try:
-            yield
+            yield is_shown
         finally:
             self.remove(activity)
 

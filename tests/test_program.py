@@ -30,7 +30,7 @@ def stop(code):
         (lambda: 3, 3, ""),
         (stop(None), 0, ""),
         (stop(2), 2, ""),
-        (stop(InputError("one\ntwo")), 2, "error: one\nerror: two\n"),
+        (stop(InputError("one", "two")), 2, "error: one\nerror: two\n"),
         (stop(KeyboardInterrupt()), 130, "interrupted\n"),
     ],
 )
@@ -54,7 +54,7 @@ def test_a_broken_pipe_that_is_not_the_output_is_a_bug(tmp_path, monkeypatch):
 
 
 def test_every_line_of_a_mistake_is_reported(capsys):
-    assert report(InputError("one\ntwo")) == 2
+    assert report(InputError("one", "two")) == 2
     assert capsys.readouterr().err == "error: one\nerror: two\n"
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from benchmarks.commandline import Parser, output_path, run_command
 from benchmarks.kernels.toolchain import ARCHITECTURES
-from rednet.program import announce_torch
+from rednet.program import announce, announce_torch
 
 PROGRAM = "python scripts/kernel_report.py"
 DESCRIPTION = (
@@ -28,6 +28,7 @@ def _run(argv: Sequence[str]) -> None:
     # Imported here because torch takes seconds to import, and a mistake is answered without it.
     from benchmarks.kernels.report import run
 
+    announce(None)
     run(options)
 
 

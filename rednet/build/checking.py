@@ -8,7 +8,7 @@ from rednet.data import ImageSource, make_check
 from rednet.data.loading import default_num_workers
 from rednet.errors import InputError
 from rednet.evaluation import LoadingError, describe_unreadable
-from rednet.program import announce, say
+from rednet.program import say, working
 from rednet.runtime import Runtime
 
 MODES = ("none", "headers", "full")
@@ -35,7 +35,6 @@ def check_validation(source: ImageSource, data: Data, runtime: Runtime) -> None:
     """
     if data.check == "none":
         return
-    announce(f"checking {len(source)} validation images (data.check={data.check})")
     unreadable: list[tuple[str, str]] = []
     failure = ""
     loader = make_check(
@@ -47,7 +46,8 @@ def check_validation(source: ImageSource, data: Data, runtime: Runtime) -> None:
         timeout=data.timeout,
         max_restarts=data.max_worker_restarts,
     )
-    with loader:
+    what = f"checking {len(source)} validation images (data.check={data.check})"
+    with working(what), loader:
         for batch in loader:
             unreadable += batch.unreadable
             failure = batch.failure

@@ -15,7 +15,8 @@ NOT_READ_FILE = "not_read.csv"
 
 def report_data(splits: Splits, folder: Path) -> None:
     """Print classes, origins and notes, and report what is not read."""
-    say("\n".join(summarize_splits(splits)))
+    for line in summarize_splits(splits):
+        say(line)
     report_not_read(splits.not_read, folder)
 
 

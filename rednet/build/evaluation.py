@@ -31,6 +31,7 @@ from rednet.weights import (
     require_network,
     require_plausible,
 )
+from rednet.wording import printable
 
 
 @dataclass(frozen=True)
@@ -65,7 +66,7 @@ class EvaluationSetup:
             f"{self.network.name}{options}; {self.images.describe()}, "
             f"{self.preprocessing.describe()}"
         )
-        return "\n".join([line, describe_classes(self.source), *self.notes])
+        return "\n".join(map(printable, (line, describe_classes(self.source), *self.notes)))
 
 
 def build_evaluation(

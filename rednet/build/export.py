@@ -17,7 +17,7 @@ from rednet.weights import (
     require_network,
     restore_model,
 )
-from rednet.wording import count
+from rednet.wording import count, printable
 
 IMAGE_SIZE = 224
 """Size of the example where neither the user nor the checkpoint says one."""
@@ -47,7 +47,8 @@ class ExportSetup:
         if subject.class_names:
             classes = count(len(subject.class_names), "class name")
         images = f"images of {sizes} and {count(subject.in_chans, 'channel')}, {classes}"
-        return "\n".join([self.checkpoint.describe_network(), images, *self.notes])
+        lines = (self.checkpoint.describe_network(), images, *self.notes)
+        return "\n".join(map(printable, lines))
 
 
 def build_export(config: ExportConfig) -> ExportSetup:

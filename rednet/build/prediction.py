@@ -73,7 +73,7 @@ class PredictionSetup:
             f"{printable(checkpoint.path)} ({checkpoint.kind}): {checkpoint.describe_network()}; "
             f"{images}, {preprocessing.describe()}"
         )
-        return "\n".join([line, *self.notes])
+        return "\n".join(map(printable, (line, *self.notes)))
 
 
 def build_prediction(

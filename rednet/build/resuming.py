@@ -116,7 +116,7 @@ def _require_same_run(
         lines = [f"{path} belongs to a run with other settings; {remedy}", *changes]
     else:
         return
-    raise InputError("\n".join(lines))
+    raise InputError(*lines)
 
 
 def _at_end_of_epoch(checkpoint: Checkpoint) -> Checkpoint:

@@ -145,8 +145,8 @@ def _start_from(
     start: Start | None, model: nn.Module, class_names: list[str], runtime: Runtime
 ) -> None:
     notes = [] if start is None else start.load(model, class_names)
-    if notes and runtime.is_primary:
-        say("\n".join(notes))
+    for note in notes if runtime.is_primary else []:
+        say(note)
 
 
 def _build_step(

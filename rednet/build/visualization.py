@@ -24,6 +24,7 @@ from rednet.figures.writers import (
     write_schedule,
     write_taps,
 )
+from rednet.program import say
 from rednet.runtime import Runtime
 from rednet.weights import list_notes
 
@@ -79,7 +80,8 @@ def build_inputs(
         cut = f", the first of {total} (max_images)" if total and total > len(images) else ""
         line = f"{checkpoint.label}; images: {len(images)}{cut}"
         lines = [line, preprocessing.describe(), *list_notes(checkpoint), *notes]
-        print("\n".join(lines), flush=True)
+        for line in lines:
+            say(line)
     data = replace(config.data, **asdict(preprocessing))
     return VisualizationInputs(model, images, replace(config, data=data))
 
@@ -119,5 +121,5 @@ def _applies(figure: FigureName, is_possible: bool, config: VisualizationConfig)
     reason = f"{figure}: the network has no {what}"
     if config.figures is not None:
         raise InputError(reason)
-    print(f"{reason}: skipped", flush=True)
+    say(f"{reason}: skipped")
     return False

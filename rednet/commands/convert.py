@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from rednet import cli
 from rednet.config import ConvertWeightsConfig
 from rednet.errors import InputError
-from rednet.program import announce_torch
+from rednet.program import announce, announce_torch, say
 
 if TYPE_CHECKING:
     from rednet.weights import Checkpoint
@@ -32,6 +32,7 @@ def _convert_weights(config: ConvertWeightsConfig, explicit_keys: frozenset[str]
     announce_torch()
     from rednet.weights import override_network, read_checkpoint, restore_model, write_safetensors
 
+    announce("converting the weights")
     checkpoint = read_checkpoint(config.checkpoint)
     if config.model is not None:
         checkpoint = override_network(checkpoint, config.model.name, config.model.options)
@@ -40,7 +41,7 @@ def _convert_weights(config: ConvertWeightsConfig, explicit_keys: frozenset[str]
     _print_checkpoint(checkpoint, parameters)
     content = Path(config.output).read_bytes()
     digest = sha256(content).hexdigest()[:HASH_DIGITS]
-    print(f"wrote {config.output}: {len(content):,} bytes, sha256 {digest}...")
+    say(f"wrote {config.output}: {len(content):,} bytes, sha256 {digest}...")
 
 
 def _print_checkpoint(checkpoint: "Checkpoint", parameters: int) -> None:
@@ -48,7 +49,7 @@ def _print_checkpoint(checkpoint: "Checkpoint", parameters: int) -> None:
     from rednet.weights import list_notes
 
     origin = " (inferred from its tensors)" if checkpoint.is_inferred else ""
-    print(f"{checkpoint.label}: {checkpoint.kind}")
-    print(f"network: {checkpoint.describe_network()}{origin}, {parameters:,} parameters")
+    say(f"{checkpoint.label}: {checkpoint.kind}")
+    say(f"network: {checkpoint.describe_network()}{origin}, {parameters:,} parameters")
     for line in list_notes(checkpoint):
-        print(line)
+        say(line)

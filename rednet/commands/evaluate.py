@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from rednet import cli
 from rednet.config import EvaluationConfig, to_yaml
 from rednet.errors import InputError
-from rednet.program import announce, announce_torch
+from rednet.program import announce, announce_torch, say
 from rednet.wording import printable
 
 if TYPE_CHECKING:
@@ -95,7 +95,8 @@ def _evaluate(config: EvaluationConfig, explicit_keys: frozenset[str], command_l
             conditions = evaluation_conditions(setup, checkpoint, config, runtime)
             conditions["command"] = command_line
             lines = write_evaluation(result, names, folder, network.name, conditions)
-            print("\n".join(lines), flush=True)
+            for line in lines:
+                say(line)
 
         # The others wait: torchrun ends all processes as soon as one ends with an error.
         runtime.on_primary(write)

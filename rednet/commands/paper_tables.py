@@ -10,7 +10,7 @@ from rednet import cli
 from rednet.commands.evaluate import TRAINING_ONLY
 from rednet.config import Model, PaperTablesConfig
 from rednet.errors import InputError
-from rednet.program import announce, announce_torch
+from rednet.program import announce, announce_torch, say
 from rednet.wording import count, printable
 
 if TYPE_CHECKING:
@@ -61,9 +61,9 @@ def _paper_tables(config: PaperTablesConfig, explicit_keys: frozenset[str]) -> N
             accuracies.setdefault(network, []).append(accuracy)
             text = _write(accuracies, folder, runtime)  # each time, so that an interrupt loses none
             if runtime.is_primary:
-                print(_describe(network, accuracy), flush=True)
+                say(_describe(network, accuracy))
         # The others wait: torchrun ends all processes as soon as one ends with an error.
-        lines = [text, *warnings, f"{FILES} are in {folder}"]
+        lines = [text, *warnings, f"{FILES} are in {printable(folder)}"]
         runtime.on_primary(lambda: print("\n".join(lines), flush=True))
     if paths and not results:
         raise InputError(f"checkpoints={config.checkpoints}: none of its files can be evaluated")
@@ -124,7 +124,7 @@ def _evaluate_files(
         except InputError as error:
             warnings.append(f"warning: skipped: {error}")
             if runtime.is_primary:
-                print(warnings[-1], flush=True)
+                say(warnings[-1])
         else:
             yield evaluated
 
@@ -157,7 +157,8 @@ def _evaluate(
     if (classes := len(setup.source.class_names)) != NUM_CLASSES:
         raise InputError(f"checkpoints={printable(path)}: tells {classes} classes apart, not 1000")
     if runtime.is_primary and setup.notes:
-        print("\n".join(f"{name}: {note}" for note in setup.notes), flush=True)
+        for note in setup.notes:
+            say(f"{name}: {note}")
     result = run_evaluation(setup, config.trainer, runtime, label=name)
     assert result.top5 is not None  # ImageNet has more than five classes
     if result.nonfinite:

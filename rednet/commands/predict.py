@@ -11,7 +11,7 @@ from rednet import cli
 from rednet.commands.evaluate import TRAINING_ONLY
 from rednet.config import PredictionConfig, to_yaml
 from rednet.errors import InputError, Stopped
-from rednet.program import announce, announce_torch
+from rednet.program import announce, announce_torch, say
 from rednet.signals import StopSignals
 from rednet.wording import count, printable
 
@@ -100,7 +100,8 @@ def _run(
     from rednet.training.progress import Progress
 
     config = setup.config
-    passed_over = NotRead() if total is not None else not_read  # the images have been looked for
+    passed_over = NotRead()  # once more, unless stdin could not be read before
+    not_read = passed_over if total is None else not_read
     results = Results(setup.labels, config.sheet_images, total, not_read)
     stream = build_stream(setup, total, runtime)
     paths = find_paths(setup, folder, passed_over)
@@ -129,6 +130,6 @@ def _report(setup: "PredictionSetup", results: "Results", folder: Path) -> None:
     draw_sheet(setup, results, folder)
     width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
     for line in results.table.lines(width):
-        print(line)
+        say(line)
     report_not_read(results.not_read, folder)
     print(results.describe(folder, list_files(setup, folder)), flush=True)

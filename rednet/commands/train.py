@@ -123,7 +123,8 @@ def _print_setup(trainer: "Trainer", config: Config) -> None:
         "schedule": f"{lr} at global batch {sampler.global_batch}; "
         f"{count(trainer.schedule.epochs, 'epoch')} of {count(sampler.steps_per_epoch, 'step')}",
     }
-    say("\n".join(f"{name:<10} {text}" for name, text in rows.items()))
+    for name, text in rows.items():
+        say(f"{name:<10} {text}")
 
 
 def _print_result(trainer: "Trainer", evaluation: "Evaluation | None") -> None:

@@ -6,7 +6,7 @@ from typing import get_args
 from rednet import cli
 from rednet.commands.evaluate import TRAINING_ONLY
 from rednet.config import ConfigError, FigureName, VisualizationConfig, to_yaml
-from rednet.program import announce_torch
+from rednet.program import announce, announce_torch, say
 
 UNUSED = (
     *TRAINING_ONLY,
@@ -53,6 +53,7 @@ def _visualize(config: VisualizationConfig, explicit_keys: frozenset[str]) -> No
     from rednet.build.runtime import build_runtime
     from rednet.build.visualization import build_inputs, network_writers, plain_writers
 
+    announce("building the network")
     with build_runtime(config.trainer, explicit_keys) as runtime:
         writers = plain_writers(config, figures)
         if set(figures) & set(OF_NETWORK):
@@ -64,9 +65,10 @@ def _visualize(config: VisualizationConfig, explicit_keys: frozenset[str]) -> No
                 return
             (folder / "visualization.yaml").write_text(to_yaml(config))
             for figure, write in writers.items():
+                announce(f"drawing {figure}")
                 names = dict.fromkeys(path.stem for path in write(folder))
-                print(f"{figure}: {', '.join(names)}", flush=True)
-            print(f"figures are in {folder}")
+                say(f"{figure}: {', '.join(names)}")
+            say(f"figures are in {folder}")
 
 
 def choose_figures(

@@ -6,7 +6,9 @@ import typing
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Any
 
+import yaml
 from omegaconf import OmegaConf
+from omegaconf._utils import get_omega_conf_dumper
 from pydantic import TypeAdapter
 
 from rednet.config.groups import RedNetOptions
@@ -85,8 +87,15 @@ def misplaced_keys(keys: Iterable[str], schema: type, unused: Collection[str]) -
 
 
 def to_yaml(config: Any) -> str:
-    """Return the configuration as YAML; `validate` accepts it once it is loaded."""
-    return OmegaConf.to_yaml(OmegaConf.create(dataclasses.asdict(config)))
+    """Return the configuration as printable YAML; `validate` accepts it once it is loaded."""
+    values = OmegaConf.create(dataclasses.asdict(config))
+    text = OmegaConf.to_yaml(values)
+    if all(line.isprintable() for line in text.split("\n")):
+        return text
+    # A terminal that shows the file must not obey the names in it. OmegaConf's own dumper quotes
+    # texts that look like numbers.
+    plain, dumper = OmegaConf.to_container(values), get_omega_conf_dumper()
+    return str(yaml.dump(plain, Dumper=dumper, allow_unicode=False, sort_keys=False))
 
 
 def _option_problems(name: str, options: Mapping[str, Any], legal: Mapping[str, bool]) -> list[str]:

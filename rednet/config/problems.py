@@ -47,7 +47,7 @@ class ConfigError(InputError):
 
     def __init__(self, problems: Iterable[str]) -> None:
         self.problems = list(dict.fromkeys(problems))
-        super().__init__("\n".join(self.problems))
+        super().__init__(*self.problems)
 
 
 def nearest(word: str, legal: Iterable[str], cutoff: float = 0.6) -> str | None:

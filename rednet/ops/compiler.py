@@ -20,7 +20,7 @@ from pathlib import Path
 
 from rednet.ops.library_cache import load_cached, load_open, lock_cache, open_cache, publish
 from rednet.ops.private_folder import PrivateFolder, open_private
-from rednet.program import announce
+from rednet.program import working
 from rednet.wording import printable
 
 COMPILERS = ("c++", "g++", "clang++")
@@ -77,9 +77,8 @@ def _build(
     name: str = "",
 ) -> ctypes.CDLL:
     """Compile in a private folder, publish the library in the cache if possible, and load it."""
-    announce(f"compiling {source.name} for this CPU")
     try:
-        with _workplace(folder) as private:
+        with working(f"compiling {source.name} for this CPU"), _workplace(folder) as private:
             compile_library(source, compiler, flags, private.path / BUILT)
             os.chmod(private.path / BUILT, 0o700)  # compilers obey the umask
             if folder is not None:

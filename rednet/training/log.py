@@ -87,7 +87,9 @@ class RunLog:
             total_images: Images of the whole run.
         """
         self.close()
-        self.progress = Progress(total_images, images, every=self.log_every, enabled=self.enabled)
+        self.progress = Progress(
+            total_images, images, "training", every=self.log_every, enabled=self.enabled
+        )
         self.progress.evaluated_share = self.val_images / self.train_images
         if self.enabled:
             self.board = TensorBoard(self.folder / "tensorboard", first_step=global_step + 1)

@@ -11,7 +11,7 @@ from torch import Tensor
 from rednet.errors import InputError
 from rednet.training.checkpoints import upgrade_train_state
 from rednet.weights import Checkpoint
-from rednet.weights.checks import Number, require_valid
+from rednet.weights.checks import Number, check_description, require_valid
 from rednet.weights.messages import list_some
 from rednet.wording import count, printable
 
@@ -19,9 +19,8 @@ if TYPE_CHECKING:
     from rednet.training.trainer import Trainer
 
 WEIGHTS = ("state_dict", "state_dict_ema")
-OF_PARAMETERS_SHAPE = {"momentum_buffer", "exp_avg"}
-"""State of optimizers that has the shape of its parameter."""
-
+AVERAGES = {"momentum_buffer", "exp_avg", "exp_avg_sq", "max_exp_avg_sq"}
+"""State of optimizers that has the shape of its parameter, or is one number."""
 Count = Annotated[StrictInt, Field(ge=0, lt=2**62)]
 Epoch = Annotated[StrictInt, Field(ge=1, lt=2**31)]
 Percent = Annotated[Number, Field(ge=0, le=100)]
@@ -46,16 +45,16 @@ class _Row(_Group):
 
 
 class _Totals(_Group):
-    loss_sum: Number
-    num_samples: Annotated[Number, Field(ge=0)]
-    skipped: Count
-    lr: Number
-    seconds: Annotated[Number, Field(ge=0)]
+    loss_sum: Number = 0
+    num_samples: Annotated[Number, Field(ge=0)] = 0
+    skipped: Count = 0
+    lr: Number = 0
+    seconds: Annotated[Number, Field(ge=0)] = 0
 
 
 class _Log(_Group):
-    rows: list[_Row]
-    totals: _Totals
+    rows: list[_Row] = Field(default_factory=list)
+    totals: _Totals = Field(default_factory=_Totals)
 
 
 class _Optimizer(_Group):
@@ -75,11 +74,13 @@ class TrainState(_Group):
     epoch: Count
     global_step: Count
     optimizer_steps: Count
-    step_in_epoch: Count | None = None
+    step_in_epoch: Count = 0
     optimizer: _Optimizer
     scaler: dict[StrictStr, Number | None]
-    log: _Log | None = None
-    nonfinite: _NonFinite | None = None
+    log: _Log = Field(default_factory=_Log)
+    nonfinite: _NonFinite = Field(default_factory=_NonFinite)
+    unreadable: Count
+    unreadable_images: dict[StrictStr, Any] = Field(default_factory=dict)
     scores: dict[Epoch, Percent | None]
     best: Percent | None
 
@@ -88,8 +89,11 @@ class RunContent(_Group):
     """What a checkpoint of a run must contain."""
 
     config: StrictStr
+    model: dict[StrictStr, Any] = Field(default_factory=dict)
+    preprocessing: dict[StrictStr, Any] = Field(default_factory=dict)
+    class_names: list[StrictStr] = Field(default_factory=list)
     state_dict: dict[StrictStr, Tensor]
-    state_dict_ema: dict[StrictStr, Tensor] | None = None
+    state_dict_ema: dict[StrictStr, Tensor] = Field(default_factory=dict)
     train_state: dict[StrictStr, Any]
 
 
@@ -106,6 +110,7 @@ def require_train_state(checkpoint: Checkpoint) -> None:
             f"checkpoint={printable(checkpoint.path)} starts a new run from them"
         )
     try:
+        check_description(content)
         require_valid(RunContent, content)
         require_valid(TrainState, upgrade_train_state(content))
     except InputError as error:
@@ -119,7 +124,7 @@ def load_run_state(trainer: "Trainer", checkpoint: Checkpoint) -> None:
         InputError: It does not fit the trainer's network, optimizer or length of an epoch.
     """
     content, expected = checkpoint.content, trainer.state_dict()
-    names = [name for name in WEIGHTS if name in expected and content.get(name) is not None]
+    names = [name for name in WEIGHTS if name in expected and name in content]
     if misfits := [line for name in names for line in _misfits(name, content, expected)]:
         raise InputError(f"{checkpoint.label}: does not fit this network: {list_some(misfits)}")
     try:
@@ -151,14 +156,18 @@ def _require_same_shapes(optimizer: torch.optim.Optimizer) -> None:
                 raise InputError(
                     "damaged: its optimizer's state has other keys for some parameters"
                 )
-            for name in OF_PARAMETERS_SHAPE & state.keys():
+            for name in AVERAGES & state.keys():
                 average = state[name]
-                is_missing = average is None and name == "momentum_buffer"
-                if not is_missing and getattr(average, "shape", None) != parameter.shape:
+                is_unset = average is None and name == "momentum_buffer"
+                if not is_unset and not _fits(average, parameter):
                     raise InputError(f"damaged: its optimizer's {name} does not fit the network")
             step = state.get("step", 0)
             if not isinstance(step, Tensor | int | float) or not 0 <= float(step) < math.inf:
                 raise InputError("damaged: its optimizer's step is no count")
+
+
+def _fits(average: Any, parameter: Tensor) -> bool:
+    return isinstance(average, Tensor) and average.shape in (parameter.shape, torch.Size())
 
 
 def _misfits(name: str, content: Mapping[str, Any], state: Mapping[str, Any]) -> list[str]:

@@ -43,10 +43,10 @@ def require_plausible(checkpoint: Checkpoint) -> None:
     network = checkpoint.file_model or checkpoint.model
     if network is None or checkpoint.is_inferred:
         return
-    if not all(map(_is_plain, _numbers(network["options"]))):
+    if not all(map(_is_plain, _values([network["name"], network["options"]]))):
         raise InputError(
             f"{checkpoint.label}: cannot build {checkpoint.describe_network()}: its options have "
-            f"a number above {MAX_OPTION:,}"
+            f"a number above {MAX_OPTION:,}, or a reference"
         )
     with torch.device("meta"), _limited(len(checkpoint.state_dict)):
         empty = build_network(checkpoint, network)
@@ -101,20 +101,23 @@ def _limited(num_tensors: int) -> Iterator[None]:
         yield
 
 
-def _numbers(value: Any) -> Iterator[int | float]:
-    """Yield all numbers in nested options."""
-    if isinstance(value, int | float):
-        yield value
-    elif isinstance(value, Mapping):
-        for item in value.values():
-            yield from _numbers(item)
-    elif isinstance(value, list | tuple):
+def _values(value: Any) -> Iterator[Any]:
+    """Yield all keys and values in nested options."""
+    if isinstance(value, Mapping):
+        yield from value
+        value = list(value.values())
+    if isinstance(value, list | tuple):
         for item in value:
-            yield from _numbers(item)
+            yield from _values(item)
+    else:
+        yield value
 
 
-def _is_plain(number: int | float) -> bool:
-    return math.isfinite(number) and abs(number) <= MAX_OPTION
+def _is_plain(value: Any) -> bool:
+    """Whether a value is no absurd number, and no reference that a configuration would follow."""
+    if isinstance(value, int | float):
+        return math.isfinite(value) and abs(value) <= MAX_OPTION
+    return not isinstance(value, str) or "${" not in value
 
 
 def count_channels(checkpoint: Checkpoint) -> int | None:

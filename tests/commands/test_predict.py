@@ -254,11 +254,14 @@ def test_a_list_of_images_some_twice(predict, make_images):
 
 def test_images_that_stdin_lists(predict, make_images, monkeypatch):
     root = make_images("images", ["cat", "dog"])
+    (root / "dog" / "notes.txt").touch()
     Path("names").write_text(f"{root}/dog\n{root}/cat/0.png\nmissing.png\n")
     with open("names") as names:
         monkeypatch.setattr(sys, "stdin", names)
-        done = predict(checkpoint_of(CLASSES), "images=-", "output_dir=results")
-    assert (done.code, len(table())) == (0, 5)
+        images = f"images=[{root}/dog,-]"
+        done = predict(checkpoint_of(CLASSES), images, "output_dir=results")
+    assert (done.code, len(table())) == (0, 9)
+    assert [Path(path).name for _, path, _ in not_read()] == ["notes.txt"] * 2 + ["missing.png"]
     assert "; images from stdin, 32 px" in done.out
     assert records()[-1]["error"].startswith("[Errno 2] No such file")
     with open(os.devnull) as nothing:

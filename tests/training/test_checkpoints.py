@@ -26,7 +26,7 @@ def write(store, position):
     counters = {"epoch": epoch, "global_step": 2 * epoch, "optimizer_steps": 0}
     if not position.is_epoch_end:
         counters |= {"epoch": epoch - 1, "global_step": step}
-    parts = {"optimizer": {"state": {}, "param_groups": []}, "scaler": {}}
+    parts = {"optimizer": {"state": {}, "param_groups": []}, "scaler": {}, "unreadable": 0}
     state = {**counters, **parts, **store.state_dict()}
     metrics = {"epoch": epoch} if position.is_epoch_end else None
     content = {"config": "seed: 0", "state_dict": WEIGHTS, "train_state": state, "metrics": metrics}
