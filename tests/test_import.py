@@ -69,6 +69,7 @@ assert torch.equal(program(x), trace(x)) and program(x).any()
 def test_saved_programs_need_no_more_than_import_rednet(tmp_path):
     import torch
 
+    torch.manual_seed(0)  # an unlucky kernel is zero
     layer, x = rednet.Involution2d(16, kernel_size=3).eval(), torch.ones(1, 16, 7, 6)
     torch.export.save(torch.export.export(layer, (x,)), tmp_path / "layer.pt2")
     torch.jit.save(torch.jit.trace(layer, x), tmp_path / "layer.pt")

@@ -112,8 +112,8 @@ def test_options_that_contradict_the_file(model, imagenet, evaluate):
 @pytest.mark.parametrize(
     ("config", "message"),
     [
-        ("seed: [", "its configuration is damaged"),
-        ("text", "its configuration is damaged"),
+        ("seed: [", "damaged: its config: "),
+        ("text", "damaged: its config: "),
         ("seed: 3", "its configuration is damaged"),
         ("{seed: 3, data: 5}", "its configuration is damaged"),
         (

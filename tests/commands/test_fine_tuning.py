@@ -210,7 +210,7 @@ def test_the_experiment(fine_tune, gray_run):
     done = fine_tune(gray_run, *argv)
     assert done.code == 0, done
     head = 3 * (512 + 1)
-    assert f" M parameters ({head:,} in the first 1 epoch); image_folder" in done.out
+    assert f" M parameters ({head:,} in the first 1 epoch)\n" in done.out
     assert [line for line in done.out.splitlines() if line.startswith("stopped early")]
     again = fine_tune(gray_run, *argv)
     assert again.code == 0
@@ -222,7 +222,7 @@ def test_the_experiment(fine_tune, gray_run):
 
 def test_linear_probing(fine_tune, gray_run):
     done = fine_tune(gray_run, "finetune.freeze=backbone", "optimizer.lr=0.1")
-    assert ", of which 1,539 train; image_folder" in done.out
+    assert ", of which 1,539 train\n" in done.out
     before, after = (
         torch.load(path, weights_only=True) for path in (gray_run, "tuned/checkpoints/last.pt")
     )

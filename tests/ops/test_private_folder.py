@@ -170,56 +170,44 @@ def test_a_library_of_another_user(cache):
     assert load_cached(cache, "a.so") is None
 
 
-# What a stranger does to a folder that two users share.
+# What a stranger does to a folder that two users share. It is entered first: pytest's folders above
+# it are closed to others.
 ATTACK = """
 import os, sys
+planted = open(sys.argv[1], "rb").read()
 os.setgroups([]); os.setgid({other}); os.setuid({other})
-shared, planted = sys.argv[1:]
-os.rename(f"{{shared}}/cache", f"{{shared}}/moved")
-os.mkdir(f"{{shared}}/cache")
-with open(f"{{shared}}/cache/a.so", "wb") as file:
-    file.write(open(planted, "rb").read())
-os.chmod(f"{{shared}}/cache/a.so", 0o755)
+os.rename("cache", "moved")
+os.mkdir("cache")
+with open("cache/a.so", "wb") as file:
+    file.write(planted)
+os.chmod("cache/a.so", 0o755)
 """
-
-
-@pytest.fixture
-def reachable(tmp_path):
-    """A folder that other users can get to, unlike pytest's."""
-    above = (tmp_path, *tmp_path.parents[:2])
-    modes = [path.stat().st_mode for path in above]
-    for path in above:
-        path.chmod(0o711)
-    yield tmp_path
-    for path, mode in zip(above, modes, strict=True):
-        path.chmod(mode)
 
 
 @needs_root
 @pytest.mark.parametrize("shared_by", ["mode", "group", "owner"])
-def test_another_user_in_a_shared_parent(shared_by, libraries, reachable, monkeypatch):
+def test_another_user_in_a_shared_parent(shared_by, libraries, tmp_path, monkeypatch):
     """The stranger can exchange the cache; ours is another one from the first try."""
-    shared = reachable / "shared"
+    shared = tmp_path / "shared"
     (shared / "cache").mkdir(parents=True)
     plant(shared / "cache" / "a.so", libraries[42])
     owner = {"mode": (0, 0), "group": (0, OTHER), "owner": (OTHER, 0)}[shared_by]
     os.chown(shared, *owner)
     shared.chmod({"mode": 0o777, "group": 0o775, "owner": 0o755}[shared_by])
-    planted = plant(reachable / "planted.so", libraries[13])
-    planted.chmod(0o644)
+    planted = plant(tmp_path / "planted.so", libraries[13])
     monkeypatch.setenv("REDNET_CACHE", str(shared / "cache"))
-    monkeypatch.setenv("XDG_CACHE_HOME", str(reachable / "home"))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "home"))
     library_cache._say_once.cache_clear()
 
     def answers():
         with open_cache() as folder:
-            assert folder.path == reachable / "home" / "rednet"
+            assert folder.path == tmp_path / "home" / "rednet"
             return load_cached(folder, "a.so")
 
     with pytest.warns(RuntimeWarning, match=rf"{shared} .*: compiled kernels are kept in "):
         assert answers() is None
-    command = [sys.executable, "-c", ATTACK.format(other=OTHER), str(shared), str(planted)]
-    subprocess.run(command, check=True)
+    command = [sys.executable, "-c", ATTACK.format(other=OTHER), str(planted)]
+    subprocess.run(command, check=True, cwd=shared)
     assert ctypes.CDLL(str(shared / "cache" / "a.so")).answer() == 13  # the attack succeeded
     assert answers() is None
 

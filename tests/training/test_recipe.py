@@ -89,10 +89,10 @@ def losses_of_both(tmp_path, monkeypatch):
             if synchronised:
                 oracle.take_over(trainer.model, self.optimizer)
             result = train_step(self, batches, current_lr, counts)
-            ((images, targets, _),) = batches
+            (batch,) = batches
             warmup = WARMUP_EPOCHS * STEPS_PER_EPOCH
             rate = published_lr(len(losses), lr, EPOCHS, STEPS_PER_EPOCH, warmup)
-            theirs = oracle.step(images, targets, rate)
+            theirs = oracle.step(batch.images, batch.targets, rate)
             losses.append((result.loss_sum / result.num_samples, theirs))
             return result
 
