@@ -80,7 +80,7 @@ class TrainState(_Group):
     log: _Log = Field(default_factory=_Log)
     nonfinite: _NonFinite = Field(default_factory=_NonFinite)
     unreadable: Count
-    unreadable_images: dict[StrictStr, Any] = Field(default_factory=dict)
+    unreadable_images: dict[Count, StrictStr] = Field(default_factory=dict)
     scores: dict[Epoch, Percent | None]
     best: Percent | None
 
