@@ -12,6 +12,7 @@ from wrapt import register_post_import_hook
 if TYPE_CHECKING:
     from rednet import layers, models, ops
     from rednet.classifier import Classifier
+    from rednet.hub import save_for_hub
     from rednet.layers import Involution2d
     from rednet.models.rednet import RedNet
     from rednet.ops import involution2d, involution2d_grad_input, involution2d_grad_weight
@@ -25,6 +26,7 @@ _HOMES = {
     "involution2d": "rednet.ops",
     "involution2d_grad_input": "rednet.ops",
     "involution2d_grad_weight": "rednet.ops",
+    "save_for_hub": "rednet.hub",
 }
 
 __all__ = [
@@ -37,6 +39,7 @@ __all__ = [
     "layers",
     "models",
     "ops",
+    "save_for_hub",
 ]
 
 

@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from rednet.build.preprocessing import preprocessing_of_weights
-from rednet.config import ExportConfig, Model
+from rednet.build.preprocessing import preprocessing_of_file
+from rednet.config import ExportConfig
 from rednet.data import imagenet_synsets
 from rednet.export import Options, Subject
 from rednet.weights import (
@@ -62,7 +62,7 @@ def build_export(config: ExportConfig) -> ExportSetup:
     if config.model is not None:
         checkpoint = override_network(checkpoint, config.model.name, config.model.options)
     network = require_network(checkpoint)
-    known, notes = preprocessing_of_weights(checkpoint, Model(**network))
+    known, notes = preprocessing_of_file(checkpoint)
     subject = Subject(
         model=restore_model(checkpoint).eval(),
         network=network,

@@ -9,7 +9,7 @@ from rednet.build.model import check_forward, place_model
 from rednet.build.preprocessing import (
     KEYS,
     build_preprocessing,
-    preprocessing_of_weights,
+    preprocessing_of_file,
     require_channels,
 )
 from rednet.config import Data, Model, Trainer
@@ -61,7 +61,7 @@ def choose_preprocessing(
     Raises:
         InputError: It does not fit the network, or the user's choice of data has no effect.
     """
-    known, notes = preprocessing_of_weights(checkpoint, Model(**require_network(checkpoint)))
+    known, notes = preprocessing_of_file(checkpoint)
     if "data" in explicit_keys and known.keys() >= set(KEYS):
         raise InputError(
             f"data: has no effect, {checkpoint.label} says how images are prepared; "

@@ -12,7 +12,7 @@ from rednet.data import Preprocessing
 from rednet.data.transforms import INTERPOLATIONS
 from rednet.errors import InputError
 from rednet.models.variants import LAYERS
-from rednet.weights import Checkpoint, count_channels
+from rednet.weights import Checkpoint, count_channels, require_network
 from rednet.wording import count
 
 KEYS = tuple(field.name for field in fields(Preprocessing))
@@ -68,6 +68,15 @@ def preprocessing_of_weights(
     if checkpoint is not None and checkpoint.preprocessing is not None:
         return checkpoint.preprocessing, []
     return _preprocessing_of_timm(network)
+
+
+def preprocessing_of_file(checkpoint: Checkpoint) -> tuple[dict[str, Any], list[str]]:
+    """Return `preprocessing_of_weights` for the network that a file is for.
+
+    Raises:
+        InputError: The network is unknown.
+    """
+    return preprocessing_of_weights(checkpoint, Model(**require_network(checkpoint)))
 
 
 def require_channels(checkpoint: Checkpoint, preprocessing: Preprocessing) -> None:
