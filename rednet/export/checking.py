@@ -40,8 +40,14 @@ def check_file(data: bytes, format: str, subject: Subject, options: Options) -> 
 
 @torch.no_grad()
 def relative_error(found: Tensor, subject: Subject, images: Tensor) -> float:
-    """Return the largest difference of any output, relative to the largest output."""
+    """Return the largest difference of any output, relative to the largest output.
+
+    Raises:
+        InputError: The network's outputs are not finite.
+    """
     expected = subject.model(images)
+    if not expected.isfinite().all():
+        raise InputError("the network itself has outputs that are infinite or no numbers")
     scale = expected.abs().max().clamp_min(torch.finfo(expected.dtype).tiny)
     return ((found - expected).abs().max() / scale).item()
 

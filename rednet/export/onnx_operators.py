@@ -1,23 +1,16 @@
 """ONNX translations of the operators, from operators of the standard alone.
 
-N batch, C channels, G groups, K kernel size, H W input, Ho Wo output; B tiles of T outputs in a
-row of the output, R pixels that a tile may read.
-
-The kernels of a tile are written as a matrix (T, R) that is zero except for a band: one row per
-output, one column per pixel. An involution is then one product of matrices, in about 30 nodes; a
-loop over the taps would have 3*K*K and is slower in ONNX Runtime and OpenVINO, see docs/export.md.
+They take the steps of `rednet.export.tiling`, whose letters are used here. In ONNX Runtime and
+OpenVINO this takes about half the time of a loop over the taps, see docs/export.md.
 """
 
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-import torch
 from onnxscript import opset18 as op
 
-from rednet.ops import Window
-
-TILE = 7
-"""Outputs T of a tile: a divisor of the sizes inside a network for images of 224x224."""
+from rednet.export.tiling import TILE, columns, span
+from rednet.ops import Window, torch_ops
 
 Value = Any
 """A tensor of the ONNX graph that is being built."""
@@ -37,21 +30,6 @@ class _Tiles(NamedTuple):
     size: Value
     width: Value
     count: Value
-
-    @property
-    def span(self) -> int:
-        """Pixels of a row of the input that a tile may read.
-
-        They are `stride` more than its outputs read, which moves the band by one row of the matrix
-        when kernels are written one after the other, see `_to_band`.
-        """
-        window = self.window
-        return window.stride * TILE + window.dilation * (window.kernel_size - 1) + 1
-
-    @property
-    def columns(self) -> int:
-        """Pixels R that a tile may read: K rows without the last `stride` pixels."""
-        return self.window.kernel_size * self.span - self.window.stride
 
     @property
     def missing(self) -> Value:
@@ -104,9 +82,9 @@ def _tiles(output: Value, window: Window) -> _Tiles:
 
 def _read_tiles(input: Value, groups: int, tiles: _Tiles) -> Value:
     """Return the pixels that each tile reads, (N, G, Ho, B, R, C/G)."""
-    window, span = tiles.window, tiles.span
+    window, reach = tiles.window, span(tiles.window)
     step = window.stride * TILE
-    row = op.Add(op.Mul(tiles.count, _integers(step)), _integers(span - step))
+    row = op.Add(op.Mul(tiles.count, _integers(step)), _integers(reach - step))
     before = window.padding
     after = op.Sub(op.Sub(row, op.Shape(input, start=3, end=4)), _integers(before))
     pads = op.Concat(_integers(0, 0, before, before, 0, 0, before), after, axis=0)
@@ -115,23 +93,18 @@ def _read_tiles(input: Value, groups: int, tiles: _Tiles) -> Value:
 
     rows = op.Mul(_range(op.Slice(tiles.size, _integers(0), _integers(1))), row)
     rows = op.Mul(rows, _integers(window.stride))
-    columns = op.Mul(_range(tiles.count), _integers(step))
-    positions = range(tiles.columns)
-    index = op.Mul(_integers(*(window.dilation * (i // span) for i in positions)), row)
-    index = op.Add(index, _integers(*(i % span for i in positions)))
-    index = op.Add(op.Unsqueeze(columns, _integers(1)), index)
+    starts = op.Mul(_range(tiles.count), _integers(step))
+    positions = range(columns(window))
+    index = op.Mul(_integers(*(window.dilation * (i // reach) for i in positions)), row)
+    index = op.Add(index, _integers(*(i % reach for i in positions)))
+    index = op.Add(op.Unsqueeze(starts, _integers(1)), index)
     index = op.Add(op.Unsqueeze(rows, _integers(1, 2)), index)
     return op.Gather(pixels, index, axis=2)
 
 
 def _to_band(weight: Value, groups: int, tiles: _Tiles) -> Value:
-    """Write kernels (N, G*K*K, Ho, Wo) as banded matrices (N, G, Ho, B, T, R).
-
-    The kernel of each output takes `stride` numbers more than a row of the matrix, so that every
-    row begins further left in it by `stride` columns: the reshape moves the band.
-    """
-    window, span = tiles.window, tiles.span
-    size, gap = window.kernel_size, window.dilation
+    """Write kernels (N, G*K*K, Ho, Wo) as banded matrices (N, G, Ho, B, T, R)."""
+    window, size, gap = tiles.window, tiles.window.kernel_size, tiles.window.dilation
     kernels = op.Reshape(weight, _integers(0, groups, window.area, -1))
     kernels = op.Transpose(kernels, perm=(0, 1, 3, 2))
     kernels = op.Reshape(
@@ -141,20 +114,19 @@ def _to_band(weight: Value, groups: int, tiles: _Tiles) -> Value:
         kernels = op.Unsqueeze(kernels, _integers(6))
         kernels = op.Pad(kernels, _integers(*[0] * 13, gap - 1))
         kernels = op.Reshape(kernels, _integers(0, 0, 0, 0, 0, -1))
-    after = op.Concat(tiles.missing, _integers(0, span - size * gap), axis=0)
+    after = op.Concat(tiles.missing, _integers(0, span(window) - size * gap), axis=0)
     kernels = op.Pad(kernels, op.Concat(_integers(*[0] * 9), after, axis=0))
-    flat = op.Reshape(kernels, _integers(0, 0, 0, -1, TILE * size * span))
-    flat = op.Slice(flat, _integers(0), _integers(TILE * tiles.columns), _integers(4))
-    return op.Reshape(flat, _integers(0, 0, 0, 0, TILE, tiles.columns))
+    flat = op.Reshape(kernels, _integers(0, 0, 0, -1, TILE * size * span(window)))
+    flat = op.Slice(flat, _integers(0), _integers(TILE * columns(window)), _integers(4))
+    return op.Reshape(flat, _integers(0, 0, 0, 0, TILE, columns(window)))
 
 
 def _from_band(band: Value, groups: int, tiles: _Tiles) -> Value:
     """Read kernels (N, G*K*K, Ho, Wo) from banded matrices (N, G, Ho, B, T, R)."""
-    window, span = tiles.window, tiles.span
-    size, gap = window.kernel_size, window.dilation
-    flat = op.Reshape(band, _integers(0, 0, 0, 0, TILE * tiles.columns))
+    window, size, gap = tiles.window, tiles.window.kernel_size, tiles.window.dilation
+    flat = op.Reshape(band, _integers(0, 0, 0, 0, TILE * columns(window)))
     flat = op.Pad(flat, _integers(*[0] * 9, TILE * window.stride))
-    kernels = op.Reshape(flat, _integers(0, 0, 0, -1, size, span))
+    kernels = op.Reshape(flat, _integers(0, 0, 0, -1, size, span(window)))
     ends = op.Concat(tiles.width, _integers(gap * (size - 1) + 1), axis=0)
     kernels = op.Slice(kernels, _integers(0, 0), ends, _integers(3, 5), _integers(1, gap))
     kernels = op.Transpose(kernels, perm=(0, 1, 4, 5, 2, 3))
@@ -175,7 +147,7 @@ def _integer(value: int) -> Value:
     return op.Constant(value_int=value)
 
 
-TRANSLATIONS: dict[Callable[..., Any], Callable[..., Any]] = {
-    torch.ops.rednet.involution2d.default: involution2d,
-    torch.ops.rednet.involution2d_grad_weight.default: grad_weight,
+TRANSLATIONS: dict[Any, Callable[..., Any]] = {
+    torch_ops.involution2d._opoverload: involution2d,
+    torch_ops.grad_weight._opoverload: grad_weight,
 }

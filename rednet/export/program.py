@@ -11,7 +11,7 @@ from torch.export import Dim, ExportedProgram
 
 from rednet.errors import InputError
 from rednet.export.folding import fold_batch_norms
-from rednet.export.unfolding import DECOMPOSITIONS
+from rednet.export.tiling import DECOMPOSITIONS
 
 INPUT = "images"
 OUTPUT = "logits"

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from rednet.data import english_names
@@ -13,6 +14,9 @@ from rednet.versions import rednet_version
 
 BATCH = 2
 """Images of the example; torch.export takes a single one for a constant."""
+
+COARSE = 8
+"""Height and width of the random images before they are enlarged."""
 
 
 @dataclass(frozen=True)
@@ -51,10 +55,21 @@ class Subject:
     size: int
 
     def images(self, batch: int = BATCH, size: int | None = None) -> Tensor:
-        """Return random images, the same each time."""
+        """Return random images, the same each time.
+
+        They are smooth like photographs: an involution multiplies an image by kernels made of the
+        image, so that noise, which no network is trained on, may grow from layer to layer.
+        """
         size = size or self.size
         generator = torch.Generator().manual_seed(0)
-        return torch.randn(batch, self.in_chans, size, size, generator=generator)
+        coarse = torch.randn(batch, self.in_chans, COARSE, COARSE, generator=generator)
+        return F.interpolate(coarse, (size, size), mode="bilinear")
+
+    @property
+    def class_labels(self) -> Sequence[str] | None:
+        """English names of ImageNet's synsets, None for other classes."""
+        labels = [name for name in english_names(self.class_names or ()) if name is not None]
+        return labels if self.class_names and len(labels) == len(self.class_names) else None
 
     def metadata(self) -> dict[str, str]:
         """Return what the file says about the network, as JSON by name."""
@@ -66,7 +81,6 @@ class Subject:
             found["preprocessing"] = dict(self.preprocessing)
         if self.class_names is not None:
             found["class_names"] = list(self.class_names)
-            labels = english_names(self.class_names)
-            if all(labels):
-                found["class_labels"] = labels
+        if self.class_labels is not None:
+            found["class_labels"] = list(self.class_labels)
         return {name: json.dumps(value, ensure_ascii=False) for name, value in found.items()}

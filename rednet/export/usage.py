@@ -39,11 +39,12 @@ def usage(path: str, format: str, subject: Subject, options: Options) -> str:
     """Return Python code that classifies `image.jpg` with an exported file."""
     prepare = _prepare(subject)
     named = subject.class_names is not None
+    key = "class_names" if subject.class_labels is None else "class_labels"
     if format == "onnx":
-        names = 'json.loads(session.get_modelmeta().custom_metadata_map["class_names"])'
+        names = f'json.loads(session.get_modelmeta().custom_metadata_map["{key}"])'
         template = ONNX
     else:
-        names = f'json.loads(files["class_names{SUFFIX}"])'
+        names = f'json.loads(files["{key}{SUFFIX}"])'
         template = TORCH
     classes = f"print({names}[logits.argmax()])" if named else "print(logits.argmax())"
     return template.format(
@@ -51,7 +52,7 @@ def usage(path: str, format: str, subject: Subject, options: Options) -> str:
         prepare=prepare,
         classes=classes,
         input=json.dumps(INPUT),
-        file=json.dumps(f"class_names{SUFFIX}"),
+        file=json.dumps(f"{key}{SUFFIX}"),
         rednet="" if options.decompose else ", rednet",
     )
 

@@ -5,15 +5,17 @@ import json
 import pytest
 import torch
 from calibrated import calibrated
+from onnx_runtimes import in_onnxruntime, in_openvino, subject_of
+from photographs import load_photographs
 from torch import nn
 
 import rednet
 from rednet.errors import InputError
-from rednet.export import Options, Subject, onnx_file, write_program
+from rednet.export import Options, onnx_file, write_program
 
 onnx = pytest.importorskip("onnx", reason="needs pip install onnx")
 pytest.importorskip("onnxscript", reason="needs pip install onnxscript")
-onnxruntime = pytest.importorskip("onnxruntime", reason="needs pip install onnxruntime")
+pytest.importorskip("onnxruntime", reason="needs pip install onnxruntime")
 
 SMALL = {"width": 0.25, "layers": (1, 1, 1, 1), "num_classes": 7}
 ATTENTION = {"softmax": True, "relative_position": True}
@@ -32,28 +34,6 @@ NETWORKS = [
 SIZES = [(1, 64, 64), (3, 65, 47), (2, 32, 32)]
 
 
-def subject_of(model: nn.Module, size: int = 64) -> Subject:
-    network = {"name": "rednet26", "options": {}}
-    preprocessing = {"image_size": size, "mean": (0.5, 0.4, 0.3), "std": (0.2, 0.2, 0.2)}
-    return Subject(model, network, preprocessing, ["ä", "b"], 3, size)
-
-
-def in_onnxruntime(data: bytes):
-    session = onnxruntime.InferenceSession(data, providers=["CPUExecutionProvider"])
-    names = [value.name for value in session.get_inputs()]
-    return lambda *inputs: torch.from_numpy(
-        session.run(None, dict(zip(names, (x.numpy() for x in inputs), strict=True)))[0]
-    )
-
-
-def in_openvino(data: bytes):
-    openvino = pytest.importorskip("openvino", reason="needs pip install openvino")
-    core = openvino.Core()
-    settings = {"INFERENCE_PRECISION_HINT": "f32", "INFERENCE_NUM_THREADS": 1}
-    compiled = core.compile_model(core.read_model(data, b""), "CPU", settings)
-    return lambda *inputs: torch.from_numpy(compiled([x.numpy() for x in inputs])[0])
-
-
 @pytest.fixture(scope="module", params=NETWORKS)
 def exported(request):
     """A network and the content of its ONNX file."""
@@ -70,6 +50,18 @@ def test_the_logits_of_every_batch_and_size(exported, run):
     for batch, height, width in SIZES:
         images = torch.randn(batch, 3, height, width)
         torch.testing.assert_close(found(images), model(images), rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("run", [in_onnxruntime, in_openvino])
+@torch.no_grad()
+def test_photographs_have_the_same_class(exported, run):
+    model, data = exported
+    found = run(data)
+    for batch, size in [(1, 224), (3, 225)]:
+        images = load_photographs(size, every=40)[:batch]
+        logits, expected = found(images), model(images)
+        assert (logits - expected).abs().max() / expected.abs().max() < 1e-4
+        assert torch.equal(logits.argmax(1), expected.argmax(1))
 
 
 def test_the_file_has_operators_of_the_standard_only(exported):

@@ -7,7 +7,7 @@ from calibrated import calibrated
 
 import rednet
 from rednet.errors import InputError
-from rednet.export import decompose, export_program, to_torch, unfolding
+from rednet.export import decompose, export_program, tiling, to_torch
 
 SMALL = {"width": 0.25, "layers": (1, 1, 1, 1), "involution_stages": [2], "num_classes": 7}
 SIZES = [(1, 64, 64), (3, 65, 47), (2, 32, 32), (1, 1, 1)]
@@ -69,9 +69,9 @@ def test_the_operators_in_operations_of_torch(sides):
     x = torch.randn(2, 12, 19, 17).double()
     size = [(n + 2 * padding - dilation * (kernel_size - 1) - 1) // stride + 1 for n in (19, 17)]
     weight, grad = torch.randn(2, 3 * kernel_size**2, *size), torch.randn(2, 12, *size)
-    found = unfolding.involution2d(x, weight.double(), *sides)
+    found = tiling.involution2d(x, weight.double(), *sides)
     torch.testing.assert_close(found, rednet.involution2d(x, weight.double(), *sides))
-    found = unfolding.grad_weight(grad.double(), x, 3, *sides)
+    found = tiling.grad_weight(grad.double(), x, 3, *sides)
     expected = rednet.involution2d_grad_weight(grad.double(), x, 3, *sides)
     torch.testing.assert_close(found, expected)
 
