@@ -86,7 +86,7 @@ def finish(commands, folder, fault, times, random, lost, wait):
                 wait(process, random)
                 fault.strike(process, random)
             code = process.wait()
-        output = [*process.lines, process.err]
+            output = "".join([*process.lines, process.err])
         assert code in (0, *fault.codes), output
         faults += is_struck and code in fault.codes
         resumed = resumed_step(process.lines)

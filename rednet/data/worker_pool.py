@@ -1,8 +1,6 @@
 """Worker processes that load batches, and the discovery that they no longer do."""
 
 import multiprocessing.connection
-import signal
-import threading
 from collections.abc import Iterator, Mapping
 from itertools import islice
 from multiprocessing.process import BaseProcess
@@ -98,7 +96,9 @@ class WorkerPool:
     def _resume(self) -> None:
         """Start the workers, or ask those that there are for another epoch."""
         self._require_alive()
-        before = signal.getsignal(signal.SIGCHLD)
+        # torch's handler would raise the end of a worker as an error in the middle of anything: of
+        # this call, of a training step.
+        signal_handling._SIGCHLD_handler_set = True
         if self._iterator is not None:  # the answers are not polled for
             self._iterator._timeout = self.timeout or 0
         try:
@@ -107,9 +107,6 @@ class WorkerPool:
         except RuntimeError as error:
             self._explain(error)
             raise self._hung() from error
-        finally:
-            if threading.current_thread() is threading.main_thread():
-                signal.signal(signal.SIGCHLD, before)  # torch's would interrupt a training step
         self._iterator._timeout = self.poll
         self._workers = self._iterator._workers
 
@@ -131,10 +128,16 @@ class WorkerPool:
     def _explain(self, error: Exception) -> None:
         """Raise what an error of torch's loader means, unless it only means that time is up."""
         if isinstance(error, FileNotFoundError):  # a batch of a worker that is about to end
-            multiprocessing.connection.wait([w.sentinel for w in self._workers], ENDING_S)
+            self._await_end()
         self._require_alive()
         if "timed out" not in str(error):
             raise error
+
+    def _await_end(self) -> None:
+        """Wait until a worker that has closed its files has an exit code, a moment later."""
+        workers = {process.sentinel: process for process in self._workers}
+        for sentinel in multiprocessing.connection.wait(list(workers), ENDING_S):
+            workers[sentinel].join(ENDING_S)  # type: ignore[index]
 
     def _require_alive(self) -> None:
         for worker, process in enumerate(self._workers):
