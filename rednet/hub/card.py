@@ -20,6 +20,15 @@ model = timm.create_model("local-dir:FOLDER", pretrained=True).eval()
 data = timm.data.resolve_model_data_config(model)
 transform = timm.data.create_transform(**data, is_training=False)
 ```
+
+or, with `rednet`:
+
+```python
+import rednet
+
+classifier = rednet.Classifier("FOLDER")
+print(classifier("photo.jpg"))
+```
 """
 
 
@@ -30,6 +39,7 @@ class Card:
     Attributes:
         network: Name and options of the network.
         class_names: Name of each output; empty if unknown.
+        data: Name of the data that the network was trained on, None if unknown.
         metrics: Metrics of the epoch that wrote the weights, in percent; empty if unknown.
         notes: What was assumed about the weights, one line each.
         license: Licence of the weights, None if it is not stated.
@@ -37,6 +47,7 @@ class Card:
 
     network: str
     class_names: Sequence[str] = ()
+    data: str | None = None
     metrics: Mapping[str, Any] = field(default_factory=dict)
     notes: Sequence[str] = ()
     license: str | None = None
@@ -80,6 +91,7 @@ def _facts(card: Card, content: Mapping[str, Any]) -> dict[str, str]:
     return {
         "network": card.network,
         "outputs": str(content["num_classes"]),
+        **({} if card.data is None else {"trained on": card.data}),
         **figures,
         "images": f"{channels} x {height} x {width}",
         "preprocessing": ", ".join(values),

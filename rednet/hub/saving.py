@@ -8,8 +8,6 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-import safetensors.torch
-import torch
 from timm.models._hub import save_config_for_hf
 from torch import nn
 
@@ -28,8 +26,12 @@ from rednet.weights import (
     require_network,
     restore_model,
 )
+from rednet.weights.hub_config import CONFIG, WEIGHTS, describe_hub
+from rednet.weights.preprocessing import is_preprocessing
+from rednet.weights.safetensors_file import encode_safetensors
+from rednet.wording import printable
 
-WEIGHTS, CONFIG, CARD = "model.safetensors", "config.json", "README.md"
+CARD = "README.md"
 ABOUT_OTHER_WEIGHTS = ("license", "origin_url", "description", "tag", "notes", "label_descriptions")
 """Entries of timm's configuration of a network that describe the weights which timm offers."""
 
@@ -65,14 +67,26 @@ def save_for_hub(
     """
     folder = Path(folder)
     _require_free(folder, overwrite)
+    _require_names(class_names)
     if isinstance(source, nn.Module):
         if model is not None or model_options:
             raise InputError("model, model_options: have no effect on a network, only on a file")
-        network, data, card = _from_network(source, class_names)
+        network, described, notes = _from_network(source, folder / WEIGHTS, class_names)
     else:
         checkpoint = _open(fspath(source), model, model_options or {}, class_names)
-        network, data, card = _from_file(checkpoint)
-    _write(network, folder, data, replace(card, license=license))
+        network, described, notes = _from_file(checkpoint)
+    known = described.content if described.kind in OURS else {}
+    card = Card(
+        network=described.describe_network(),
+        class_names=described.class_names or (),
+        data=(known.get("data") or {}).get("name"),
+        metrics=known.get("metrics") or {},
+        notes=notes,
+        license=license,
+    )
+    # timm knows how to prepare images for a network that it has made.
+    data = {} if network is source else _data_config(described.preprocessing or {})
+    _write(network, folder, described, data, card)
 
 
 def _open(
@@ -90,25 +104,24 @@ def _open(
     return checkpoint if class_names is None else replace(checkpoint, class_names=[*class_names])
 
 
-def _from_file(checkpoint: Checkpoint) -> tuple[nn.Module, dict[str, Any], Card]:
+def _from_file(checkpoint: Checkpoint) -> tuple[nn.Module, Checkpoint, list[str]]:
     known, notes = preprocessing_of_file(checkpoint)
-    restored = restore_model(checkpoint)
-    names, assumed = name_classes(checkpoint, getattr(restored, "num_classes", 0))
+    network = restore_model(checkpoint)
+    names, assumed = name_classes(checkpoint, getattr(network, "num_classes", 0))
     # Numbers instead of names would only repeat the index of an output.
     is_numbered = checkpoint.class_names is None and not all(english_names(names))
-    metrics = checkpoint.content.get("metrics") if checkpoint.kind in OURS else None
-    card = Card(
-        network=checkpoint.describe_network(),
-        class_names=() if is_numbered else names,
-        metrics=metrics or {},
-        notes=(*list_notes(checkpoint), *notes, *assumed),
+    described = replace(
+        checkpoint,
+        state_dict=network.state_dict(),
+        preprocessing=known if is_preprocessing(known) else None,
+        class_names=None if is_numbered else names,
     )
-    return restored, _data_config(known), card
+    return network, described, [*list_notes(checkpoint), *notes, *assumed]
 
 
 def _from_network(
-    network: nn.Module, class_names: Sequence[str] | None
-) -> tuple[nn.Module, dict[str, Any], Card]:
+    network: nn.Module, path: Path, class_names: Sequence[str] | None
+) -> tuple[nn.Module, Checkpoint, list[str]]:
     cfg = getattr(network, "pretrained_cfg", None)
     if not cfg or not cfg.get("architecture") or not hasattr(network, "_model_args"):
         raise InputError("save_for_hub: takes a file, or a network made by timm.create_model")
@@ -118,7 +131,11 @@ def _from_network(
         names = None  # those of the weights before the network got another classifier
     if names is not None and len(names) != outputs:
         raise InputError(f"class_names: {len(names)} names for {outputs} outputs")
-    return network, {}, Card(network=cfg["architecture"], class_names=tuple(names or ()))
+    description = describe_hub(json.loads(_config_text(network, {}, {})))
+    described = Checkpoint(
+        path, "hub", {}, network.state_dict(), num_classes=outputs, **description
+    )
+    return network, replace(described, class_names=[*names] if names else None), []
 
 
 def _data_config(known: Mapping[str, Any]) -> dict[str, Any]:
@@ -131,24 +148,29 @@ def _data_config(known: Mapping[str, Any]) -> dict[str, Any]:
     return {**data, "crop_mode": "center"} if data else {}
 
 
-def _write(network: nn.Module, folder: Path, data: Mapping[str, Any], card: Card) -> None:
+def _require_names(names: Sequence[str] | None) -> None:
+    if names is not None and (isinstance(names, str) or not all(isinstance(n, str) for n in names)):
+        raise InputError("class_names: must be a list of texts, one for each output")
+
+
+def _write(
+    network: nn.Module, folder: Path, described: Checkpoint, data: Mapping[str, Any], card: Card
+) -> None:
     names = list(card.class_names)
     labels = english_names(names)
     config: dict[str, Any] = {"label_names": names} if names else {}
     if names and all(labels):
         config["label_descriptions"] = dict(zip(names, labels, strict=True))
-    tensors = {  # copies, since safetensors refuses tensors that share memory
-        name: tensor.detach().cpu().clone(memory_format=torch.contiguous_format)
-        for name, tensor in network.state_dict().items()
-    }
     text = _config_text(network, config, data)
-    weights = safetensors.torch.save(tensors, metadata={"format": "pt"})
+    weights = encode_safetensors(described)
     try:
         write_atomically(folder / WEIGHTS, lambda file: file.write(weights))
         write_atomically(folder / CARD, lambda file: file.write(write_card(card, text).encode()))
         write_atomically(folder / CONFIG, lambda file: file.write(text.encode()))
     except OSError as error:
-        raise InputError(f"folder={folder}: cannot be written: {error.strerror}") from error
+        raise InputError(
+            f"folder={printable(folder)}: cannot be written: {error.strerror}"
+        ) from error
 
 
 def _config_text(network: nn.Module, config: dict[str, Any], data: Mapping[str, Any]) -> str:
@@ -169,7 +191,9 @@ def _config_text(network: nn.Module, config: dict[str, Any], data: Mapping[str, 
 
 def _require_free(folder: Path, overwrite: bool) -> None:
     if folder.exists() and not folder.is_dir():
-        raise InputError(f"folder={folder}: is a file, not a folder")
+        raise InputError(f"folder={printable(folder)}: is a file, not a folder")
     found = [name for name in (CONFIG, WEIGHTS, CARD) if (folder / name).exists()]
     if found and not overwrite:
-        raise InputError(f"folder={folder}: has {', '.join(found)}; overwrite=True replaces them")
+        raise InputError(
+            f"folder={printable(folder)}: has {', '.join(found)}; overwrite=True replaces them"
+        )

@@ -10,6 +10,8 @@ from torch import Tensor
 from rednet.weights.messages import printable
 
 OURS = ("rednet", "rednet-safetensors")
+DESCRIBED = (*OURS, "hub")
+"""Kinds of files that say which network they are for, under our keys."""
 READABLE_FORMATS = ("rednet-1", "rednet-2", "rednet-safetensors")
 """Values of `format` in our files; rednet-1 differs in the names of training counters and keys."""
 
@@ -21,7 +23,8 @@ class Checkpoint:
     Attributes:
         path: Path of the file.
         kind: Program that wrote the file: "rednet" and "rednet-safetensors" are ours, the others
-            are "openmmlab" (the original's), "paddle", "timm", "safetensors" and "state-dict".
+            are "openmmlab" (the original's), "paddle", "timm", "hub" (safetensors beside timm's
+            `config.json`), "safetensors" and "state-dict".
         content: Everything in the file; a bare state dict is under the key "state_dict".
         state_dict: Weights to use: the averaged ones if there are any; a RedNet's have our names.
         is_averaged: Whether `state_dict` holds averages over training steps.

@@ -7,7 +7,7 @@ import timm
 from torch import Tensor
 
 from rednet.weights.architecture import count_classes, infer_architecture
-from rednet.weights.checkpoint import OURS
+from rednet.weights.checkpoint import DESCRIBED
 from rednet.weights.checks import is_options, is_str
 from rednet.weights.naming import is_rednet
 from rednet.weights.preprocessing import imagenet_preprocessing, preprocessing_of_others
@@ -39,7 +39,7 @@ def find_model(
         Name and options of the network, None if unknown, and whether they were inferred from the
         tensors.
     """
-    if kind in OURS and content.get("model") is not None:
+    if kind in DESCRIBED and content.get("model") is not None:
         return _network(**content["model"]), bool(content.get("is_recognised"))
     inferred = infer_architecture(weights)
     if kind == "timm":
@@ -71,14 +71,14 @@ def describe_data(
         weights: As in `find_model`.
     """
     num_classes = in_chans = preprocessing = names = None
-    if kind in OURS:
+    if kind in DESCRIBED:
         preprocessing, names = content.get("preprocessing"), content.get("class_names")
         num_classes = None if names is None else len(names)
         in_chans = len(preprocessing["mean"]) if preprocessing else None
     if is_rednet(weights):
         num_classes, in_chans = count_classes(weights), weights["stem.0.conv.weight"].shape[1]
     is_released = is_rednet(weights) and (num_classes, in_chans) == RELEASED
-    if kind not in OURS:
+    if kind not in DESCRIBED:
         preprocessing = preprocessing_of_others(kind, content, in_chans)
         if preprocessing is None and is_released and kind != "timm":
             preprocessing = imagenet_preprocessing()

@@ -32,7 +32,7 @@ def preprocessing_of_others(
     args = content.get("args")
     if kind == "timm" and isinstance(args, argparse.Namespace):
         cfg = _pretrained_cfg(content["arch"]) if in_chans is None else PRETRAINED_CFG
-        return _preprocessing_of_timm(args, cfg, in_chans)
+        return preprocessing_of_cfg(args, cfg, in_chans)
     if kind == "timm":  # PyTorch's example for ImageNet saves "arch", too
         is_original = "best_acc1" in content or in_chans == len(PRETRAINED_CFG["mean"])
         return imagenet_preprocessing() if is_original else None
@@ -43,17 +43,24 @@ def preprocessing_of_others(
 
 def imagenet_preprocessing() -> dict[str, Any]:
     """Return the original's image preparation, by the names of `rednet.data.Preprocessing`."""
-    preprocessing = _preprocessing_of_timm(argparse.Namespace(), PRETRAINED_CFG, None)
+    preprocessing = preprocessing_of_cfg(argparse.Namespace(), PRETRAINED_CFG, None)
     assert preprocessing is not None
     return preprocessing
 
 
-def _preprocessing_of_timm(
+def preprocessing_of_cfg(
     args: argparse.Namespace, cfg: Mapping[str, Any], in_chans: int | None
 ) -> dict[str, Any] | None:
     """Return a network's image preparation with the changes of timm's command-line arguments.
 
-    Return None if images are not square, or have other channels than the network.
+    Args:
+        args: The arguments.
+        cfg: timm's `pretrained_cfg` of the network.
+        in_chans: Image channels of the network; None for those of `cfg`.
+
+    Returns:
+        Values by the names of `rednet.data.Preprocessing`; None if images are not square, or have
+        other channels than the network.
     """
     try:
         config = resolve_data_config(vars(args), cfg)

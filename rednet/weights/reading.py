@@ -8,10 +8,11 @@ import torch
 from torch import Tensor
 
 from rednet.errors import InputError
-from rednet.weights.checkpoint import OURS, READABLE_FORMATS, Checkpoint
+from rednet.weights.checkpoint import DESCRIBED, READABLE_FORMATS, Checkpoint
 from rednet.weights.checks import check_description
 from rednet.weights.description import describe_data, find_model
 from rednet.weights.formats import one_line_errors, read_content
+from rednet.weights.hub_config import find_weights
 from rednet.weights.messages import list_some, printable
 from rednet.weights.naming import from_paddle, is_rednet, strip_prefixes
 from rednet.weights.prefixes import unwrap
@@ -25,13 +26,13 @@ def read_checkpoint(path: str | Path, key: str = "checkpoint") -> Checkpoint:
     state dicts and safetensors: see `Checkpoint.kind`.
 
     Args:
-        path: The file.
+        path: The file, or a folder with a `model.safetensors` as on the Hugging Face Hub.
         key: Configuration key that named the file, for error messages.
 
     Raises:
         InputError: The file is missing, damaged, unsafe to load, or contains no weights.
     """
-    path = Path(path)
+    path = find_weights(Path(path))
     with one_line_errors(f"{key}={path}"):
         return _interpret(path, key, *read_content(path))
 
@@ -46,7 +47,7 @@ def _interpret(path: Path, key: str, file_format: str, content: Any) -> Checkpoi
         content = {"state_dict": chosen.weights}
     _require_dense(chosen.weights)
     kind = _find_kind(file_format, content, chosen.weights)
-    if kind in OURS:
+    if kind in DESCRIBED:
         check_description(content)
     unwrapped = unwrap(chosen.weights)
     stripped, dropped_parts = strip_prefixes(unwrapped.weights)
@@ -107,7 +108,9 @@ def _is_dense(tensor: Tensor) -> bool:
 
 def _find_kind(file_format: str, content: Mapping[str, Any], weights: Mapping[str, Any]) -> str:
     if file_format == "safetensors":
-        return "rednet-safetensors" if "format" in content else "safetensors"
+        if "format" in content:
+            return "rednet-safetensors"
+        return "hub" if "model" in content else "safetensors"
     if file_format == "pickle":
         return "paddle"
     model = content.get("model")

@@ -13,6 +13,7 @@ from rednet.errors import InputError
 from rednet.files import require_free, write_atomically
 from rednet.versions import rednet_version
 from rednet.weights.checkpoint import OURS, Checkpoint
+from rednet.weights.hub_config import read_hub_config
 
 LENGTH_BYTES = 8
 ALIGNMENT = 8
@@ -38,7 +39,8 @@ def is_safetensors(head: bytes) -> bool:
 def read_safetensors(path: Path) -> dict[str, Any]:
     """Read the tensors, under "state_dict", and the description that `write_safetensors` wrote.
 
-    A file from another program has its header's text under "metadata" instead.
+    A file from another program has its header's text under "metadata" instead, and what timm's
+    `config.json` beside it says.
     """
     with safe_open(path, framework="pt") as file:
         metadata = file.metadata() or {}
@@ -46,7 +48,7 @@ def read_safetensors(path: Path) -> dict[str, Any]:
     if metadata.get("format", "").startswith("rednet"):  # a later version's; here it is "pt"
         return {"format": metadata["format"], "state_dict": weights}
     if "rednet" not in metadata:
-        return {"state_dict": weights, "metadata": metadata}
+        return {"state_dict": weights, "metadata": metadata, **(read_hub_config(path) or {})}
     kept = (*DESCRIPTION, *CARRIED)
     description = {name: json.loads(metadata[name]) for name in kept if name in metadata}
     return {"format": "rednet-safetensors", "state_dict": weights, **description}
@@ -69,14 +71,19 @@ def write_safetensors(checkpoint: Checkpoint, path: str | Path, *, overwrite: bo
     path = Path(path)
     try:
         require_free(path, checkpoint.path, overwrite)
-        weights = {  # copies, since safetensors refuses tensors that share memory
-            name: tensor.detach().clone(memory_format=torch.contiguous_format)
-            for name, tensor in checkpoint.state_dict.items()
-        }
-        data = _with_metadata(safetensors.torch.save(weights), _metadata(checkpoint))
+        data = encode_safetensors(checkpoint)
         write_atomically(path, lambda file: file.write(data))
     except OSError as error:
         raise InputError(f"output={path}: cannot be written: {error.strerror}") from error
+
+
+def encode_safetensors(checkpoint: Checkpoint) -> bytes:
+    """Return the bytes of the file that `write_safetensors` writes."""
+    weights = {  # copies, since safetensors refuses tensors that share memory
+        name: tensor.detach().cpu().clone(memory_format=torch.contiguous_format)
+        for name, tensor in checkpoint.state_dict.items()
+    }
+    return _with_metadata(safetensors.torch.save(weights), _metadata(checkpoint))
 
 
 def _with_metadata(data: bytes, metadata: Mapping[str, str]) -> bytes:

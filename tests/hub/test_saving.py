@@ -3,14 +3,20 @@
 import json
 
 import pytest
+import safetensors.torch
 import timm
 import torch
+import yaml
 from calibrated import calibrated
 from timm.data import resolve_model_data_config
 
 import rednet
+from rednet.data import Preprocessing
 from rednet.errors import InputError
+from rednet.hub.card import FIGURES
 from rednet.models.variants import LAYERS
+from rednet.training.metrics import EpochMetrics
+from rednet.weights import read_checkpoint
 
 NAMES = ["Katze", "\u732b", "a|b <i>\u202e"]
 DATA = {
@@ -73,8 +79,18 @@ def test_timm_loads_the_network_with_its_classes_and_preprocessing(tmp_path, nam
         **{"interpolation": "bicubic", "mean": [*DATA["mean"]], "std": [*DATA["std"]]},
     }
     assert list(model.pretrained_cfg["label_names"]) == [*NAMES[:2], "a|b <i>\\u202e"]
-    ours = rednet.Classifier(tmp_path / "hub/model.safetensors", model=name, model_options=options)
+    require_known(tmp_path / "hub", original)
+    weights = safetensors.torch.load_file(tmp_path / "hub/model.safetensors")
+    safetensors.torch.save_file(weights, tmp_path / "hub/model.safetensors")  # as timm writes it
+    require_known(tmp_path / "hub", original)
+
+
+def require_known(folder, original):
+    """Check that a folder for timm tells our own classes what it tells timm."""
+    ours = rednet.Classifier(folder)
     same_logits(original, ours.model, rtol=1e-4, atol=1e-5)  # it keeps channels last
+    assert ours.class_names == [*NAMES[:2], "a|b <i>\\u202e"]
+    assert ours.preprocessing == Preprocessing(**DATA)
 
 
 def test_another_classifier_features_and_channels(tmp_path):
@@ -102,6 +118,11 @@ def test_a_network_of_timms(tmp_path):
     model = make(num_classes=3, drop_rate=0.5, **OPTIONS)
     rednet.save_for_hub(model, tmp_path, class_names=NAMES)
     same_logits(model, load(tmp_path))
+    card = (tmp_path / "README.md").read_text()
+    assert "rednet26 (width=0.25, layers=\\[1, 2, 1, 1\\], stem=small, kernel\\_size=5," in card
+    assert rednet.Classifier(tmp_path / "model.safetensors").class_names[:2] == NAMES[:2]
+    with pytest.raises(InputError, match="must be a list of texts"):
+        rednet.save_for_hub(model, tmp_path / "other", class_names="abc")
     with pytest.raises(InputError, match="2 names for 3 outputs"):
         rednet.save_for_hub(model, tmp_path, class_names=NAMES[:2], overwrite=True)
     with pytest.raises(InputError, match=r"made by timm\.create_model"):
@@ -128,8 +149,25 @@ def test_the_card(tmp_path):
     ):
         assert text in card
     assert "top-5" not in card
+    # The keys of a run's own metrics: other tests write them by hand.
+    assert set(FIGURES) <= EpochMetrics.__dataclass_fields__.keys()
+    header = yaml.safe_load(card.split("---")[1])
+    assert (header["library_name"], header["license"]) == ("timm", "mit")
     config = json.loads((tmp_path / "hub/config.json").read_text())
     assert "license" not in config["pretrained_cfg"]  # that of the released weights
+
+
+def test_a_folder_of_another_program(tmp_path):
+    write_checkpoint(tmp_path / "own.pt", "rednet26", {"width": 0.25})
+    weights = read_checkpoint(tmp_path / "own.pt").state_dict
+    safetensors.torch.save_file(weights, tmp_path / "model.safetensors")
+    for text, damage in (("{}", False), ('{"architecture": "x", "pretrained_cfg": 3}', True)):
+        (tmp_path / "config.json").write_text(text)
+        if damage:
+            with pytest.raises(InputError, match=r"config\.json beside it is damaged"):
+                read_checkpoint(tmp_path)
+        else:
+            assert read_checkpoint(tmp_path).kind == "safetensors"
 
 
 def test_files_are_replaced_on_request_only(tmp_path):
