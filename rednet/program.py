@@ -1,8 +1,11 @@
 """What every program of the project shares: exit codes, one-line errors, closed pipes, notices."""
 
+import atexit
 import os
 import select
+import signal
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from io import TextIOWrapper
@@ -40,6 +43,7 @@ def run_program(main: Callable[[], int]) -> int:
             code = _run_as_rank(main) if has_other_ranks() else _run(main)
         finally:
             SCREEN.clear()
+            _end_at_once_at_exit()
         # Python would flush at exit too, but answer a closed pipe with a traceback.
         for stream in (sys.stdout, sys.stderr):
             _flush(stream)
@@ -50,6 +54,35 @@ def run_program(main: Callable[[], int]) -> int:
         for stream in closed:
             discard(stream)
         return CLOSED_PIPE
+
+
+@contextmanager
+def ending_quietly() -> Iterator[None]:
+    """End the process without a traceback on Ctrl-C, while a program imports what it needs."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        raise SystemExit(_report_interrupt()) from None
+
+
+def _report_interrupt() -> int:
+    say("interrupted", sys.stderr)
+    return INTERRUPTED
+
+
+def _end_at_once_at_exit() -> None:
+    """Let Ctrl-C end the process without a traceback while Python unloads torch, which takes time.
+
+    Nothing changes for a caller that goes on.
+    """
+    atexit.unregister(_use_default_handler)  # the last function to be registered is called first
+    atexit.register(_use_default_handler)
+
+
+def _use_default_handler() -> None:
+    is_main = threading.current_thread() is threading.main_thread()
+    if is_main and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def _open_closed_streams() -> None:
@@ -179,8 +212,7 @@ def _run(main: Callable[[], int]) -> int:
             say(str(stop), sys.stderr)
         return 128 + stop.signal
     except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
-        return INTERRUPTED
+        return _report_interrupt()
     except SystemExit as stop:  # argparse and Hydra end this way after --help and the like
         if isinstance(stop.code, str):
             raise

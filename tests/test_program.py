@@ -3,6 +3,7 @@
 import io
 import os
 import pty
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -10,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from rednet.errors import InputError
-from rednet.program import announce, report, run_program
+from rednet.program import announce, ending_quietly, report, run_program
 
 ROOT = Path(__file__).resolve().parents[1]
 TRAIN = str(ROOT / "train.py")
@@ -192,3 +193,21 @@ def test_output_that_leads_nowhere_ends_nothing(streams, tmp_path):
     command = ["sh", "-c", f'exec "$0" -c "$1" {streams}', sys.executable, FILE_NUMBER]
     assert subprocess.run(command, cwd=tmp_path, stderr=subprocess.PIPE).returncode == 2
     assert int((tmp_path / "file").read_text()) > 2
+
+
+def test_ctrl_c_while_python_ends(tmp_path):
+    """As while torch is unloaded; the exit code of a shell is 130."""
+    program = """
+import atexit, os, signal
+from rednet.program import run_program
+atexit.register(os.kill, os.getpid(), signal.SIGINT)
+run_program(lambda: 0)
+"""
+    done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True)
+    assert (done.returncode, done.stderr) == (-signal.SIGINT, b"")
+
+
+def test_ctrl_c_during_an_import(capsys):
+    with pytest.raises(SystemExit, match="130"), ending_quietly():
+        raise KeyboardInterrupt
+    assert capsys.readouterr() == ("", "interrupted\n")

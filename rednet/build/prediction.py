@@ -183,6 +183,7 @@ def list_files(setup: PredictionSetup, folder: Path) -> list[str]:
 def draw_sheet(setup: PredictionSetup, results: Results, folder: Path) -> None:
     """Write the contact sheet; remove that of an earlier run if there is none to write."""
     upright = setup.predictor.preprocessing.interpolation == OPENCV
-    name, path = setup.predictor.name, folder / SHEET
-    if not results.sheet.write(path, name, results.predicted, upright=upright):
+    name, path, limit = setup.predictor.name, folder / SHEET, setup.config.data.max_pixels
+    sheet = results.sheet
+    if not sheet.write(path, name, results.predicted, upright=upright, max_pixels=limit):
         path.unlink(missing_ok=True)

@@ -3,13 +3,16 @@
 Each imports torch only when it runs, so that a typo on the command line is answered at once.
 """
 
-from rednet.commands.convert import convert_weights
-from rednet.commands.evaluate import evaluate
-from rednet.commands.export import export
-from rednet.commands.paper_tables import paper_tables
-from rednet.commands.predict import predict
-from rednet.commands.train import train
-from rednet.commands.visualize import visualize
+from rednet.program import ending_quietly
+
+with ending_quietly():  # Hydra and pydantic take half a second
+    from rednet.commands.convert import convert_weights
+    from rednet.commands.evaluate import evaluate
+    from rednet.commands.export import export
+    from rednet.commands.paper_tables import paper_tables
+    from rednet.commands.predict import predict
+    from rednet.commands.train import train
+    from rednet.commands.visualize import visualize
 
 COMMANDS = {
     "train": train,

@@ -11,7 +11,7 @@ from rednet import cli
 from rednet.commands.evaluate import TRAINING_ONLY
 from rednet.config import PredictionConfig, to_yaml
 from rednet.errors import InputError, Stopped
-from rednet.program import announce, announce_torch, say
+from rednet.program import announce, announce_torch, say, working
 from rednet.signals import StopSignals
 from rednet.wording import count, printable
 
@@ -127,7 +127,8 @@ def _report(setup: "PredictionSetup", results: "Results", folder: Path) -> None:
     from rednet.build.prediction import draw_sheet, list_files
 
     (folder / "prediction.yaml").write_text(to_yaml(setup.config))
-    draw_sheet(setup, results, folder)
+    with working("drawing the sheet"):
+        draw_sheet(setup, results, folder)
     width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
     for line in results.table.lines(width):
         say(line)

@@ -8,6 +8,7 @@ from pathlib import Path
 from PIL import Image, ImageDraw, ImageFont, ImageOps
 
 from rednet.data import UnreadableImage, read_image
+from rednet.data.image_reading import MAX_PIXELS
 from rednet.files import write_atomically
 from rednet.predictions.fonts import find_font, replace_missing
 from rednet.predictions.rows import ClassLabels, Row
@@ -51,7 +52,9 @@ class ContactSheet:
             return len(self.rows) < self.size
         return position * self.size % self.total < self.size
 
-    def write(self, path: Path, name: str, total: int, *, upright: bool) -> bool:
+    def write(
+        self, path: Path, name: str, total: int, *, upright: bool, max_pixels: int = MAX_PIXELS
+    ) -> bool:
         """Write the sheet as PNG, if it has an image; return whether it has.
 
         Args:
@@ -59,8 +62,10 @@ class ContactSheet:
             name: Name of the network.
             total: Number of images with predictions.
             upright: Whether to rotate images by their EXIF orientation.
+            max_pixels: Largest number of pixels of an image that is decoded.
         """
-        images = [(row, image) for row in self.rows if (image := _load(row.path, upright))]
+        loaded = ((row, _load(row.path, upright, max_pixels)) for row in self.rows)
+        images = [(row, image) for row, image in loaded if image]
         if not images:
             return False
         part = f"{len(images)} of " if total > len(images) else ""
@@ -70,10 +75,10 @@ class ContactSheet:
         return True
 
 
-def _load(path: str, upright: bool) -> Image.Image | None:
+def _load(path: str, upright: bool, max_pixels: int) -> Image.Image | None:
     """Read an image again, small; it may have been removed since."""
     try:
-        image = read_image(path).convert("RGB")
+        image = read_image(path, max_pixels).convert("RGB")
     except UnreadableImage:
         return None
     image = ImageOps.exif_transpose(image) if upright else image

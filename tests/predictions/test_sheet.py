@@ -113,3 +113,10 @@ def test_bars_are_as_long_as_the_probabilities(tmp_path):
     for color, share in (("0072B2", 0.75), ("56B4E9", 0.25)):
         bar = (pixels == tuple(bytes.fromhex(color))).all(2)
         assert bar.any(0).sum() == math.floor(share * LARGE_TILE)
+
+
+def test_large_images_are_left_out_by_the_limit_of_the_data(tmp_path):
+    sheet = ContactSheet(LABELS, 48, 1)
+    sheet.add([row(0, save(tmp_path / "a.png", (30, 20), RED))])
+    assert not sheet.write(tmp_path / "s.png", "x", 1, upright=False, max_pixels=599)
+    assert sheet.write(tmp_path / "s.png", "x", 1, upright=False, max_pixels=600)
