@@ -73,3 +73,14 @@ def join_names(names: Sequence[str], limit: int = 5) -> str:
     rest = len(names) - limit
     shown = ", ".join(printable(name) for name in names[:limit])
     return shown + (f" and {rest} more" if rest > 0 else "")
+
+
+def text_width(text: str) -> int:
+    """Return the columns that a text takes on a terminal."""
+    return sum(map(_character_width, text))
+
+
+def _character_width(character: str) -> int:
+    if unicodedata.combining(character) or unicodedata.category(character) in ("Mn", "Me", "Cf"):
+        return 0
+    return 2 if unicodedata.east_asian_width(character) in "WF" else 1

@@ -21,6 +21,7 @@ PROGRAMS = {
     "scripts/evaluate.py": commands.evaluate,
     "scripts/convert_weights.py": commands.convert_weights,
     "scripts/export.py": commands.export,
+    "scripts/info.py": commands.info,
     "scripts/predict.py": commands.predict,
     "scripts/paper_tables.py": commands.paper_tables,
     "scripts/visualize.py": commands.visualize,

@@ -9,6 +9,7 @@ with ending_quietly():  # Hydra and pydantic take half a second
     from rednet.commands.convert import convert_weights
     from rednet.commands.evaluate import evaluate
     from rednet.commands.export import export
+    from rednet.commands.info import info
     from rednet.commands.paper_tables import paper_tables
     from rednet.commands.predict import predict
     from rednet.commands.train import train
@@ -20,6 +21,7 @@ COMMANDS = {
     "predict": predict,
     "convert-weights": convert_weights,
     "export": export,
+    "info": info,
     "paper-tables": paper_tables,
     "visualize": visualize,
 }
@@ -29,6 +31,7 @@ __all__ = [
     "convert_weights",
     "evaluate",
     "export",
+    "info",
     "paper_tables",
     "predict",
     "train",

@@ -145,6 +145,15 @@ class ExportConfig:
     image_size: Count | None
 
 
+@dataclass(config=RULES, frozen=True, kw_only=True)
+class InfoConfig:
+    """A file to describe; if `model` is None, the checkpoint says which network it holds."""
+
+    model: Model | None
+    checkpoint: PathText | None
+    format: Literal["text", "json"]
+
+
 SCHEMAS: dict[str, type] = {
     "train": Config,
     "evaluate": EvaluationConfig,
@@ -153,5 +162,6 @@ SCHEMAS: dict[str, type] = {
     "paper_tables": PaperTablesConfig,
     "convert_weights": ConvertWeightsConfig,
     "export": ExportConfig,
+    "info": InfoConfig,
 }
 """Schema of each command, by the name of its file in ``configs/``."""

@@ -1,10 +1,9 @@
 """The predictions for the first images as a table on the screen."""
 
-import unicodedata
 from collections.abc import Sequence
 
 from rednet.predictions.rows import ClassLabels, Row
-from rednet.wording import printable
+from rednet.wording import printable, text_width
 
 MAX_ROWS = 20
 MAX_PREDICTIONS = 3
@@ -77,17 +76,6 @@ def _join(cells: Sequence[str], columns: Sequence[Sequence[str]]) -> str:
 
 def _widest(column: Sequence[str]) -> int:
     return max(map(text_width, column))
-
-
-def text_width(text: str) -> int:
-    """Return the columns that a text takes on a terminal."""
-    return sum(map(_character_width, text))
-
-
-def _character_width(character: str) -> int:
-    if unicodedata.combining(character) or unicodedata.category(character) in ("Mn", "Me", "Cf"):
-        return 0
-    return 2 if unicodedata.east_asian_width(character) in "WF" else 1
 
 
 def _shorten(text: str, width: int) -> str:

@@ -2,7 +2,7 @@
 
 from rednet.weights.checkpoint import OURS, Checkpoint
 from rednet.weights.fine_tuning import start_from
-from rednet.weights.loading import load_weights, restore_model
+from rednet.weights.loading import build_empty, load_weights, restore_model
 from rednet.weights.networks import merge_options, override_network, require_network
 from rednet.weights.notes import list_notes
 from rednet.weights.plausible import (
@@ -14,11 +14,14 @@ from rednet.weights.preprocessing import imagenet_preprocessing
 from rednet.weights.reading import read_checkpoint
 from rednet.weights.run_config import read_run_config
 from rednet.weights.safetensors_file import write_safetensors
+from rednet.weights.sets import find_sets
 
 __all__ = [
     "OURS",
     "Checkpoint",
+    "build_empty",
     "count_channels",
+    "find_sets",
     "imagenet_preprocessing",
     "list_notes",
     "load_weights",

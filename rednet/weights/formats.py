@@ -89,7 +89,9 @@ def _read(path: Path) -> tuple[str, Any]:
 def _read_head(path: Path) -> bytes:
     try:
         if path.is_dir():
-            raise InputError("is a folder, not a file")
+            best = path / "checkpoints" / "best.pt"
+            hint = f"; the best epoch of this run is {best}" if best.is_file() else ""
+            raise InputError(f"is a folder, not a file{hint}")
         if not path.is_file():
             raise InputError("no such file")
         with path.open("rb") as file:

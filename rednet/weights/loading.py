@@ -180,12 +180,22 @@ def restore_model(checkpoint: Checkpoint) -> nn.Module:
     Raises:
         InputError: The network is unknown, or the weights do not fit it.
     """
-    require_plausible(checkpoint)
-    network = require_network(checkpoint)
-    with torch.device("meta"):  # checked before memory is taken: a file may ask for any size
-        empty = build_network(checkpoint, network)
+    empty = build_empty(checkpoint)  # checked before memory is taken: a file may ask for any size
     checkpoint = with_names_of(empty.state_dict(), checkpoint)
-    require_fit(checkpoint.state_dict, empty.state_dict(), checkpoint)
-    model = build_network(checkpoint, network)
+    model = build_network(checkpoint, require_network(checkpoint))
     model.load_state_dict(checkpoint.state_dict)
     return model
+
+
+def build_empty(checkpoint: Checkpoint) -> nn.Module:
+    """Build a checkpoint's network on the meta device, where it takes no memory.
+
+    Raises:
+        InputError: The network is unknown, or the checkpoint's weights do not fit it.
+    """
+    require_plausible(checkpoint)
+    with torch.device("meta"):
+        empty = build_network(checkpoint, require_network(checkpoint))
+    expected = empty.state_dict()
+    require_fit(with_names_of(expected, checkpoint).state_dict, expected, checkpoint)
+    return empty

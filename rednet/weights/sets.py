@@ -50,7 +50,7 @@ def choose_set(content: Mapping[str, Any]) -> WeightSet | None:
     """
     if is_state_dict(content):
         return WeightSet("", dict(content))
-    found = dict(_find_sets(content))
+    found = dict(find_sets(content))
     if not found or (content.get(OUR_AVERAGE) and OUR_AVERAGE not in found):
         return None
     key, is_averaged = _choose_key(found, content)
@@ -66,8 +66,8 @@ def is_state_dict(value: Any) -> bool:
     )
 
 
-def _find_sets(content: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, Tensor]]]:
-    """Yield the sets with their keys; those that sound like weights may be one level deeper."""
+def find_sets(content: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, Tensor]]]:
+    """Yield the sets of a file with their keys; those that sound like weights may be deeper."""
     for key, value in content.items():
         if not isinstance(key, str) or not isinstance(value, dict):
             continue

@@ -4,7 +4,8 @@ import pytest
 
 from rednet.data import imagenet_synsets
 from rednet.predictions.rows import ClassLabels, Row
-from rednet.predictions.screen import MAX_ROWS, ScreenTable, text_width
+from rednet.predictions.screen import MAX_ROWS, ScreenTable
+from rednet.wording import text_width
 
 LABELS = ClassLabels(["Katze", "\u732b\u732b", "a very long name of a class", "dog"])
 
