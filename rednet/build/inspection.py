@@ -32,6 +32,7 @@ from rednet.weights import (
     override_network,
     read_checkpoint,
 )
+from rednet.weights.checkpoint import DESCRIBED
 
 IMAGE_SIZE = 224
 """Size of the images for which operations are counted where the file does not say one."""
@@ -151,7 +152,7 @@ def _describe_images(checkpoint: Checkpoint) -> dict[str, Any]:
     """Return the preprocessing as far as it is known, where it is from, and what is missing."""
     known: dict[str, Any] = dict(checkpoint.preprocessing or {})
     notes: list[str] = []
-    is_said = checkpoint.kind in (*OURS, "hub")
+    is_said = checkpoint.kind in DESCRIBED
     is_said = is_said or isinstance(checkpoint.content.get("args"), argparse.Namespace)
     source = "file" if is_said else "assumed: ImageNet's usual"
     if not known and checkpoint.model is not None:

@@ -160,4 +160,7 @@ def test_rows_fit_the_terminal():
 def test_a_folder_for_the_hub(info):
     network = timm.create_model("rednet26", num_classes=3, **OPTIONS)
     rednet.save_for_hub(network, "hub", class_names=["cat", "dog", "Hölle"])
-    assert info("checkpoint=hub/model.safetensors")["classes"].startswith("3")
+    rows = info("checkpoint=hub")
+    assert rows["network"] == "rednet26, named in the file"
+    assert rows["classes"] == "3: cat, dog, Hölle"
+    assert "metrics" in rows["not in the file"]
