@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,7 @@ SIZES = ("num_classes", "in_chans")
 def find_weights(path: Path) -> Path:
     """Return the file of weights in a folder for timm, or the path itself."""
     weights = path / WEIGHTS
-    return weights if path.is_dir() and weights.is_file() else path
+    return weights if os.path.isfile(weights) else path  # False also for what cannot be read
 
 
 def read_hub_config(weights: Path) -> dict[str, Any] | None:
