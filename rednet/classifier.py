@@ -20,6 +20,7 @@ from rednet.predictions.rows import NOT_FINITE, ClassLabels, top_classes
 from rednet.runtime import AUTOCAST_DTYPES, Runtime, find_device
 from rednet.weights import imagenet_preprocessing, override_network, read_checkpoint
 from rednet.weights.loading import explain_no_head
+from rednet.weights.preprocessing import is_preprocessing
 from rednet.wording import printable
 
 _logger = logging.getLogger(__name__)
@@ -34,7 +35,7 @@ class Classifier:
     a file is a warning of the logger `rednet`.
 
     Args:
-        checkpoint: File of weights of any kind that `evaluate` reads.
+        checkpoint: File of weights of any kind that `evaluate` reads, or a folder for timm.
         model: Name of the network, if the file does not say it.
         model_options: Options of the network that the file does not say.
         preprocessing: Values that replace those of the file, by the names of
@@ -102,7 +103,7 @@ class Classifier:
 
         Args:
             images: An image, or an iterable of images; an array or a tensor of four dimensions is
-                several images.
+                several images, and so is an array of paths.
 
         Returns:
             A `Classification`, or for several images a list of them.
@@ -132,7 +133,8 @@ class Classifier:
             InputError: An image cannot be read, or the network does not tell its features.
         """
         found = [self._predictor.logits_and_features(batch)[1] for batch in self._batches(images)]
-        features = torch.cat(found) if found else torch.empty(0, 0)
+        length = getattr(self.model, "head_hidden_size", 0)
+        features = torch.cat(found) if found else torch.empty(0, length)
         return features[0] if is_single(images) else features
 
     def __repr__(self) -> str:
@@ -174,7 +176,13 @@ def _preprocessing(given: Mapping[str, Any]) -> tuple[Preprocessing, list[str]]:
         )
     if len({"mean", "std"} & given.keys()) == 1:
         raise InputError("preprocessing: give mean and std together")
-    return Preprocessing(**{**imagenet_preprocessing(), **given}), [f"data.{n}" for n in given]
+    values = {**imagenet_preprocessing(), **given}
+    if not is_preprocessing(values):
+        raise InputError(
+            "preprocessing: image_size must be a whole number of pixels, crop_pct a number above 0 "
+            "and up to 1, mean and std numbers for each channel, those of std above 0"
+        )
+    return Preprocessing(**values), [f"data.{n}" for n in given]
 
 
 def _find_device(device: str | torch.device) -> torch.device:

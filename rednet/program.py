@@ -9,7 +9,8 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from io import TextIOWrapper
-from typing import TextIO
+from types import FrameType
+from typing import NoReturn, TextIO
 
 from rednet.errors import InputError, StartAgain, Stopped
 from rednet.ranks.ending import print_error
@@ -57,10 +58,11 @@ def run_program(main: Callable[[], int]) -> int:
 
 
 @contextmanager
-def ending_quietly() -> Iterator[None]:
-    """End the process without a traceback on Ctrl-C, while a program imports what it needs."""
+def starting() -> Iterator[None]:
+    """Import what a program needs: a terminal shows it, and Ctrl-C ends it without a traceback."""
     try:
-        yield
+        with SCREEN.working("starting"):
+            yield
     except KeyboardInterrupt:
         raise SystemExit(_report_interrupt()) from None
 
@@ -68,6 +70,38 @@ def ending_quietly() -> Iterator[None]:
 def _report_interrupt() -> int:
     say("interrupted", sys.stderr)
     return INTERRUPTED
+
+
+@contextmanager
+def _interruptible() -> Iterator[None]:
+    """Let Ctrl-C raise KeyboardInterrupt even if a library makes another error of it.
+
+    Numpy does so while it is imported.
+    """
+    interrupts = []
+
+    def interrupt(number: int, frame: FrameType | None) -> NoReturn:
+        interrupts.append(number)
+        raise KeyboardInterrupt
+
+    if not _is_handled_by_python():
+        yield
+        return
+    signal.signal(signal.SIGINT, interrupt)
+    try:
+        yield
+    except Exception as error:
+        if interrupts:
+            raise KeyboardInterrupt from error
+        raise
+    finally:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def _is_handled_by_python() -> bool:
+    """Return whether Ctrl-C raises KeyboardInterrupt in this thread."""
+    is_main = threading.current_thread() is threading.main_thread()
+    return is_main and signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
 def _end_at_once_at_exit() -> None:
@@ -80,8 +114,7 @@ def _end_at_once_at_exit() -> None:
 
 
 def _use_default_handler() -> None:
-    is_main = threading.current_thread() is threading.main_thread()
-    if is_main and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+    if _is_handled_by_python():
         signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
@@ -199,7 +232,8 @@ def _run_as_rank(main: Callable[[], int]) -> int:
 
 def _run(main: Callable[[], int]) -> int:
     try:
-        return main()
+        with _interruptible():
+            return main()
     except InputError as error:
         return report(error)
     except StartAgain as error:

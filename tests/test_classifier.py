@@ -74,7 +74,7 @@ def test_one_image_of_any_kind_or_several(checkpoint, image):
         one = classifier(image)
         for kind in kinds:
             assert classifier(kind).probabilities.equal(one.probabilities)
-        for several in (kinds, iter(kinds), np.stack([pixels] * 5)):
+        for several in (kinds, iter(kinds), np.stack([pixels] * 5), np.array([str(image)] * 5)):
             results = classifier(several)
             assert len(results) == 5
             for result in results:
@@ -87,7 +87,7 @@ def test_features_are_what_the_classifier_gets(checkpoint, image):
     features = classifier.features(image)
     assert features.shape == (classifier.model.head_hidden_size,)
     assert classifier.features([image] * 3).shape == (3, *features.shape)
-    assert len(classifier.features([])) == 0
+    assert classifier.features([]).shape == (0, *features.shape)
     with torch.no_grad():
         logits = classifier.model.get_classifier()(features)
     torch.testing.assert_close(logits.softmax(0), classifier(image).probabilities)
@@ -160,6 +160,7 @@ def test_images_that_cannot_be_read(checkpoint, image, tmp_path):
         ({"device": "tpu"}, "device=tpu: torch has no such device"),
         ({"device": "cuda:99"}, "device=cuda:99: this machine has .*; device=cpu works everywhere"),
         ({"preprocessing": {"size": 3}}, "preprocessing: has no size; choose image_size, crop_pct"),
+        ({"preprocessing": {"image_size": "28"}}, "image_size must be a whole number of pixels"),
         ({"preprocessing": {"mean": (0.5,)}}, "preprocessing: give mean and std together"),
         ({"preprocessing": {"mean": (0.5,), "std": (0.5,)}}, "takes images with 3 channels"),
         ({"model_options": {"width": 1}}, "model_options: name the network, too"),

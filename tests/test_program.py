@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from rednet.errors import InputError
-from rednet.program import announce, ending_quietly, report, run_program
+from rednet.program import announce, report, run_program, starting
 
 ROOT = Path(__file__).resolve().parents[1]
 TRAIN = str(ROOT / "train.py")
@@ -208,6 +208,18 @@ run_program(lambda: 0)
 
 
 def test_ctrl_c_during_an_import(capsys):
-    with pytest.raises(SystemExit, match="130"), ending_quietly():
+    with pytest.raises(SystemExit, match="130"), starting():
         raise KeyboardInterrupt
     assert capsys.readouterr() == ("", "interrupted\n")
+
+
+def test_ctrl_c_that_a_library_turns_into_another_error(capsys):
+    def main():
+        try:
+            signal.raise_signal(signal.SIGINT)
+        except KeyboardInterrupt:
+            raise ImportError("cannot load module more than once per process") from None
+
+    assert run_program(main) == 130
+    assert capsys.readouterr() == ("", "interrupted\n")
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler

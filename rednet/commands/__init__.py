@@ -3,9 +3,9 @@
 Each imports torch only when it runs, so that a typo on the command line is answered at once.
 """
 
-from rednet.program import ending_quietly
+from rednet.program import starting
 
-with ending_quietly():  # Hydra and pydantic take half a second
+with starting():  # Hydra and pydantic take half a second
     from rednet.commands.convert import convert_weights
     from rednet.commands.evaluate import evaluate
     from rednet.commands.export import export

@@ -42,8 +42,8 @@ def _rising_pair(values: list[float]) -> list[float]:
 
 
 def _as_list(value: Any) -> Any:
-    """Return a single text as a list with one element."""
-    return [value] if isinstance(value, str) else value
+    """Return a single value as a list with one element."""
+    return value if value is None or isinstance(value, list | dict) else [value]
 
 
 def _expand_home(value: str) -> str:

@@ -21,7 +21,9 @@ LAYOUTS = "(H, W), (H, W, C) or (C, H, W) with 1, 3 or 4 channels"
 
 
 def is_single(images: ImageLike | Iterable[ImageLike]) -> bool:
-    """Return whether something is one image; arrays of four dimensions are several."""
+    """Return whether something is one image; arrays of four dimensions or of texts are several."""
+    if isinstance(images, np.ndarray) and images.dtype.kind in "OTU":
+        return images.ndim == 0
     if isinstance(images, np.ndarray | Tensor):
         return images.ndim < 4
     is_one = isinstance(images, str | bytes | PathLike | Image.Image)
