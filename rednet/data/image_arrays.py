@@ -22,7 +22,7 @@ LAYOUTS = "(H, W), (H, W, C) or (C, H, W) with 1, 3 or 4 channels"
 
 def is_single(images: ImageLike | Iterable[ImageLike]) -> bool:
     """Return whether something is one image; arrays of four dimensions or of texts are several."""
-    if isinstance(images, np.ndarray) and images.dtype.kind in "OTU":
+    if isinstance(images, np.ndarray) and images.dtype.kind in ("U", "T", "O"):
         return images.ndim == 0
     if isinstance(images, np.ndarray | Tensor):
         return images.ndim < 4
