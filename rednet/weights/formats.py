@@ -88,8 +88,6 @@ def _read(path: Path) -> tuple[str, Any]:
 
 def _read_head(path: Path) -> bytes:
     try:
-        if (path / "checkpoints").is_dir():
-            raise InputError("is the folder of a run: name a file in its folder checkpoints")
         if path.is_dir():
             best = path / "checkpoints" / "best.pt"
             hint = f"; the best epoch of this run is {best}" if best.is_file() else ""
