@@ -106,6 +106,28 @@ def draw_ceilings(rows: Sequence[Row], path: Path) -> None:
     figure.savefig(path, dpi=110)
 
 
+def draw_pointwise(rows: Sequence[Row], path: Path) -> None:
+    """Draw how many times as long as the convolution the matrix product takes, by shape."""
+    settings = list(dict.fromkeys((row["depth"], row["batch"]) for row in rows))
+    figure = Figure(figsize=(15, 3.4 * len(settings)), layout="constrained")
+    panels = figure.subplots(len(settings), 1, squeeze=False)[:, 0]
+    for setting, axes in zip(settings, panels, strict=True):
+        own = [row for row in rows if (row["depth"], row["batch"]) == setting]
+        shapes = [
+            f"{row['in_channels']} to\n{row['out_channels']}\n{row['size']} px" for row in own
+        ]
+        directions: dict[str, list[Bar]] = {}
+        for row in own:
+            directions.setdefault(row["direction"].replace("_", " "), []).append(_bar(row["ratio"]))
+        _bars(axes, shapes[:: len(directions)], directions)
+        axes.axhline(1, color="black", linewidth=0.8)
+        axes.set_title(
+            f"time of the matrix product over that of the convolution: RedNet-{setting[0]}, "
+            f"batch {setting[1]}"
+        )
+    figure.savefig(path, dpi=110)
+
+
 def draw_saving(rows: Sequence[Row], path: Path) -> None:
     """Draw the seconds of the copy and of the write, by depth."""
     figure = Figure(figsize=(6, 3.6), layout="constrained")

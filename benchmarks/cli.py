@@ -14,6 +14,7 @@ PARTS = {
     "ceilings": "multiply-adds and copied bytes per second of this machine",
     "operator": "the involutions of RedNet-50: every backend against unfold and the ceilings",
     "network": "RedNet against timm's ResNet and against a free involution",
+    "pointwise": "1x1 convolutions as matrix products and as convolutions",
     "saving": "what a checkpoint costs: the copy, for which training waits, and the write",
 }
 LAYERS = (
@@ -73,6 +74,7 @@ def _parser() -> Parser:
     _add_operator(made["operator"])
     _add_network(made["network"])
     _add_depth(made["saving"])
+    _add_pointwise(made["pointwise"])
     made["all"].set_defaults(
         layer=list(LAYERS), backend=None, depth=[50], mode=["inference", "training"], compile="no"
     )
@@ -110,6 +112,12 @@ def _add_depth(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--depth", nargs="+", type=int, choices=(26, 38, 50, 101, 152), default=[50], help="(50)"
     )
+
+
+def _add_pointwise(parser: argparse.ArgumentParser) -> None:
+    _add_depth(parser)
+    parser.add_argument("--batch", type=_at_least(1), nargs="+", default=[16], help="images (16)")
+    parser.add_argument("--image-size", type=_at_least(64), default=224, help="pixels (224)")
 
 
 def _add_network(parser: argparse.ArgumentParser) -> None:

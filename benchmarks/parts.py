@@ -14,6 +14,7 @@ from benchmarks.machine import describe_machine
 from benchmarks.network import NO_COUNTERPART, Setting, measure_setting
 from benchmarks.operator import find_backends, measure_case
 from benchmarks.operator_case import OperatorCase
+from benchmarks.pointwise import find_shapes, measure_shape, summarize
 from benchmarks.results import Results, Row
 from benchmarks.saving import measure_saving
 from rednet.errors import InputError
@@ -144,6 +145,24 @@ def _network_line(row: Row) -> str:
     )
 
 
+def _pointwise(options: Namespace, device: torch.device) -> None:
+    if device.type != "cpu":
+        raise InputError("--device: only the CPU has two routines for 1x1 convolutions")
+    keep_freed_memory()
+    found = {depth: find_shapes(depth, options.image_size) for depth in options.depth}
+    with _start(
+        "pointwise", options, device, sum(map(len, found.values())) * len(options.batch)
+    ) as results:
+        for (depth, shapes), batch in product(found.items(), options.batch):
+            own = []
+            for shape, times in shapes.items():
+                rows = measure_shape(shape, times, batch, options.turns, results.on_turn)
+                own += [{"depth": depth, **row} for row in rows]
+                results.add(own[-len(rows) :])
+            for line in summarize(own):
+                results.say(f"RedNet-{depth}, batch {batch}, {line}")
+
+
 def _saving(options: Namespace, device: torch.device) -> None:
     keep_freed_memory()
     with _start("saving", options, device, len(options.depth)) as results:
@@ -152,4 +171,10 @@ def _saving(options: Namespace, device: torch.device) -> None:
             results.add(rows)
 
 
-PARTS = {"ceilings": _ceilings, "operator": _operator, "network": _network, "saving": _saving}
+PARTS = {
+    "ceilings": _ceilings,
+    "operator": _operator,
+    "network": _network,
+    "pointwise": _pointwise,
+    "saving": _saving,
+}

@@ -50,6 +50,15 @@ def network_records(rows: Iterable[Mapping[str, Any]]) -> Iterator[Record]:
         yield {**record, "memory_over_resnet": row["memory_over_resnet"]}
 
 
+def pointwise_records(rows: Iterable[Mapping[str, Any]]) -> Iterator[Record]:
+    """Yield a flat record for every convolution and direction."""
+    for row in rows:
+        record = {key: value for key, value in row.items() if key != "ratio"}
+        size = row["size"]
+        shape = f"{row['in_channels']} to {row['out_channels']}, {size}x{size}"
+        yield {**record, "shape": shape, **_spread("ratio", row["ratio"])}
+
+
 def _spread(name: str, values: Mapping[str, float]) -> Record:
     return {
         f"{name}_median": values["median"],

@@ -31,6 +31,19 @@ COLUMNS = {
         "lower": "q1",
         "upper": "q3",
     },
+    "pointwise": {
+        "depth": "depth",
+        "shape": "shape",
+        "times": "times",
+        "batch": "batch",
+        "direction": "direction",
+        "product_ms": "product ms",
+        "convolution_ms": "convolution ms",
+        "ratio_median": "ratio",
+        "ratio_lower": "q1",
+        "ratio_upper": "q3",
+        "chosen": "chosen",
+    },
     "operator": {
         "layer": "layer",
         "precision": "precision",
@@ -76,12 +89,14 @@ RECORDS: dict[str, Callable[[list[Row]], Iterable[report.Record]]] = {
     "saving": iter,
     "operator": report.operator_records,
     "network": report.network_records,
+    "pointwise": report.pointwise_records,
 }
 CHARTS: dict[str, Callable[[Sequence[Row], Path], None]] = {
     "ceilings": charts.draw_ceilings,
     "saving": charts.draw_saving,
     "operator": charts.draw_operator,
     "network": charts.draw_network,
+    "pointwise": charts.draw_pointwise,
 }
 
 
@@ -90,7 +105,7 @@ class Results:
     """Rows of a part of the benchmark, saved whenever some are added.
 
     Attributes:
-        part: "ceilings", "operator", "network" or "saving".
+        part: "ceilings", "operator", "network", "pointwise" or "saving".
         folder: Folder of the files.
         header: Entries of the JSON file other than the rows.
         rounds: Total rounds of turns, for the progress bar.

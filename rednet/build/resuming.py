@@ -11,6 +11,7 @@ from rednet.build.identity import (
 )
 from rednet.config import Config
 from rednet.errors import InputError
+from rednet.layers.pointwise_forms import pointwise_forms
 from rednet.program import say
 from rednet.ranks.pulse import PULSE
 from rednet.training.checkpoints import CheckpointStore
@@ -88,6 +89,7 @@ def resume(trainer: Trainer, checkpoint: Checkpoint, *, force: bool = False) -> 
     newest = checkpoint
     if changes or sharding:
         checkpoint = trainer.runtime.on_primary(lambda: _at_end_of_epoch(newest))
+    own_forms = pointwise_forms()
     load_run_state(trainer, checkpoint)
     if any(line.startswith("data.train:") for line in changes):
         trainer.batches.unreadable.forget()
@@ -102,6 +104,8 @@ def resume(trainer: Trainer, checkpoint: Checkpoint, *, force: bool = False) -> 
             say(f"changed: {line}")
         if sharding:
             say(f"no longer exact to the last bit: {'; '.join(sharding)}")
+        if own_forms != pointwise_forms():
+            say("computes 1x1 convolutions as where the run began, which may be slower here")
         say(f"resumed after {_where(trainer)} from {printable(checkpoint.path)}")
 
 

@@ -33,6 +33,7 @@ from rednet.config import Schedule as ScheduleConfig
 from rednet.config import Trainer as TrainerConfig
 from rednet.data import ImageSource, Preprocessing, Splits, TrainSampler, describe_splits
 from rednet.errors import InputError
+from rednet.layers.pointwise_forms import pointwise_forms, set_pointwise_forms
 from rednet.program import say
 from rednet.runtime import Runtime
 from rednet.signals import StopSignals
@@ -82,6 +83,8 @@ def build_trainer(
     if config.model is None:
         raise InputError("model: say which network to train, e.g. model=rednet50")
     torch.manual_seed(config.seed)
+    set_pointwise_forms(None)
+    set_pointwise_forms(runtime.from_primary(pointwise_forms()))
     require_optimizer_effects(config.optimizer, explicit_keys)
     splits = splits or build_splits(config.data, config.seed)
     require_split_effects(splits, explicit_keys)

@@ -3,7 +3,6 @@
 from rednet.layers.conv import (
     ConvNormAct,
     LayerType,
-    PointwiseConv2d,
     init_conv,
     make_act,
     make_norm,
@@ -12,6 +11,7 @@ from rednet.layers.generators import GENERATORS
 from rednet.layers.involution import Involution2d
 from rednet.layers.norm import norm_act
 from rednet.layers.observers import is_bare
+from rednet.layers.pointwise import PointwiseConv2d
 from rednet.layers.recompute import checkpoint_module
 from rednet.layers.repeatable import repeatable
 

@@ -1,16 +1,13 @@
-"""Convolutions: 1x1, and the original's `ConvModule` with its parameter names."""
+"""The original's `ConvModule` with its parameter names, and what convolutions are made of."""
 
 from collections.abc import Callable
 from typing import Any
 
-import torch
-import torch.nn.functional as F
 from timm.layers import create_act_layer, get_norm_layer
 from torch import Tensor, nn
 
 from rednet.layers.norm import norm_act
 from rednet.layers.scripting import NotScriptable
-from rednet.ops.plain_tensors import is_channels_last, is_plain, is_plain_eager
 
 LayerType = str | Callable[..., nn.Module] | type[nn.Module]
 
@@ -33,47 +30,6 @@ def make_act(act_layer: LayerType) -> nn.Module:
         raise ValueError(
             f"timm has no act_layer {act_layer!r}: choose 'relu', 'silu', 'gelu' or a class"
         ) from error
-
-
-class PointwiseConv2d(NotScriptable, nn.Conv2d):
-    """1x1 convolution without bias; a matrix product for float32 channels_last images on the CPU.
-
-    There torch's convolution takes up to twice as long for the weight's gradient of small images,
-    and copies it. In bfloat16, or with a bias, torch's convolution is faster. Attributes and
-    parameters are those of `nn.Conv2d`, and may be changed in the same way.
-    """
-
-    def __init__(self, in_channels: int, out_channels: int) -> None:
-        super().__init__(in_channels, out_channels, 1, bias=False)
-
-    # forward() passes the weight and bias as hooks, parametrizations and subclasses left them.
-    def _conv_forward(self, input: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-        if bias is not None or not (self._is_pointwise() and _is_matrix_product(input, weight)):
-            return super()._conv_forward(input, weight, bias)
-        # Permuted like the input, so that the gradient gets the weight's memory format, either one.
-        matrix = weight.permute(0, 2, 3, 1).flatten(1)
-        return F.linear(input.permute(0, 2, 3, 1), matrix).permute(0, 3, 1, 2)
-
-    def _is_pointwise(self) -> bool:
-        """Return whether every output is read from one pixel, given a 1x1 weight."""
-        return (
-            self.stride == (1, 1)
-            and self.padding == (0, 0)
-            and self.groups == 1
-            and self.padding_mode == "zeros"
-        )
-
-
-def _is_matrix_product(images: Tensor, weight: Tensor) -> bool:
-    """Return whether images are a float32 matrix of pixels by channels, and weight fits them."""
-    return (
-        is_plain_eager()
-        and is_channels_last(images, (torch.float32,))
-        and is_plain(weight)
-        and weight.dtype is torch.float32
-        and weight.shape[1:] == (images.shape[1], 1, 1)
-        and not torch.is_autocast_enabled("cpu")
-    )
 
 
 class ConvNormAct(NotScriptable, nn.Module):

@@ -15,8 +15,9 @@ from typing import Any
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from rednet.layers.conv import LayerType, PointwiseConv2d, make_act, make_norm
+from rednet.layers.conv import LayerType, make_act, make_norm
 from rednet.layers.norm import norm_act
+from rednet.layers.pointwise import PointwiseConv2d
 from rednet.layers.pooling import CeilAvgPool2d
 from rednet.layers.repeatable import repeatable
 from rednet.ops import Window, involution2d_grad_weight

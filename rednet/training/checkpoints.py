@@ -4,6 +4,7 @@ import platform
 import re
 from collections.abc import Mapping
 from contextlib import ExitStack
+from dataclasses import asdict
 from functools import partial
 from importlib import metadata
 from pathlib import Path
@@ -13,6 +14,7 @@ import torch
 
 from rednet.best_effort import BestEffort
 from rednet.files import link_atomically, write_atomically
+from rednet.layers.pointwise_forms import PRODUCTS
 from rednet.versions import rednet_version
 
 FORMAT = "rednet-2"
@@ -30,10 +32,13 @@ def versions() -> dict[str, str]:
 
 
 def upgrade_train_state(checkpoint: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the `train_state` of a checkpoint, that of rednet-1 by today's names."""
-    state = checkpoint["train_state"]
+    """Return the `train_state` of a checkpoint, that of rednet-1 by today's names.
+
+    Runs that do not say how they computed 1x1 convolutions did so by products.
+    """
+    state = {"pointwise": asdict(PRODUCTS), **checkpoint["train_state"]}
     if checkpoint.get("format") != "rednet-1":
-        return dict(state)
+        return state
     return {RENAMED_COUNTERS.get(name, name): value for name, value in state.items()}
 
 

@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, StrictInt, StrictStr
 from torch import Tensor
 
 from rednet.errors import InputError
+from rednet.layers.pointwise_forms import Form
 from rednet.training.checkpoints import upgrade_train_state
 from rednet.weights import Checkpoint
 from rednet.weights.checks import Number, check_description, require_valid
@@ -68,6 +69,16 @@ class _NonFinite(_Group):
     passed_over: list[Count] = Field(default_factory=list)
 
 
+class _Pointwise(BaseModel):
+    """How a run computes 1x1 convolutions."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    forward: Form
+    input_gradient: Form
+    weight_gradient: Form
+
+
 class TrainState(_Group):
     """What a run needs to continue."""
 
@@ -83,6 +94,7 @@ class TrainState(_Group):
     unreadable_images: dict[Count, StrictStr] = Field(default_factory=dict)
     scores: dict[Epoch, Percent | None]
     best: Percent | None
+    pointwise: _Pointwise
 
 
 class RunContent(_Group):

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from functools import partial
 from typing import Any
 
@@ -12,6 +12,7 @@ from torch import nn
 from rednet.data import ImageLoader
 from rednet.data.seeding import seed_all
 from rednet.evaluation import Evaluation, LoadingError, evaluate
+from rednet.layers.pointwise_forms import Forms, pointwise_forms, set_pointwise_forms
 from rednet.ranks.pulse import PULSE
 from rednet.runtime import Runtime
 from rednet.signals import StopSignals
@@ -208,6 +209,7 @@ class Trainer:
         """Return all that a run needs to continue, apart from its settings."""
         parts = (self.counters, self.batches.unreadable, self.train_step, self.nonfinite, self.log)
         train_state = {key: value for part in parts for key, value in part.state_dict().items()}
+        train_state["pointwise"] = asdict(pointwise_forms())
         state = {"state_dict": dict(self.model.state_dict()), "train_state": train_state}
         if self.ema is not None:
             state["state_dict_ema"] = dict(self.ema.module.state_dict())
@@ -224,3 +226,4 @@ class Trainer:
         for part in (self.batches.unreadable, self.train_step, self.nonfinite, self.log):
             part.load_state_dict(state)
         self.saver.store.load_state_dict(state)
+        set_pointwise_forms(Forms(**state["pointwise"]))

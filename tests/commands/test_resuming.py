@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from rednet.layers import pointwise_forms
 from rednet.training.metrics import read_metrics
 
 
@@ -34,6 +35,21 @@ def test_a_run_goes_on_where_it_stopped(resume, train_tiny):
     assert f"resumed after step 3, in epoch 2, from run/checkpoints/{file}\n" in done.out
     assert epochs("run") == epochs("whole") == [1, 2]
     assert_equal(weights("run"), weights("whole"))
+
+
+def test_a_run_keeps_the_forms_it_began_with(train_tiny, monkeypatch):
+    """Of 1x1 convolutions: those of an AMD processor on one by Intel, and none are left behind."""
+    epochs_2 = ["schedule.epochs=2", "output_dir=run"]
+    monkeypatch.setattr(pointwise_forms, "cpu_vendor", lambda: "AuthenticAMD")
+    train_tiny("schedule.epochs=2", "output_dir=whole")
+    train_tiny(*epochs_2, "trainer.max_steps=3")
+    monkeypatch.setattr(pointwise_forms, "cpu_vendor", lambda: "GenuineIntel")
+    done = train_tiny(*epochs_2)
+    assert "computes 1x1 convolutions as where the run began, which may be slower here" in done.out
+    assert_equal(weights("run"), weights("whole"))
+    train_tiny("trainer.max_steps=1", "output_dir=other")
+    state = torch.load("other/checkpoints/last.pt", weights_only=True)["train_state"]
+    assert set(state["pointwise"].values()) == {"product"}
 
 
 @pytest.fixture

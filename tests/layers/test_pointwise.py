@@ -1,4 +1,4 @@
-"""PointwiseConv2d is nn.Conv2d, however it is changed, and a matrix product where it may be."""
+"""PointwiseConv2d is nn.Conv2d, however it is changed, in each of the forms it is computed in."""
 
 import copy
 
@@ -9,7 +9,35 @@ from torch._subclasses import FakeTensorMode
 from torch.nn.utils import fuse_conv_bn_eval, parametrizations, prune
 from torch.utils.flop_counter import FlopCounterMode
 
-from rednet.layers import PointwiseConv2d
+from rednet.layers import PointwiseConv2d, pointwise_forms
+from rednet.layers.pointwise_forms import (
+    CONVOLUTIONS,
+    PRODUCTS,
+    Forms,
+    forms_of,
+    set_pointwise_forms,
+    using_pointwise_forms,
+)
+
+OF_INTEL, OF_AMD = forms_of("GenuineIntel"), forms_of("AuthenticAMD")
+FORMS = {
+    "Intel": OF_INTEL,
+    "AMD": OF_AMD,
+    "opposite": Forms("product", "product", "convolution"),
+    "convolution": CONVOLUTIONS,
+}
+
+
+@pytest.fixture(params=FORMS.values(), ids=FORMS)
+def forms(request):
+    with using_pointwise_forms(request.param):
+        yield request.param
+
+
+@pytest.fixture(autouse=True)
+def products():
+    with using_pointwise_forms(PRODUCTS):
+        yield
 
 
 def images(channels=6, **options):
@@ -41,6 +69,53 @@ def assert_same(ours, theirs, x=None):
     x = images() if x is None else x
     for found, expected in zip(run(ours, x), run(theirs, x), strict=True):
         torch.testing.assert_close(found, expected)
+
+
+def test_each_direction_is_computed_in_its_form(forms):
+    with torch.profiler.profile() as profile:
+        assert_same(*pair())
+    seen = {event.key for event in profile.key_averages()}
+    assert ("aten::mm" in seen) == (forms != CONVOLUTIONS)
+    ours = pair()[0]
+    with torch.profiler.profile() as profile:
+        run(ours, images())
+    seen = {event.key for event in profile.key_averages()}
+    assert ("aten::convolution" in seen) == (forms.forward == "convolution")
+    backward = "convolution" in (forms.input_gradient, forms.weight_gradient)
+    assert ("aten::convolution_backward" in seen) == backward
+
+
+def test_second_derivatives(forms):
+    ours, theirs = pair()
+    results = []
+    for conv in (ours, theirs):
+        x = images().requires_grad_()
+        grads = torch.autograd.grad(conv(x).sin().sum(), [x, conv.weight], create_graph=True)
+        loss = sum(grad.square().sum() for grad in grads)
+        results.append(torch.autograd.grad(loss, [x, conv.weight]))
+    torch.testing.assert_close(*results, rtol=1e-4, atol=1e-5)
+
+
+def test_what_needs_no_gradient_gets_none(forms):
+    ours, theirs = pair()
+    for conv in (ours, theirs):
+        conv.weight.requires_grad_(False)
+        x = images().requires_grad_()
+        conv(x).mean().backward()  # an expanded gradient
+        assert conv.weight.grad is None
+        conv.input_grad = x.grad
+    torch.testing.assert_close(ours.input_grad, theirs.input_grad)
+
+
+def test_the_rule_goes_by_vendor(monkeypatch, tmp_path):
+    set_pointwise_forms(None)
+    assert OF_INTEL == forms_of("") == PRODUCTS != OF_AMD
+    for vendor in ("AuthenticAMD", "GenuineIntel"):
+        (tmp_path / "cpuinfo").write_text(f"processor\t: 0\nvendor_id\t: {vendor}\n")
+        monkeypatch.setattr(pointwise_forms, "_CPU_INFO", tmp_path / "cpuinfo")
+        pointwise_forms.cpu_vendor.cache_clear()
+        assert pointwise_forms.pointwise_forms() == forms_of(vendor)
+    pointwise_forms.cpu_vendor.cache_clear()
 
 
 def test_it_is_a_matrix_product():
@@ -90,7 +165,7 @@ CHANGES = {
 
 
 @pytest.mark.parametrize("change", CHANGES)
-def test_what_is_changed_after_construction_counts(change):
+def test_what_is_changed_after_construction_counts(change, forms):
     ours, theirs = pair()
     for conv in (ours, theirs):
         CHANGES[change](conv)

@@ -1,0 +1,109 @@
+"""1x1 convolutions, by the faster of torch's two routines for float32 images on the CPU."""
+
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from rednet.layers.pointwise_forms import CONVOLUTIONS, PRODUCTS, Forms, pointwise_forms
+from rednet.layers.scripting import NotScriptable
+from rednet.ops.plain_tensors import is_channels_last, is_plain, is_plain_eager
+
+
+class PointwiseConv2d(NotScriptable, nn.Conv2d):
+    """1x1 convolution without bias, on the CPU by the faster of two routines.
+
+    For float32 channels_last images each direction is a matrix product or torch's convolution, see
+    `rednet.layers.pointwise_forms`. Everything else is torch's convolution, which is faster in
+    bfloat16 and with a bias. Attributes and parameters are those of
+    `nn.Conv2d`, and may be changed in the same way.
+    """
+
+    def __init__(self, in_channels: int, out_channels: int) -> None:
+        super().__init__(in_channels, out_channels, 1, bias=False)
+
+    # forward() passes the weight and bias as hooks, parametrizations and subclasses left them.
+    def _conv_forward(self, input: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        if bias is not None or not (self._is_pointwise() and _may_be_product(input, weight)):
+            return super()._conv_forward(input, weight, bias)
+        forms = pointwise_forms()
+        if forms == CONVOLUTIONS:
+            return super()._conv_forward(input, weight, bias)
+        if forms == PRODUCTS:
+            return _product(input, weight)
+        return _Mixed.apply(input, weight, forms)
+
+    def _is_pointwise(self) -> bool:
+        """Return whether every output is read from one pixel, given a 1x1 weight."""
+        return (
+            self.stride == (1, 1)
+            and self.padding == (0, 0)
+            and self.groups == 1
+            and self.padding_mode == "zeros"
+        )
+
+
+def _may_be_product(images: Tensor, weight: Tensor) -> bool:
+    """Return whether images are a float32 matrix of pixels by channels, and weight fits them."""
+    return (
+        is_plain_eager()
+        and is_channels_last(images, (torch.float32,))
+        and is_plain(weight)
+        and weight.dtype is torch.float32
+        and weight.shape[1:] == (images.shape[1], 1, 1)
+        and not torch.is_autocast_enabled("cpu")
+    )
+
+
+def _product(images: Tensor, weight: Tensor) -> Tensor:
+    """Return the convolution as a matrix product: images (N, C, H, W), weight (O, C, 1, 1)."""
+    # Permuted like the images, so that the gradient gets the weight's memory format, either one.
+    matrix = weight.permute(0, 2, 3, 1).flatten(1)
+    return F.linear(images.permute(0, 2, 3, 1), matrix).permute(0, 3, 1, 2)
+
+
+class _Mixed(torch.autograd.Function):
+    """A 1x1 convolution of which each direction has its own form."""
+
+    @staticmethod
+    def forward(ctx: Any, images: Tensor, weight: Tensor, forms: Forms) -> Tensor:
+        ctx.save_for_backward(images, weight)
+        ctx.forms = forms
+        return _product(images, weight) if forms.forward == "product" else F.conv2d(images, weight)
+
+    # Of differentiable operations, so that there are second derivatives.
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
+        images, weight = ctx.saved_tensors
+        (grad,) = grads
+        grad = grad.contiguous(memory_format=torch.channels_last)
+        of_images = of_weight = None
+        if ctx.needs_input_grad[0]:
+            if ctx.forms.input_gradient == "product":
+                of_images = _product(grad, weight.transpose(0, 1))
+            else:
+                of_images = _convolution_gradients(grad, images, weight, (True, False))[0]
+        if ctx.needs_input_grad[1]:
+            if ctx.forms.weight_gradient == "product":
+                of_weight = _weight_gradient(grad, images)
+            else:
+                of_weight = _convolution_gradients(grad, images, weight, (False, True))[1]
+        return of_images, of_weight, None
+
+
+def _weight_gradient(grad: Tensor, images: Tensor) -> Tensor:
+    """Return the weight's gradient (O, C, 1, 1) as a matrix product over all pixels."""
+    matrices = [tensor.permute(0, 2, 3, 1).flatten(0, 2) for tensor in (grad, images)]
+    return (matrices[0].t() @ matrices[1])[:, :, None, None]
+
+
+def _convolution_gradients(
+    grad: Tensor, images: Tensor, weight: Tensor, wanted: tuple[bool, bool]
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Return what torch's convolution computes: gradients of images and weight, if wanted."""
+    ones, zeros = [1, 1], [0, 0]
+    gradients: tuple[Tensor, Tensor, Tensor] = torch.ops.aten.convolution_backward(
+        grad, images, weight, None, ones, zeros, ones, False, zeros, 1, [*wanted, False]
+    )
+    return gradients
