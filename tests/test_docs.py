@@ -25,6 +25,7 @@ PROGRAMS = {
     "scripts/predict.py": commands.predict,
     "scripts/paper_tables.py": commands.paper_tables,
     "scripts/visualize.py": commands.visualize,
+    "scripts/build_kernels.py": commands.build_kernels,
 }
 MARKS = {"bash": {"run", "compose", "skip"}, "python": {"run", "skip"}}
 

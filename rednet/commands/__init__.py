@@ -6,6 +6,7 @@ Each imports torch only when it runs, so that a typo on the command line is answ
 from rednet.program import starting
 
 with starting():  # Hydra and pydantic take half a second
+    from rednet.commands.build_kernels import build_kernels
     from rednet.commands.convert import convert_weights
     from rednet.commands.evaluate import evaluate
     from rednet.commands.export import export
@@ -24,10 +25,12 @@ COMMANDS = {
     "info": info,
     "paper-tables": paper_tables,
     "visualize": visualize,
+    "build-kernels": build_kernels,
 }
 
 __all__ = [
     "COMMANDS",
+    "build_kernels",
     "convert_weights",
     "evaluate",
     "export",

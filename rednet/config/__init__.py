@@ -16,6 +16,7 @@ from rednet.config.groups import (
 from rednet.config.problems import ConfigError
 from rednet.config.schema import (
     SCHEMAS,
+    BuildKernelsConfig,
     Config,
     ConvertWeightsConfig,
     EvaluationConfig,
@@ -32,6 +33,7 @@ __all__ = [
     "CONFIGS",
     "SCHEMAS",
     "Augment",
+    "BuildKernelsConfig",
     "Composition",
     "Config",
     "ConfigError",

@@ -25,6 +25,7 @@ from rednet.config.types import (
     Probability,
     Seed,
     SheetSize,
+    Text,
     Texts,
 )
 
@@ -154,6 +155,14 @@ class InfoConfig:
     format: Literal["text", "json"]
 
 
+@dataclass(config=RULES, frozen=True, kw_only=True)
+class BuildKernelsConfig:
+    """Compilation of the CPU's kernels for machines without a compiler."""
+
+    output: PathText | None
+    cpu: Text
+
+
 SCHEMAS: dict[str, type] = {
     "train": Config,
     "evaluate": EvaluationConfig,
@@ -163,5 +172,6 @@ SCHEMAS: dict[str, type] = {
     "convert_weights": ConvertWeightsConfig,
     "export": ExportConfig,
     "info": InfoConfig,
+    "build_kernels": BuildKernelsConfig,
 }
 """Schema of each command, by the name of its file in ``configs/``."""

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from rednet.ops import compiler
+from rednet.ops import carried, compiler
 from rednet.ops.backends import select
 from rednet.ops.c_interface import DTYPE_CODES, check_status
 from rednet.ops.plain_tensors import is_channels_last, is_plain, is_plain_eager, is_vector
@@ -249,7 +249,7 @@ def _run(name: str, dtype: torch.dtype, arguments: bytes) -> None:
 def _library() -> ctypes.CDLL | None:
     """Return the kernels; None if they cannot be built, about which the native backend warns."""
     try:
-        library = compiler.load(SOURCE, FLAGS)
+        library = carried.load(SOURCE, FLAGS)
     except compiler.BuildError:
         return None
     for name in ("rednet_batch_norm", "rednet_batch_norm_grad"):

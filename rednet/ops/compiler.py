@@ -56,7 +56,7 @@ def load(source: Path, flags: Sequence[str] = ()) -> ctypes.CDLL:
     if os.name != "posix":
         raise BuildError("only Linux and macOS are supported: use WSL on Windows")
     compiler = find_compiler()
-    flags = (*FLAGS, *_openmp_flags(), *flags)
+    flags = all_flags(flags)
     name = _library_name(source, compiler, flags)
     with open_cache() as folder:
         if folder is None:
@@ -78,7 +78,7 @@ def _build(
 ) -> ctypes.CDLL:
     """Compile in a private folder, publish the library in the cache if possible, and load it."""
     try:
-        with working(f"compiling {source.name} for this CPU"), _workplace(folder) as private:
+        with working(f"compiling {source.name} for this CPU"), workplace(folder) as private:
             compile_library(source, compiler, flags, private.path / BUILT)
             os.chmod(private.path / BUILT, 0o700)  # compilers obey the umask
             if folder is not None:
@@ -92,7 +92,7 @@ def _build(
 
 
 @contextlib.contextmanager
-def _workplace(cache: PrivateFolder | None) -> Iterator[PrivateFolder]:
+def workplace(cache: PrivateFolder | None) -> Iterator[PrivateFolder]:
     """Make a folder to compile in, which is removed at the end.
 
     Raises:
@@ -139,16 +139,29 @@ def find_compiler() -> list[str]:
             return [path, *command[1:]]
     if wanted:
         raise BuildError(f"no compiler {wanted[0]!r} found: set CXX to another one, or unset it")
-    raise BuildError("no C++ compiler found: install g++, or set CXX")
+    raise BuildError("no C++ compiler found: install g++, set CXX, or carry compiled kernels")
 
 
-def compile_library(source: Path, compiler: list[str], flags: Sequence[str], target: Path) -> None:
-    """Compile for this machine's CPU, with the one of `NATIVE_FLAGS` that the compiler knows.
+def compile_library(
+    source: Path,
+    compiler: list[str],
+    flags: Sequence[str],
+    target: Path,
+    cpu_flags: Sequence[str] = NATIVE_FLAGS,
+) -> None:
+    """Compile for a CPU, with the first of some flags that the compiler knows.
+
+    Args:
+        source: The C++ file.
+        compiler: Command of the compiler.
+        flags: Its other flags.
+        target: The library to write.
+        cpu_flags: Flags that name the CPU, by default this machine's.
 
     Raises:
         BuildError: The compiler fails; the message has the first lines of its output.
     """
-    for native in NATIVE_FLAGS:
+    for native in cpu_flags:
         command = [*compiler, native, str(source), *flags, "-o", str(target)]
         result = run_compiler(command, temporary=target.parent)
         if result.returncode == 0:
@@ -186,6 +199,11 @@ def run_compiler(
         raise BuildError(f"the compiler cannot run, set CXX to another one: {error}") from error
 
 
+def all_flags(flags: Sequence[str]) -> tuple[str, ...]:
+    """Return the flags that libraries are compiled with, except for the CPU's."""
+    return (*FLAGS, *_openmp_flags(), *flags)
+
+
 def _openmp_flags() -> tuple[str, ...]:
     """Return flags that link torch's OpenMP runtime if its file was renamed.
 
@@ -209,10 +227,19 @@ def _mapped_files() -> Iterator[Path]:
 def _library_name(source: Path, compiler: list[str], flags: Sequence[str]) -> str:
     version = run_compiler([*compiler, "--version"]).stdout
     command = [os.path.realpath(compiler[0]), *compiler[1:], *NATIVE_FLAGS, *flags]
+    parts = [*read_sources(source), version, *command, *cpu_model()]
+    return f"{source.stem}-{hashlib.sha256(repr(parts).encode()).hexdigest()[:32]}.so"
+
+
+def read_sources(source: Path) -> list[str]:
+    """Return the texts of a source and of the files that it includes by a relative path.
+
+    Raises:
+        BuildError: One of them cannot be read.
+    """
     texts: dict[Path, str] = {}
     _read_sources(source, texts)
-    parts = [*texts.values(), version, *command, *cpu_model()]
-    return f"{source.stem}-{hashlib.sha256(repr(parts).encode()).hexdigest()[:32]}.so"
+    return list(texts.values())
 
 
 def _read_sources(source: Path, texts: dict[Path, str]) -> None:

@@ -15,7 +15,7 @@ from struct import Struct
 import torch
 from torch import Tensor
 
-from rednet.ops import compiler
+from rednet.ops import carried, compiler
 from rednet.ops.broken_backend import BrokenBackend
 from rednet.ops.c_interface import DTYPE_CODES, check_status
 from rednet.ops.results import empty_grad_input, empty_grad_weight, empty_output
@@ -98,7 +98,7 @@ def _kernels() -> _Kernels | BrokenBackend:
 @cache
 def _build() -> _Kernels | BrokenBackend:
     try:
-        library = compiler.load(SOURCE, FLAGS)
+        library = carried.load(SOURCE, FLAGS)
     except compiler.BuildError as error:
         return BrokenBackend(error)
     kernels: _Kernels = {}

@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import platform
 import shutil
 import subprocess
 import sys
@@ -9,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from rednet.ops import compiler, library_cache
+from rednet import commands
+from rednet.ops import carried, compiler, library_cache
 from rednet.ops.private_folder import open_private
 
 needs_compiler = pytest.mark.skipif(
@@ -353,6 +355,59 @@ def test_a_library_that_does_not_load(source, folder, tmp_path, monkeypatch):
         compiler.load(source)
 
 
+@needs_compiler
+@pytest.mark.skipif(platform.machine() != "x86_64", reason="has the levels of x86-64")
+def test_carried_to_a_machine_without_a_compiler(source, folder, monkeypatch):
+    """The best library that the CPU can run is loaded, and no other one."""
+    opened = open_private(folder)
+    files = {
+        level: carried.make_carried(source, [f"-DLEVEL={number}"], level, opened)
+        for number, level in enumerate(carried.levels())
+    }
+    opened.close()
+    assert [file.stat().st_mode & 0o777 for file in files.values()] == [0o644] * 3
+    monkeypatch.setenv("CXX", "/nonexistent")
+
+    def load(level):
+        flags = [f"-DLEVEL={carried.levels().index(level)}"]
+        try:
+            return carried.load(source, flags).answer()
+        except compiler.BuildError as error:
+            assert (
+                str(error)
+                == "no compiler '/nonexistent' found: set CXX to another one, or unset it"
+            )
+
+    def cpu_with(flags):
+        lines = ["x86_64", f"flags\t\t: fpu {' '.join(flags)}"]
+        monkeypatch.setattr(compiler, "cpu_model", lambda: lines)
+
+    assert load("native") == 42
+    cpu_with(carried._V4)
+    assert [load(level) for level in files] == [None, 42, 42]  # another CPU
+    cpu_with(carried._V3)
+    assert [load(level) for level in files] == [None, None, 42]
+    cpu_with(carried._V3 - {"fma"})
+    assert [load(level) for level in files] == [None, None, None]
+    cpu_with(carried._V4)
+    file = files["x86-64-v3"]
+    file.write_bytes(file.read_bytes()[:-1])
+    assert load("x86-64-v3") is None
+
+
+def test_the_command_that_makes_kernels_to_carry(tmp_path, monkeypatch, capsys):
+    assert commands.build_kernels([]) == 2
+    assert "output=FOLDER is needed" in capsys.readouterr().err
+    assert commands.build_kernels([f"output={tmp_path}", "cpu=x86-64-v9"]) == 2
+    assert "error: cpu=x86-64-v9: choose one of native" in capsys.readouterr().err
+    monkeypatch.setenv("CXX", "/nonexistent")
+    assert commands.build_kernels([f"output={tmp_path}"]) == 2
+    assert "no compiler '/nonexistent' found" in capsys.readouterr().err
+    (tmp_path / "file").write_text("")
+    assert commands.build_kernels([f"output={tmp_path}/file"]) == 2
+    assert f"error: output={tmp_path}/file: " in capsys.readouterr().err
+
+
 def test_the_import_compiles_nothing(fresh_python, tmp_path):
     cxx = script(tmp_path, f"touch {tmp_path}/called; exit 1")
     code = """
@@ -368,7 +423,11 @@ with warnings.catch_warnings(action="error", category=RuntimeWarning):
     ("cxx", "path", "message"),
     [
         ("/nonexistent", "", "no compiler '/nonexistent' found"),
-        (None, "/nonexistent", "no C++ compiler found: install g++, or set CXX"),
+        (
+            None,
+            "/nonexistent",
+            "no C++ compiler found: install g++, set CXX, or carry compiled kernels",
+        ),
         ("broken", "/nonexistent", "internal compiler error: out of luck"),
     ],
 )
