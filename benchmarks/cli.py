@@ -76,7 +76,12 @@ def _parser() -> Parser:
     _add_depth(made["saving"])
     _add_pointwise(made["pointwise"])
     made["all"].set_defaults(
-        layer=list(LAYERS), backend=None, depth=[50], mode=["inference", "training"], compile="no"
+        layer=list(LAYERS),
+        backend=None,
+        depth=[50],
+        mode=["inference", "training"],
+        compile="no",
+        plain=False,
     )
     return parser
 
@@ -128,6 +133,9 @@ def _add_network(parser: argparse.ArgumentParser) -> None:
         "--compile", choices=("no", "yes", "both"), default="no", help="torch.compile (no)"
     )
     parser.add_argument("--backend", help="backend of RedNet (the first that can run)")
+    parser.add_argument(
+        "--plain", action="store_true", help="without rednet.keep_freed_memory(), as in a library"
+    )
 
 
 def _at_least(least: int) -> "argparse._ActionType":

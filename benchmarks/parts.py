@@ -89,7 +89,8 @@ def _on_gpu(own: Row) -> str:
 
 
 def _network(options: Namespace, device: torch.device) -> None:
-    keep_freed_memory()
+    if not options.plain:
+        keep_freed_memory()
     set_numerics(deterministic=False, tf32=True)
     settings = list(_settings(options, device))
     left_out = [NO_COUNTERPART[depth] for depth in options.depth if depth in NO_COUNTERPART]

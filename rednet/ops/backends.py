@@ -62,6 +62,9 @@ _registered: tuple[Backend, ...] = (
         grad_weight=reference.involution2d_grad_weight,
     ),
 )
+_COSTS = {"native": ", with which RedNet-50 takes about twice as long"}
+"""What it costs that a backend cannot run; docs/backends.md has the measurement."""
+
 _forced: str | None = None
 _warned: dict[str, object] = {}
 _kept: dict[tuple[str, torch.dtype], str] | None = None
@@ -216,7 +219,8 @@ def _is_available(backend: Backend, device: torch.device, dtype: torch.dtype) ->
     token = object()
     if isinstance(reason, BrokenBackend) and _warned.setdefault(backend.name, token) is token:
         warnings.warn(
-            f"backend {backend.name!r} cannot run, the slower reference is used: {reason}",
+            f"backend {backend.name!r} cannot run, the slower reference is used"
+            f"{_COSTS.get(backend.name, '')}: {reason}",
             RuntimeWarning,
             stacklevel=2,
         )
