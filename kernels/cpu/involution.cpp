@@ -12,6 +12,7 @@
 #include <cstring>
 #include <type_traits>
 
+#include "epilogue.h"
 #include "interface.h"
 #include "rows.h"
 #include "tensors.h"
@@ -92,9 +93,11 @@ Status for_each_task(const Problem<K, S>& problem, const View<A>& image, int64_t
 
 template <typename A, int64_t K, int64_t S>
 Status involution2d(const Shape& shape, int threads, const View<A>& input, const View<A>& weight,
-                    const View<A>& output) {
+                    const View<A>& output, const Affine* affine) {
   using Rows = InputRows<A, K, S, false>;
   const Problem<K, S> problem(shape, kOutputs<A>);
+  const Epilogue<A> epilogue(problem, affine);
+  if (!epilogue) return kOutOfMemory;
   const int64_t row_size = problem.out_columns * kBlock, tile_size = kTile * problem.pitch();
   const auto compute = [&](const Workspace<A, Rows>& space, const Task& task) INLINED {
     const int64_t parts = (task.end_group - task.group) * problem.blocks *
@@ -115,6 +118,7 @@ Status involution2d(const Shape& shape, int threads, const View<A>& input, const
                     ahead.ask();
                     A* const sums = space.row + block * row_size + j * kBlock;
                     correlate<A>(problem, space.rows, j, taps, sums);
+                    epilogue.apply(group * problem.blocks + block, sums);
                   });
         for (int64_t block = 0; block < problem.blocks; ++block)
           output.storage.unpack(output.at(task.n, problem.channel(group, block), i, 0), output.w,
@@ -215,9 +219,9 @@ enum class Operator { kForward, kGradInput, kGradWeight };
 
 template <Operator which, typename A, int64_t K, int64_t S>
 Status run(const Shape& shape, int threads, const View<A>& a, const View<A>& b,
-           const View<A>& result) {
+           const View<A>& result, const Affine* affine) {
   if constexpr (which == Operator::kForward)
-    return involution2d<A, K, S>(shape, threads, a, b, result);
+    return involution2d<A, K, S>(shape, threads, a, b, result, affine);
   else if constexpr (which == Operator::kGradInput)
     return involution2d_grad_input<A, K, S>(shape, threads, a, b, result);
   else
@@ -226,27 +230,27 @@ Status run(const Shape& shape, int threads, const View<A>& a, const View<A>& b,
 
 template <Operator which, typename T, typename A>
 Status run(const Shape& shape, int threads, const Tensor& first, const Tensor& second,
-           const Tensor& output) {
+           const Tensor& output, const Affine* affine) {
   const Storage<A>& storage = kStorage<T, A>;
   const View<A> a(first, storage), b(second, storage), result(output, storage);
   const int64_t size = shape.kernel_size, stride = shape.stride;
   if constexpr (std::is_same_v<A, float>)
     if (shape.dilation == 1) {
-      if (size == 7 && stride == 1) return run<which, A, 7, 1>(shape, threads, a, b, result);
-      if (size == 7 && stride == 2) return run<which, A, 7, 2>(shape, threads, a, b, result);
-      if (size == 3 && stride == 1) return run<which, A, 3, 1>(shape, threads, a, b, result);
-      if (size == 3 && stride == 2) return run<which, A, 3, 2>(shape, threads, a, b, result);
+      if (size == 7 && stride == 1) return run<which, A, 7, 1>(shape, threads, a, b, result, affine);
+      if (size == 7 && stride == 2) return run<which, A, 7, 2>(shape, threads, a, b, result, affine);
+      if (size == 3 && stride == 1) return run<which, A, 3, 1>(shape, threads, a, b, result, affine);
+      if (size == 3 && stride == 2) return run<which, A, 3, 2>(shape, threads, a, b, result, affine);
     }
-  return run<which, A, 0, 0>(shape, threads, a, b, result);
+  return run<which, A, 0, 0>(shape, threads, a, b, result, affine);
 }
 
 template <Operator which>
 Status run(int dtype, int threads, const Shape& shape, const Tensor& a, const Tensor& b,
-           const Tensor& result) {
+           const Tensor& result, const Affine* affine = nullptr) {
   switch (dtype) {
-    case kFloat32: return run<which, float, float>(shape, threads, a, b, result);
-    case kBFloat16: return run<which, bfloat16, float>(shape, threads, a, b, result);
-    case kFloat64: return run<which, double, double>(shape, threads, a, b, result);
+    case kFloat32: return run<which, float, float>(shape, threads, a, b, result, affine);
+    case kBFloat16: return run<which, bfloat16, float>(shape, threads, a, b, result, affine);
+    case kFloat64: return run<which, double, double>(shape, threads, a, b, result, affine);
     default: return kUnknownDtype;
   }
 }
@@ -260,6 +264,12 @@ extern "C" {
 int rednet_involution2d(int dtype, int threads, const Shape* shape, const Tensor* input,
                         const Tensor* weight, const Tensor* output) {
   return run<Operator::kForward>(dtype, threads, *shape, *input, *weight, *output);
+}
+
+// The same times scale (C) plus shift (C), then a ReLU if `affine` says so.
+int rednet_involution2d_affine(int dtype, int threads, const Shape* shape, const Tensor* input,
+                               const Tensor* weight, const Tensor* output, const Affine* affine) {
+  return run<Operator::kForward>(dtype, threads, *shape, *input, *weight, *output, affine);
 }
 
 // grad_input (N, C, H, W) from grad (N, C, Ho, Wo) and weight (N, G*K*K, Ho, Wo).

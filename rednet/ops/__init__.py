@@ -1,5 +1,6 @@
 """The operators of an involution, their backends, and the registry of backends."""
 
+from rednet.ops.affine import involution2d_affine
 from rednet.ops.backends import (
     Backend,
     backend,
@@ -19,6 +20,7 @@ __all__ = [
     "Window",
     "backend",
     "involution2d",
+    "involution2d_affine",
     "involution2d_grad_input",
     "involution2d_grad_weight",
     "register_backend",

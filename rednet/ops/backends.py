@@ -30,6 +30,8 @@ class Backend:
         involution2d: (input, weight, window) to the output.
         grad_input: (grad, weight, input_size, window) to the gradient of the input.
         grad_weight: (grad, input, groups, window) to the gradient of the weight.
+        involution2d_affine: (input, weight, scale, shift, relu, window) to the output with scale,
+            shift and ReLU by channel; None to apply them to the output of `involution2d`.
     """
 
     name: str
@@ -37,6 +39,7 @@ class Backend:
     involution2d: Callable[..., Tensor]
     grad_input: Callable[..., Tensor]
     grad_weight: Callable[..., Tensor]
+    involution2d_affine: Callable[..., Tensor] | None = None
 
 
 _registered: tuple[Backend, ...] = (
@@ -53,6 +56,7 @@ _registered: tuple[Backend, ...] = (
         involution2d=native.involution2d,
         grad_input=native.involution2d_grad_input,
         grad_weight=native.involution2d_grad_weight,
+        involution2d_affine=native.involution2d_affine,
     ),
     Backend(
         name="reference",
@@ -60,6 +64,7 @@ _registered: tuple[Backend, ...] = (
         involution2d=reference.involution2d,
         grad_input=reference.involution2d_grad_input,
         grad_weight=reference.involution2d_grad_weight,
+        involution2d_affine=reference.involution2d_affine,
     ),
 )
 _COSTS = {"native": ", with which RedNet-50 takes about twice as long"}

@@ -14,6 +14,28 @@ def check_involution2d(input: Tensor, weight: Tensor, window: Window) -> None:
     _check_sizes(input.shape[2:], weight.shape[2:], window)
 
 
+def check_affine(input: Tensor, scale: Tensor, shift: Tensor) -> None:
+    """Check the scale and shift of the channels of `input`."""
+    for vector, name in ((scale, "scale"), (shift, "shift")):
+        if vector.shape != (input.shape[1],):
+            raise ValueError(
+                f"{name} must have one number for each of {count(input.shape[1], 'channel')}, "
+                f"got shape {tuple(vector.shape)}"
+            )
+        if vector.dtype != affine_dtype(input.dtype):
+            raise ValueError(
+                f"{name} must be {affine_dtype(input.dtype)} for an input of {input.dtype}, "
+                f"got {vector.dtype}"
+            )
+        if vector.device != input.device:
+            raise ValueError(f"{name} must be on {input.device}, got {vector.device}")
+
+
+def affine_dtype(dtype: torch.dtype) -> torch.dtype:
+    """Return the dtype of scale and shift: that in which sums of `dtype` are accumulated."""
+    return torch.float32 if dtype in (torch.float16, torch.bfloat16) else dtype
+
+
 def check_grad_input(
     grad: Tensor, weight: Tensor, input_size: tuple[int, int], window: Window
 ) -> None:

@@ -26,6 +26,14 @@ FLAGS: tuple[str, ...] = ()
 
 _pack_tensor = Struct("P4q").pack
 _pack_shape = Struct("11q").pack
+_pack_affine = Struct("2Pq").pack
+# The kernels, and the number of structs that each takes.
+_STRUCTS = {
+    "involution2d": 4,
+    "involution2d_affine": 5,
+    "involution2d_grad_input": 4,
+    "involution2d_grad_weight": 4,
+}
 _Kernels = dict[str, Callable[..., int]]
 _lock = threading.Lock()
 
@@ -51,6 +59,19 @@ def involution2d(input: Tensor, weight: Tensor, window: Window) -> Tensor:
     return _run("involution2d", shape, input, weight, output)
 
 
+def involution2d_affine(
+    input: Tensor, weight: Tensor, scale: Tensor, shift: Tensor, relu: bool, window: Window
+) -> Tensor:
+    """Return the output (N, C, Ho, Wo) of an involution times scale plus shift, and a ReLU."""
+    groups = weight.shape[1] // window.area
+    output = empty_output(input, weight)
+    shape = _shape(input.shape, groups, weight.shape[2:], window)
+    # Kept here until the kernel has run: it reads their memory.
+    scale, shift = (vector.contiguous().resolve_neg() for vector in (scale, shift))
+    affine = _pack_affine(scale.data_ptr(), shift.data_ptr(), relu)
+    return _run("involution2d_affine", shape, input, weight, output, affine)
+
+
 def involution2d_grad_input(
     grad: Tensor, weight: Tensor, input_size: tuple[int, int], window: Window
 ) -> Tensor:
@@ -74,7 +95,9 @@ def _shape(input: torch.Size, groups: int, output: torch.Size, window: Window) -
     return _pack_shape(input[0], input[1], groups, *input[2:], *output, *sides)
 
 
-def _run(name: str, shape: bytes, first: Tensor, second: Tensor, output: Tensor) -> Tensor:
+def _run(
+    name: str, shape: bytes, first: Tensor, second: Tensor, output: Tensor, *rest: bytes
+) -> Tensor:
     """Run the kernel that writes `output`; write zeros if the sums have no terms."""
     if not (first.numel() and second.numel() and output.numel()):
         return output.zero_()
@@ -84,7 +107,9 @@ def _run(name: str, shape: bytes, first: Tensor, second: Tensor, output: Tensor)
     # The kernels read memory, where a tensor with torch's negative bit has the opposite sign.
     first, second = first.resolve_neg(), second.resolve_neg()
     tensors = [_pack_tensor(t.data_ptr(), *t.stride()) for t in (first, second, output)]
-    status = kernels[name](DTYPE_CODES[output.dtype], torch.get_num_threads(), shape, *tensors)
+    status = kernels[name](
+        DTYPE_CODES[output.dtype], torch.get_num_threads(), shape, *tensors, *rest
+    )
     check_status(name, status)
     return output
 
@@ -102,9 +127,9 @@ def _build() -> _Kernels | BrokenBackend:
     except compiler.BuildError as error:
         return BrokenBackend(error)
     kernels: _Kernels = {}
-    for name in ("involution2d", "involution2d_grad_input", "involution2d_grad_weight"):
+    for name, structs in _STRUCTS.items():
         function = library[f"rednet_{name}"]
-        function.argtypes = [ctypes.c_int] * 2 + [ctypes.c_char_p] * 4
+        function.argtypes = [ctypes.c_int] * 2 + [ctypes.c_char_p] * structs
         kernels[name] = function
     return kernels
 

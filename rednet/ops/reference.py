@@ -16,6 +16,20 @@ from rednet.ops.window import Window
 
 def involution2d(input: Tensor, weight: Tensor, window: Window) -> Tensor:
     """Return the output (N, C, Ho, Wo) of an involution."""
+    return _sum_taps(input, weight, window).to(input.dtype)
+
+
+def involution2d_affine(
+    input: Tensor, weight: Tensor, scale: Tensor, shift: Tensor, relu: bool, window: Window
+) -> Tensor:
+    """Return the output (N, C, Ho, Wo) of an involution times scale plus shift, and a ReLU."""
+    output = _sum_taps(input, weight, window)
+    output.mul_(scale[:, None, None]).add_(shift[:, None, None])
+    return (output.relu_() if relu else output).to(input.dtype)
+
+
+def _sum_taps(input: Tensor, weight: Tensor, window: Window) -> Tensor:
+    """Return the output of an involution, in float32 for half and bfloat16."""
     groups = weight.shape[1] // window.area
     height, width = weight.shape[2:]
     kernels = weight.unflatten(1, (groups, window.area))
@@ -25,7 +39,7 @@ def involution2d(input: Tensor, weight: Tensor, window: Window) -> Tensor:
     sums = output.unflatten(1, (groups, -1))
     for tap, rows, columns in window.taps(height, width):
         sums.addcmul_(padded[..., rows, columns], _upcast(kernels[:, :, tap, None]))
-    return output.to(input.dtype)
+    return output
 
 
 def involution2d_grad_input(

@@ -1,4 +1,4 @@
-"""The three operators, registered with torch: schema, kernels by backend, and fake kernels.
+"""The operators, registered with torch: schema, kernels by backend, and fake kernels.
 
 N batch, C channels, G groups, K kernel size, H W input, Ho Wo output.
 """
@@ -12,7 +12,12 @@ from torch import Tensor
 from torch.autograd import forward_ad
 
 from rednet.ops.backends import select
-from rednet.ops.checks import check_grad_input, check_grad_weight, check_involution2d
+from rednet.ops.checks import (
+    check_affine,
+    check_grad_input,
+    check_grad_weight,
+    check_involution2d,
+)
 from rednet.ops.results import empty_grad_input, empty_grad_weight, empty_output
 from rednet.ops.window import Window
 
@@ -26,6 +31,35 @@ def involution2d(
     check_involution2d(input, weight, window)
     _refuse_unsupported()
     return select(input.device, input.dtype).involution2d(input, weight, window)
+
+
+@torch.library.custom_op("rednet::involution2d_affine", mutates_args=())
+def involution2d_affine(
+    input: Tensor,
+    weight: Tensor,
+    scale: Tensor,
+    shift: Tensor,
+    relu: bool,
+    kernel_size: int,
+    stride: int,
+    padding: int,
+    dilation: int,
+) -> Tensor:
+    """Return the output (N, C, Ho, Wo), see `rednet.ops.affine`; it has no derivatives."""
+    window = Window(kernel_size, stride, padding, dilation)
+    check_involution2d(input, weight, window)
+    check_affine(input, scale, shift)
+    _refuse_unsupported()
+    backend = select(input.device, input.dtype)
+    if backend.involution2d_affine is not None:
+        return backend.involution2d_affine(input, weight, scale, shift, relu, window)
+    return apply_affine(backend.involution2d(input, weight, window), scale, shift, relu)
+
+
+def apply_affine(output: Tensor, scale: Tensor, shift: Tensor, relu: bool) -> Tensor:
+    """Return `output * scale + shift` by channel, in the dtype of scale, and a ReLU."""
+    result = output * scale[:, None, None] + shift[:, None, None]
+    return (result.relu() if relu else result).to(output.dtype)
 
 
 @torch.library.custom_op("rednet::involution2d_grad_input", mutates_args=())
@@ -66,6 +100,13 @@ def grad_weight(
 @involution2d.register_fake
 def _(input, weight, kernel_size, stride, padding, dilation):  # type: ignore[no-untyped-def]
     check_involution2d(input, weight, Window(kernel_size, stride, padding, dilation))
+    return empty_output(input, weight)
+
+
+@involution2d_affine.register_fake
+def _(input, weight, scale, shift, relu, kernel_size, stride, padding, dilation):  # type: ignore[no-untyped-def]
+    check_involution2d(input, weight, Window(kernel_size, stride, padding, dilation))
+    check_affine(input, scale, shift)
     return empty_output(input, weight)
 
 

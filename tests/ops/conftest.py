@@ -6,7 +6,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from rednet import involution2d, involution2d_grad_input, involution2d_grad_weight
-from rednet.ops import Window, backend, reference, results
+from rednet.ops import Window, backend, involution2d_affine, reference, results
+from rednet.ops.checks import affine_dtype
 
 
 @pytest.fixture(scope="session")
@@ -155,5 +156,32 @@ def assert_accurate(operators) -> Callable[..., None]:
                 bound += value.abs().clamp(min=own.smallest_normal) * own.eps / 2
             assert result.dtype == input.dtype
             assert_within(result, value, bound)
+
+    return check
+
+
+@pytest.fixture(scope="session")
+def assert_affine_accurate() -> Callable[..., None]:
+    """Return a check of an involution with scale, shift and ReLU against the reference in float64.
+
+    To the roundings of the sum those of a product and a sum are added.
+    """
+
+    def check(input, weight, window, relu):
+        finest = affine_dtype(input.dtype)
+        generator = torch.Generator().manual_seed(1)
+        scale, shift = torch.randn(2, input.shape[1], generator=generator).to(finest)
+        vectors = scale.double(), shift.double()
+        case, size = (input.double(), weight.double()), Window(*window)
+        exact = reference.involution2d_affine(*case, *vectors, relu, size)
+        magnitudes = [tensor.abs() for tensor in (*case, *vectors)]
+        magnitude = reference.involution2d_affine(*magnitudes, False, size)
+        found = involution2d_affine(input, weight, scale, shift, *window, relu=relu)
+        bound = (window[0] ** 2 + 3) * torch.finfo(finest).eps * magnitude
+        if found.dtype != finest:
+            own = torch.finfo(found.dtype)
+            bound += exact.abs().clamp(min=own.smallest_normal) * own.eps / 2
+        assert found.dtype == input.dtype
+        assert_within(found, exact, bound)
 
     return check

@@ -30,6 +30,20 @@ def test_values(make_case, view, assert_accurate, problem, dtype, views):
     assert_accurate(*case, problem["groups"], problem["window"])
 
 
+@same_each_time(1)
+@given(
+    problem=problems(),
+    dtype=st.sampled_from([torch.float32, torch.bfloat16, torch.float64]),
+    views=st.tuples(*[st.sampled_from(VIEWS)] * 2),
+    relu=st.booleans(),
+)
+def test_values_with_scale_shift_and_relu(
+    make_case, view, assert_affine_accurate, problem, dtype, views, relu
+):
+    case = map(view, make_case(**problem, dtype=dtype)[:2], views)
+    assert_affine_accurate(*case, problem["window"], relu)
+
+
 @same_each_time(2)
 @given(problem=problems(), views=st.tuples(*[st.sampled_from(VIEWS)] * 3))
 def test_the_gradients_are_the_adjoints(make_case, view, operators, problem, views):
