@@ -10,7 +10,6 @@ import torch
 from benchmarks.ceilings import check_device, measure_ceilings
 from benchmarks.commandline import make_output_folder
 from benchmarks.layers import OPERATORS, layers_of
-from benchmarks.machine import describe_machine
 from benchmarks.network import NO_COUNTERPART, Setting, measure_setting
 from benchmarks.operator import find_backends, measure_case
 from benchmarks.operator_case import OperatorCase
@@ -18,6 +17,7 @@ from benchmarks.pointwise import find_shapes, measure_shape, summarize
 from benchmarks.results import Results, Row
 from benchmarks.saving import measure_saving
 from rednet.errors import InputError
+from rednet.machine import describe_machine
 from rednet.runtime import keep_freed_memory, set_numerics
 
 

@@ -37,6 +37,7 @@ def _train_until_stopped(
     from rednet.build.data_report import report_data
     from rednet.build.folders import require_space, run_folder, write_config
     from rednet.build.locking import lock_folder
+    from rednet.build.provenance import record_start
     from rednet.build.resuming import find_checkpoint, resume
     from rednet.build.runtime import build_runtime
     from rednet.build.starting import follow_weights
@@ -67,6 +68,8 @@ def _train_until_stopped(
             check_validation(trainer.val_loader.dataset.source, config.data, runtime)
         runtime.on_primary(lambda: require_space(folder, estimate_bytes(trainer.state_dict())))
         is_finished = trainer.is_finished
+        if not is_finished:
+            record_start(folder, runtime, checkpoint)
         if runtime.is_primary:
             report_data(splits, folder)
             write_config(folder, config, finished=is_finished)

@@ -131,12 +131,13 @@ def test_a_signal_while_the_disk_is_full(step, code, train_tiny, at_step, disk):
 
 
 def test_something_else_has_the_name_of_a_log(train_tiny):
-    for name in ("metrics.jsonl", "config.yaml", "not_read.csv", "curves.png"):
+    logs = ("metrics.jsonl", "config.yaml", "not_read.csv", "curves.png", "provenance.jsonl")
+    for name in logs:
         Path("run", name, "folder").mkdir(parents=True)
     Path("run/tensorboard").touch()
     done = train_tiny(*RUN, "schedule.epochs=1", "output_dir=run")
     assert (done.code, done.err) == (0, "")
-    assert len(warnings(done)) == 5
+    assert len(warnings(done)) == 6
     assert CheckpointStore(Path("run")).last.exists()
 
 

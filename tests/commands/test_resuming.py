@@ -1,5 +1,6 @@
 """Going on with a run, starting from weights, and never losing what was saved."""
 
+import json
 import shutil
 from pathlib import Path
 
@@ -35,6 +36,12 @@ def test_a_run_goes_on_where_it_stopped(resume, train_tiny):
     assert f"resumed after step 3, in epoch 2, from run/checkpoints/{file}\n" in done.out
     assert epochs("run") == epochs("whole") == [1, 2]
     assert_equal(weights("run"), weights("whole"))
+    starts = map(json.loads, Path("run/provenance.jsonl").read_text().splitlines())
+    assert [start["resumed"] for start in starts] == [
+        None,
+        "run/checkpoints/epoch-0001.pt",
+        f"run/checkpoints/{file}",
+    ]
 
 
 def test_a_run_keeps_the_forms_it_began_with(train_tiny, monkeypatch):
