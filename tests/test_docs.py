@@ -18,6 +18,7 @@ PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 FENCE = re.compile(r"^```(\w+)[ ]?(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 PROGRAMS = {
     "train.py": commands.train,
+    "scripts/doctor.py": commands.doctor,
     "scripts/evaluate.py": commands.evaluate,
     "scripts/convert_weights.py": commands.convert_weights,
     "scripts/export.py": commands.export,

@@ -8,6 +8,7 @@ from rednet.program import starting
 with starting():  # Hydra and pydantic take half a second
     from rednet.commands.build_kernels import build_kernels
     from rednet.commands.convert import convert_weights
+    from rednet.commands.doctor import doctor
     from rednet.commands.evaluate import evaluate
     from rednet.commands.export import export
     from rednet.commands.info import info
@@ -23,6 +24,7 @@ COMMANDS = {
     "convert-weights": convert_weights,
     "export": export,
     "info": info,
+    "doctor": doctor,
     "paper-tables": paper_tables,
     "visualize": visualize,
     "build-kernels": build_kernels,
@@ -32,6 +34,7 @@ __all__ = [
     "COMMANDS",
     "build_kernels",
     "convert_weights",
+    "doctor",
     "evaluate",
     "export",
     "info",

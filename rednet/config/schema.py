@@ -19,6 +19,7 @@ from rednet.config.groups import (
 from rednet.config.types import (
     Count,
     FigureNames,
+    NonNegative,
     PathText,
     PathTexts,
     Positive,
@@ -163,6 +164,13 @@ class BuildKernelsConfig:
     cpu: Text
 
 
+@dataclass(config=RULES, frozen=True, kw_only=True)
+class DoctorConfig:
+    """A check of the machine."""
+
+    seconds: NonNegative
+
+
 SCHEMAS: dict[str, type] = {
     "train": Config,
     "evaluate": EvaluationConfig,
@@ -173,5 +181,6 @@ SCHEMAS: dict[str, type] = {
     "export": ExportConfig,
     "info": InfoConfig,
     "build_kernels": BuildKernelsConfig,
+    "doctor": DoctorConfig,
 }
 """Schema of each command, by the name of its file in ``configs/``."""

@@ -35,15 +35,7 @@ def open_cache() -> Iterator[PrivateFolder | None]:
 
     A folder that others can write to is passed over with a warning.
     """
-    folder = None
-    passed_over: list[str] = []
-    for path in _candidates():
-        try:
-            folder = open_private(path)
-            break
-        except (OSError, ValueError) as error:  # ValueError: its name has a null byte
-            if isinstance(error, SharedError) or os.environ.get("REDNET_CACHE"):
-                passed_over.append(str(error))
+    folder, passed_over = find_cache()
     if passed_over:
         _say_once("; ".join(passed_over), None if folder is None else folder.path)
     try:
@@ -51,6 +43,18 @@ def open_cache() -> Iterator[PrivateFolder | None]:
     finally:
         if folder is not None:
             folder.close()
+
+
+def find_cache() -> tuple[PrivateFolder | None, list[str]]:
+    """Return the first private folder of `_candidates`, open, and why others were passed over."""
+    passed_over: list[str] = []
+    for path in _candidates():
+        try:
+            return open_private(path), passed_over
+        except (OSError, ValueError) as error:  # ValueError: its name has a null byte
+            if isinstance(error, SharedError) or os.environ.get("REDNET_CACHE"):
+                passed_over.append(str(error))
+    return None, passed_over
 
 
 def use_private_cache(variable: str, name: str, default: Path | None = None) -> None:

@@ -1,0 +1,61 @@
+"""Limits of this process's control group: those of a container, or of a job on a cluster."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+MOUNT = Path("/sys/fs/cgroup")
+GROUPS = Path("/proc/self/cgroup")
+UNLIMITED = 2**60
+"""Memory from which on a number stands for no limit."""
+
+
+def core_limit(mount: Path = MOUNT, groups: Path = GROUPS) -> float | None:
+    """Return how many cores the group may keep busy on average, None if there is no limit."""
+    limits = []
+    for folder in _folders(mount, groups):
+        quota, period = (
+            _read(folder / "cpu.max", 2)
+            or (
+                *_read(folder / "cpu.cfs_quota_us", 1),
+                *_read(folder / "cpu.cfs_period_us", 1),
+                *("", ""),
+            )[:2]
+        )
+        if quota.isdigit() and period.isdigit() and int(period):  # else "max" or -1
+            limits.append(int(quota) / int(period))
+    return min(limits, default=None)
+
+
+def memory_limit(mount: Path = MOUNT, groups: Path = GROUPS) -> int | None:
+    """Return how many bytes of memory the group may use, None if there is no limit."""
+    limits = [
+        int(text)
+        for folder in _folders(mount, groups)
+        for name in ("memory.max", "memory.limit_in_bytes")
+        for text in _read(folder / name, 1)
+        if text.isdigit() and int(text) < UNLIMITED
+    ]
+    return min(limits, default=None)
+
+
+def _folders(mount: Path, groups: Path) -> Iterator[Path]:
+    """Yield the folders of the group and of those around it, in versions 1 and 2."""
+    try:
+        lines = groups.read_text().splitlines()
+    except OSError:
+        return
+    for line in lines:
+        _, controllers, path = line.split(":", 2)
+        top = mount / controllers  # version 2 has no controllers here
+        folder = top / path.lstrip("/")
+        # In a container, the path may be the one outside of it.
+        yield from (each for each in (folder, *folder.parents) if each.is_relative_to(top))
+
+
+def _read(path: Path, words: int) -> list[str]:
+    """Return the words of a file; none if there is no such file with so many words."""
+    try:
+        found = path.read_text().split()
+    except (OSError, ValueError):
+        return []
+    return found if len(found) == words else []
