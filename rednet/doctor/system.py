@@ -18,6 +18,8 @@ from rednet.wording import count
 MEMORY_INFO = Path("/proc/meminfo")
 FEW_BYTES = 10**9
 """Free memory or disk below which a training of RedNet-50 is likely to fail."""
+BUSY = 1.5
+"""Programs that want to run, for each core, above which they get in each other's way."""
 
 
 def check_system(report: Report) -> None:
@@ -41,6 +43,17 @@ def _check_cores(report: Report) -> None:
         report.problems.append(
             f"torch uses {threads} threads, but {count(usable, 'core')} can be used: "
             f"set OMP_NUM_THREADS={usable}"
+        )
+    _check_load(report)
+
+
+def _check_load(report: Report) -> None:
+    load, cores = os.getloadavg()[0], os.cpu_count() or 1
+    report.add("load", f"{load:.1f} programs on {count(cores, 'core')} in the last minute")
+    if load > BUSY * cores:
+        report.problems.append(
+            f"load: {load:.1f} programs share {count(cores, 'core')}: the speeds here are too low, "
+            "and several trainings need OMP_NUM_THREADS set to their share of the cores"
         )
 
 

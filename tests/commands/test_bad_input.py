@@ -291,7 +291,8 @@ except SystemExit as end:
 
 USAGE = (
     "usage: python -m rednet [--version] "
-    "{train,evaluate,predict,convert-weights,export,info,doctor,paper-tables,visualize} [arguments]"
+    "{train,evaluate,predict,convert-weights,export,info,doctor,paper-tables,visualize,"
+    "build-kernels} [arguments]"
 )
 VERSIONS = f"rednet {version('rednet')}, torch {version('torch')}"
 
