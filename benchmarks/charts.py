@@ -139,6 +139,43 @@ def draw_saving(rows: Sequence[Row], path: Path) -> None:
     figure.savefig(path, dpi=110)
 
 
+def draw_export(rows: Sequence[Row], path: Path) -> None:
+    """Draw the time of an image in each form over PyTorch's, by batch."""
+    _draw_ratios(
+        rows, "over_eager", "time of an image over that of the same network in PyTorch", path
+    )
+
+
+def draw_onnx_forms(rows: Sequence[Row], path: Path) -> None:
+    """Draw the time of each form of the operator over the native one's, by batch."""
+    named = [{**row, "form": f"{row['form']}\n{row['runtime']}"} for row in rows]
+    _draw_ratios(named, "over_native", "time of an involution over the native operator's", path)
+
+
+def _draw_ratios(rows: Sequence[Row], ratio: str, title: str, path: Path) -> None:
+    """Draw horizontal bars, as the forms have long names; a panel for each depth and batch."""
+    panels: dict[str, dict[str, Mapping[str, float]]] = {}
+    for row in rows:
+        depth = f"RedNet-{row['depth']}, " if "depth" in row else ""
+        panels.setdefault(f"{depth}batch {row['batch']}", {})[row["form"]] = row[ratio]
+    longest = max(map(len, panels.values()))
+    figure = Figure(figsize=(3 + 4 * len(panels), 1.2 + 0.4 * longest), layout="constrained")
+    all_axes = figure.subplots(1, len(panels), squeeze=False, sharey=True)[0]
+    for axes, (name, ratios) in zip(all_axes, panels.items(), strict=True):
+        bars = [_bar(each) for each in ratios.values()]
+        heights = [bar[0] for bar in bars]
+        spread = [[bar[0] - bar[1] for bar in bars], [bar[2] - bar[0] for bar in bars]]
+        drawn = axes.barh(list(ratios), heights, xerr=spread, capsize=2)
+        axes.bar_label(drawn, [f"{height:.3g}" for height in heights], fontsize=8, padding=3)
+        axes.axvline(1, color="black", linewidth=0.8)
+        axes.margins(x=0.15)
+        axes.grid(axis="x", alpha=0.3)
+        axes.set_title(name, fontsize=9)
+    all_axes[0].invert_yaxis()
+    figure.suptitle(title, fontsize=10)
+    figure.savefig(path, dpi=110)
+
+
 def _bar(ratio: Mapping[str, float], scale: float = 1) -> Bar:
     return scale * ratio["median"], scale * ratio["lower"], scale * ratio["upper"]
 

@@ -16,7 +16,10 @@ PARTS = {
     "network": "RedNet against timm's ResNet and against a free involution",
     "pointwise": "1x1 convolutions as matrix products and as convolutions",
     "saving": "what a checkpoint costs: the copy, for which training waits, and the write",
+    "export": "RedNet as exported files: size, time to export, speed and error, on the CPU",
+    "onnx-forms": "ways to write the involution in ONNX, in two runtimes on the CPU",
 }
+ON_CPU = ("export", "onnx-forms")
 LAYERS = (
     *("stem", "stage1", "stage2-first", "stage2"),
     *("stage3-first", "stage3", "stage4-first", "stage4"),
@@ -67,14 +70,18 @@ def _parser() -> Parser:
         name: parts.add_parser(name, help=text, description=text, allow_abbrev=False)
         for name, text in PARTS.items()
     }
-    for one in made.values():
-        _add_common(one)
+    for name, one in made.items():
+        _add_common(one, ("cpu",) if name in ON_CPU else ("auto", "cpu", "cuda"))
     for name in ("all", "operator", "network"):
         _add_sizes(made[name], PRECISIONS[name])
     _add_operator(made["operator"])
     _add_network(made["network"])
     _add_depth(made["saving"])
     _add_pointwise(made["pointwise"])
+    _add_depth(made["export"])
+    _add_image_size(made["export"])
+    _add_batch(made["export"], [1, 16], "export_batch")
+    _add_batch(made["onnx-forms"], [4], "form_batch")
     made["all"].set_defaults(
         layer=list(LAYERS),
         backend=None,
@@ -82,6 +89,8 @@ def _parser() -> Parser:
         mode=["inference", "training"],
         compile="no",
         plain=False,
+        export_batch=[1, 16],
+        form_batch=[4],
     )
     return parser
 
@@ -93,19 +102,31 @@ PRECISIONS = {
 }
 
 
-def _add_common(parser: argparse.ArgumentParser) -> None:
+def _add_common(parser: argparse.ArgumentParser, devices: Sequence[str]) -> None:
     parser.add_argument("--output", type=output_path, help="folder (runs/benchmark-TIME)")
     parser.add_argument("--turns", type=_at_least(1), default=9, help="turns of each contender (9)")
     parser.add_argument("--threads", type=_at_least(1), help="threads of torch (torch's default)")
-    parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
+    parser.add_argument("--device", choices=devices, default=devices[0])
 
 
 def _add_sizes(parser: argparse.ArgumentParser, precisions: Sequence[str]) -> None:
-    parser.add_argument("--batch", type=_at_least(1), nargs="+", default=[16], help="images (16)")
-    parser.add_argument("--image-size", type=_at_least(64), default=224, help="pixels (224)")
+    _add_batch(parser, [16], "batch")
+    _add_image_size(parser)
     parser.add_argument(
         "--precision", nargs="+", choices=precisions, default=["fp32", "bf16"], help="(fp32 bf16)"
     )
+
+
+def _add_batch(parser: argparse.ArgumentParser, default: Sequence[int], name: str) -> None:
+    """Add `--batch`; `name` is the attribute, as "all" has another default for each part."""
+    text = f"images ({' '.join(map(str, default))})"
+    parser.add_argument(
+        "--batch", type=_at_least(1), nargs="+", default=default, dest=name, help=text
+    )
+
+
+def _add_image_size(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--image-size", type=_at_least(64), default=224, help="pixels (224)")
 
 
 def _add_operator(parser: argparse.ArgumentParser) -> None:
@@ -121,8 +142,8 @@ def _add_depth(parser: argparse.ArgumentParser) -> None:
 
 def _add_pointwise(parser: argparse.ArgumentParser) -> None:
     _add_depth(parser)
-    parser.add_argument("--batch", type=_at_least(1), nargs="+", default=[16], help="images (16)")
-    parser.add_argument("--image-size", type=_at_least(64), default=224, help="pixels (224)")
+    _add_batch(parser, [16], "batch")
+    _add_image_size(parser)
 
 
 def _add_network(parser: argparse.ArgumentParser) -> None:

@@ -9,16 +9,22 @@ import torch
 
 from benchmarks.ceilings import check_device, measure_ceilings
 from benchmarks.commandline import make_output_folder
+from benchmarks.exports import CPU, Exports
 from benchmarks.layers import OPERATORS, layers_of
 from benchmarks.network import NO_COUNTERPART, Setting, measure_setting
+from benchmarks.onnx_forms import measure_forms
 from benchmarks.operator import find_backends, measure_case
 from benchmarks.operator_case import OperatorCase
 from benchmarks.pointwise import find_shapes, measure_shape, summarize
 from benchmarks.results import Results, Row
+from benchmarks.runtimes import left_out
 from benchmarks.saving import measure_saving
 from rednet.errors import InputError
 from rednet.machine import describe_machine
 from rednet.runtime import keep_freed_memory, set_numerics
+
+FORMS_IMAGE_SIZE, FORMS_LAYER = 224, "stage1"
+"""The involution that `onnx-forms` measures: 64 channels of 56x56, 7x7 kernels."""
 
 
 def run(options: Namespace) -> None:
@@ -172,10 +178,32 @@ def _saving(options: Namespace, device: torch.device) -> None:
             results.add(rows)
 
 
+def _export(options: Namespace, device: torch.device) -> None:
+    settings = len(options.depth) * len(options.export_batch)
+    with _start("export", options, CPU, settings) as results:
+        for line in left_out():
+            results.say(line)
+        for depth in options.depth:
+            exports = Exports(depth, options.image_size)
+            for batch in options.export_batch:
+                results.add(exports.measure(batch, options.turns, results.on_turn))
+
+
+def _onnx_forms(options: Namespace, device: torch.device) -> None:
+    with _start("onnx-forms", options, CPU, len(options.form_batch)) as results:
+        for line in left_out():
+            results.say(line)
+        layer = layers_of(FORMS_IMAGE_SIZE)[FORMS_LAYER]
+        for batch in options.form_batch:
+            results.add(measure_forms(layer, batch, options.turns, results.on_turn))
+
+
 PARTS = {
     "ceilings": _ceilings,
     "operator": _operator,
     "network": _network,
     "pointwise": _pointwise,
     "saving": _saving,
+    "export": _export,
+    "onnx-forms": _onnx_forms,
 }

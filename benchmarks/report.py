@@ -59,6 +59,18 @@ def pointwise_records(rows: Iterable[Mapping[str, Any]]) -> Iterator[Record]:
         yield {**record, "shape": shape, **_spread("ratio", row["ratio"])}
 
 
+def flat_records(rows: Iterable[Mapping[str, Any]]) -> Iterator[Record]:
+    """Yield a flat record for every row: spreads as three numbers, no single turns."""
+    for row in rows:
+        record: Record = {}
+        for name, value in row.items():
+            if isinstance(value, Mapping):
+                record |= _spread(name, value)
+            elif not name.startswith("turns_"):
+                record[name] = value
+        yield record
+
+
 def _spread(name: str, values: Mapping[str, float]) -> Record:
     return {
         f"{name}_median": values["median"],

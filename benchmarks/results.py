@@ -60,6 +60,29 @@ COLUMNS = {
         "binds": "of",
         "peak_mib": "peak MiB",
     },
+    "export": {
+        "depth": "depth",
+        "form": "form",
+        "batch": "batch",
+        "megabytes": "MB",
+        "export_seconds": "export s",
+        "export_cpu_seconds": "CPU s",
+        "ms_per_image_median": "ms",
+        "over_eager_median": "x eager",
+        "over_eager_lower": "q1",
+        "over_eager_upper": "q3",
+        "relative_error": "error",
+    },
+    "onnx-forms": {
+        "form": "form",
+        "runtime": "runtime",
+        "batch": "batch",
+        "ms_per_image_median": "ms",
+        "over_native_median": "x native",
+        "over_native_lower": "q1",
+        "over_native_upper": "q3",
+        "relative_error": "error",
+    },
     "network": {
         "depth": "depth",
         "mode": "mode",
@@ -87,6 +110,8 @@ GPU_COLUMNS = {
 RECORDS: dict[str, Callable[[list[Row]], Iterable[report.Record]]] = {
     "ceilings": iter,
     "saving": iter,
+    "export": report.flat_records,
+    "onnx-forms": report.flat_records,
     "operator": report.operator_records,
     "network": report.network_records,
     "pointwise": report.pointwise_records,
@@ -94,6 +119,8 @@ RECORDS: dict[str, Callable[[list[Row]], Iterable[report.Record]]] = {
 CHARTS: dict[str, Callable[[Sequence[Row], Path], None]] = {
     "ceilings": charts.draw_ceilings,
     "saving": charts.draw_saving,
+    "export": charts.draw_export,
+    "onnx-forms": charts.draw_onnx_forms,
     "operator": charts.draw_operator,
     "network": charts.draw_network,
     "pointwise": charts.draw_pointwise,
@@ -105,7 +132,7 @@ class Results:
     """Rows of a part of the benchmark, saved whenever some are added.
 
     Attributes:
-        part: "ceilings", "operator", "network", "pointwise" or "saving".
+        part: A key of `COLUMNS`.
         folder: Folder of the files.
         header: Entries of the JSON file other than the rows.
         rounds: Total rounds of turns, for the progress bar.

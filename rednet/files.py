@@ -78,12 +78,22 @@ def require_free(path: Path, source: Path, overwrite: bool) -> None:
     """
     if path.is_dir():
         raise InputError(f"output={path}: is a folder, not a file")
+    _require_writable_folder(path)
     if not path.exists():
         return
     if source.exists() and path.samefile(source):
         raise InputError(f"output={path}: is the checkpoint itself; choose another name")
     if not overwrite:
         raise InputError(f"output={path}: exists; overwrite=true replaces it")
+
+
+def _require_writable_folder(path: Path) -> None:
+    """Raise InputError if a file's folder is missing and cannot be made, or cannot be written."""
+    folder = next(folder for folder in path.absolute().parents if folder.exists())
+    if not folder.is_dir():
+        raise InputError(f"output={path}: {folder.name} is a file, not a folder")
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise InputError(f"output={path}: no permission to write in {folder}")
 
 
 def link_atomically(path: Path, link: Path) -> None:

@@ -4,7 +4,8 @@ import os
 
 import pytest
 
-from rednet.files import link_atomically, to_csv, write_atomically
+from rednet.errors import InputError
+from rednet.files import link_atomically, require_free, to_csv, write_atomically
 
 
 def test_a_failed_write_keeps_the_existing_file(tmp_path, monkeypatch):
@@ -25,6 +26,17 @@ def test_a_failed_write_keeps_the_existing_file(tmp_path, monkeypatch):
 def test_missing_folders_are_created(tmp_path):
     write_atomically(tmp_path / "a" / "b", lambda file: file.write(b"1"))
     assert (tmp_path / "a" / "b").read_bytes() == b"1"
+
+
+def test_an_output_needs_a_folder_that_can_be_written(tmp_path, monkeypatch):
+    source = tmp_path / "a.pt"
+    source.write_bytes(b"")
+    require_free(tmp_path / "new" / "b.onnx", source, overwrite=False)
+    with pytest.raises(InputError, match=r"b\.onnx: a\.pt is a file, not a folder"):
+        require_free(source / "b.onnx", source, overwrite=False)
+    monkeypatch.setattr(os, "access", lambda path, mode: False)
+    with pytest.raises(InputError, match=r"b\.onnx: no permission to write in "):
+        require_free(tmp_path / "b.onnx", source, overwrite=False)
 
 
 def test_a_link_is_moved_to_another_file(tmp_path):

@@ -94,3 +94,17 @@ def _tidy(model: Any) -> None:
         common.CommonSubexpressionEliminationPass(),
         common.RemoveUnusedNodesPass(),
     )(model)
+    for node in model.graph:
+        if node.op_type == "CastLike":
+            _cast_to_known_type(node)
+
+
+def _cast_to_known_type(node: Any) -> None:
+    """Turn a CastLike into a Cast; ONNX Runtime warns whenever it opens a file with the former."""
+    import onnx_ir
+
+    dtype = node.inputs[1].dtype
+    if dtype is not None:
+        node.op_type = "Cast"
+        node.resize_inputs(1)
+        node.attributes.add(onnx_ir.AttrInt64("to", dtype))
