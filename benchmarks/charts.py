@@ -13,6 +13,13 @@ Bar = tuple[float, float, float]
 """Height, lower and upper end of the spread."""
 
 BASELINE = "unfold"
+GROWS_WITH = {
+    "batch": "of images",
+    "size": "of pixels",
+    "kernel_size": "of taps",
+    "group_channels": "of channels",
+    "threads": "of threads",
+}
 RATIO_LABELS = {
     "rednet_over_resnet": "RedNet / ResNet",
     "rednet_over_bound": "RedNet / free involution",
@@ -103,6 +110,31 @@ def draw_ceilings(rows: Sequence[Row], path: Path) -> None:
         labels = [row["ceiling"].replace(" MiB", "\nMiB").removeprefix("copy ") for row in own]
         _bars(axes, labels, {own[0]["method"]: [_bar(row) for row in own]})
         axes.set_title(unit)
+    figure.savefig(path, dpi=110)
+
+
+def draw_growth(rows: Sequence[Row], path: Path) -> None:
+    """Draw the operator's time over each quantity, on axes where a power law is a line."""
+    quantities = list(dict.fromkeys(row["quantity"] for row in rows))
+    figure = Figure(figsize=(3.6 * len(quantities), 3.8), layout="constrained")
+    panels = figure.subplots(1, len(quantities), squeeze=False)[0]
+    for quantity, axes in zip(quantities, panels, strict=True):
+        own = [row for row in rows if row["quantity"] == quantity]
+        for precision, kind in dict.fromkeys((row["precision"], row["pass"]) for row in own):
+            line = [row for row in own if (row["precision"], row["pass"]) == (precision, kind)]
+            values = [row["value"] for row in line]
+            label = f"{kind}, {precision}"
+            if (exponent := line[0]["exponent"]) is not None:
+                label += f"\nexponent {exponent:.2f} {GROWS_WITH[quantity]}"
+            times = [row["ms"]["median"] for row in line]
+            axes.plot(values, times, marker="o", label=label)
+            ends = [[row["ms"][end] for row in line] for end in ("lower", "upper")]
+            axes.fill_between(values, *ends, alpha=0.2)
+        axes.set(xscale="log", yscale="log", xlabel=quantity.replace("_", " "), ylabel="ms")
+        axes.set_xticks(values, [str(value) for value in values])
+        axes.minorticks_off()
+        axes.grid(alpha=0.3)
+        axes.legend(fontsize=7)
     figure.savefig(path, dpi=110)
 
 

@@ -13,7 +13,8 @@ PARTS = {
     "all": "all of the following, at their defaults",
     "ceilings": "multiply-adds and copied bytes per second of this machine",
     "operator": "the involutions of RedNet-50: every backend against unfold and the ceilings",
-    "network": "RedNet against timm's ResNet and against a free involution",
+    "growth": "how the operator's cost grows: batch, size, kernel, groups, cores",
+    "network": "RedNet against the ResNet of equal depth and against a free involution",
     "pointwise": "1x1 convolutions as matrix products and as convolutions",
     "saving": "what a checkpoint costs: the copy, for which training waits, and the write",
     "export": "RedNet as exported files: size, time to export, speed and error, on the CPU",
@@ -75,6 +76,7 @@ def _parser() -> Parser:
     for name in ("all", "operator", "network"):
         _add_sizes(made[name], PRECISIONS[name])
     _add_operator(made["operator"])
+    _add_growth(made["growth"])
     _add_network(made["network"])
     _add_depth(made["saving"])
     _add_pointwise(made["pointwise"])
@@ -138,6 +140,13 @@ def _add_depth(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--depth", nargs="+", type=int, choices=(26, 38, 50, 101, 152), default=[50], help="(50)"
     )
+
+
+def _add_growth(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--precision", nargs="+", choices=PRECISIONS["operator"], default=["fp32"], help="(fp32)"
+    )
+    parser.add_argument("--backend", help="(the first that can run)")
 
 
 def _add_pointwise(parser: argparse.ArgumentParser) -> None:

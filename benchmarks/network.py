@@ -1,4 +1,4 @@
-"""Compare RedNet with timm's ResNet of equal depth and with a free involution."""
+"""Compare RedNet with the ResNet of equal depth in the paper's table, and a free involution."""
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
@@ -9,6 +9,7 @@ from typing import Any
 import timm
 import torch
 import torch.nn.functional as F
+from timm.models.resnet import Bottleneck, ResNet
 from torch import Tensor, nn
 
 from benchmarks.free import free_involution
@@ -26,7 +27,8 @@ RATIOS = {
 }
 """Ratios of images per second; the times are therefore divided the other way round."""
 MODES = ("inference", "training")
-NO_COUNTERPART = {38: "timm has no ResNet-38 to compare with"}
+PAPERS_RESNETS = {26: (1, 2, 4, 1), 38: (2, 3, 5, 2)}
+"""Blocks per stage of the paper's ResNets that timm does not have: its resnet26 is another one."""
 NUM_CLASSES = 1000
 
 
@@ -35,7 +37,7 @@ class Setting:
     """How two networks are compared.
 
     Attributes:
-        depth: 26, 50, 101 or 152.
+        depth: 26, 38, 50, 101 or 152.
         precision: "fp32", or "bf16", "fp16" (autocast).
         mode: One of `MODES`; training is forward, cross-entropy, backward and a step of SGD.
         compiled: Whether torch.compile is used.
@@ -95,10 +97,18 @@ def make_step(setting: Setting, name: str) -> "Inference | Training":
     """Return one step of the network "resnet" or "rednet" in the setting's mode."""
     torch.manual_seed(0)
     runtime = setting.runtime
-    model = runtime.place(timm.create_model(f"{name}{setting.depth}", num_classes=NUM_CLASSES))
+    model = runtime.place(make_network(name, setting.depth))
     images = torch.randn(setting.batch, 3, setting.image_size, setting.image_size)
     kind = Inference if setting.mode == "inference" else Training
     return kind(model, runtime.place_images(images), runtime, setting.compiled)
+
+
+def make_network(name: str, depth: int) -> nn.Module:
+    """Return the network "resnet" or "rednet" of a depth; all layers of a ResNet are timm's."""
+    if name == RESNET and depth in PAPERS_RESNETS:
+        return ResNet(Bottleneck, PAPERS_RESNETS[depth], num_classes=NUM_CLASSES)
+    network: nn.Module = timm.create_model(f"{name}{depth}", num_classes=NUM_CLASSES)
+    return network
 
 
 class Inference:

@@ -7,11 +7,12 @@ from itertools import product
 
 import torch
 
+from benchmarks import growth
 from benchmarks.ceilings import check_device, measure_ceilings
 from benchmarks.commandline import make_output_folder
 from benchmarks.exports import CPU, Exports
 from benchmarks.layers import OPERATORS, layers_of
-from benchmarks.network import NO_COUNTERPART, Setting, measure_setting
+from benchmarks.network import Setting, measure_setting
 from benchmarks.onnx_forms import measure_forms
 from benchmarks.operator import find_backends, measure_case
 from benchmarks.operator_case import OperatorCase
@@ -94,18 +95,33 @@ def _on_gpu(own: Row) -> str:
     return f", {100 * share:.0f} % of the roofline, {speedup:.3g}x conv3x3"
 
 
+def _growth(options: Namespace, device: torch.device) -> None:
+    set_numerics(deterministic=False, tf32=False)
+    keep_freed_memory()
+    found = growth.points(torch.get_num_threads() if device.type == "cpu" else 1)
+    quantities = list(dict.fromkeys(point.quantity for point in found))
+    names = [options.backend] if options.backend else None
+    backends = {
+        precision: find_backends(names, found[0].case(precision, device))[0][0]
+        for precision in options.precision
+    }
+    rounds = len(OPERATORS) * len(quantities) * len(backends)
+    with _start("growth", options, device, rounds) as results:
+        for (precision, name), quantity in product(backends.items(), quantities):
+            own = [point for point in found if point.quantity == quantity]
+            rows = growth.measure_quantity(
+                own, name, precision, device, options.turns, results.on_turn
+            )
+            results.add([{"backend": name, **row} for row in rows])
+
+
 def _network(options: Namespace, device: torch.device) -> None:
     if not options.plain:
         keep_freed_memory()
     set_numerics(deterministic=False, tf32=True)
     settings = list(_settings(options, device))
-    left_out = [NO_COUNTERPART[depth] for depth in options.depth if depth in NO_COUNTERPART]
-    if not settings:
-        raise InputError(f"--depth: nothing is left to measure: {'; '.join(left_out)}")
     _check_backend(settings)
     with _start("network", options, device, len(settings)) as results:
-        for reason in left_out:
-            results.say(f"left out: {reason}")
         for setting in settings:
             row = measure_setting(setting, options.turns, results.on_turn)
             results.add([row])
@@ -114,8 +130,7 @@ def _network(options: Namespace, device: torch.device) -> None:
 
 def _settings(options: Namespace, device: torch.device) -> Iterator[Setting]:
     compiled = {"no": (False,), "yes": (True,), "both": (False, True)}[options.compile]
-    depths = [depth for depth in options.depth if depth not in NO_COUNTERPART]
-    choices = product(depths, options.mode, options.precision, compiled, options.batch)
+    choices = product(options.depth, options.mode, options.precision, compiled, options.batch)
     for depth, mode, precision, is_compiled, batch in choices:
         yield Setting(
             depth=depth,
@@ -201,6 +216,7 @@ def _onnx_forms(options: Namespace, device: torch.device) -> None:
 PARTS = {
     "ceilings": _ceilings,
     "operator": _operator,
+    "growth": _growth,
     "network": _network,
     "pointwise": _pointwise,
     "saving": _saving,

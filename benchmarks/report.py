@@ -50,6 +50,12 @@ def network_records(rows: Iterable[Mapping[str, Any]]) -> Iterator[Record]:
         yield {**record, "memory_over_resnet": row["memory_over_resnet"]}
 
 
+def growth_records(rows: Iterable[Mapping[str, Any]]) -> Iterator[Record]:
+    """Yield a flat record for every value of every quantity."""
+    for row in rows:
+        yield {**{k: v for k, v in row.items() if k != "ms"}, **_spread("ms", row["ms"])}
+
+
 def pointwise_records(rows: Iterable[Mapping[str, Any]]) -> Iterator[Record]:
     """Yield a flat record for every convolution and direction."""
     for row in rows:

@@ -31,6 +31,16 @@ COLUMNS = {
         "lower": "q1",
         "upper": "q3",
     },
+    "growth": {
+        "precision": "precision",
+        "pass": "pass",
+        "quantity": "quantity",
+        "value": "value",
+        "ms_median": "ms",
+        "ms_lower": "q1",
+        "ms_upper": "q3",
+        "exponent": "exponent",
+    },
     "pointwise": {
         "depth": "depth",
         "shape": "shape",
@@ -113,6 +123,7 @@ RECORDS: dict[str, Callable[[list[Row]], Iterable[report.Record]]] = {
     "export": report.flat_records,
     "onnx-forms": report.flat_records,
     "operator": report.operator_records,
+    "growth": report.growth_records,
     "network": report.network_records,
     "pointwise": report.pointwise_records,
 }
@@ -122,6 +133,7 @@ CHARTS: dict[str, Callable[[Sequence[Row], Path], None]] = {
     "export": charts.draw_export,
     "onnx-forms": charts.draw_onnx_forms,
     "operator": charts.draw_operator,
+    "growth": charts.draw_growth,
     "network": charts.draw_network,
     "pointwise": charts.draw_pointwise,
 }

@@ -31,7 +31,6 @@ def test_the_script_answers_a_mistake_in_one_line(tmp_path):
         (["operator", "--backend", "naive"], "--backend naive: there is no such backend: "),
         (["network", "--backend", "naive"], "unknown backend 'naive'"),
         (["network", "--precision", "fp64"], "fp64"),
-        (["network", "--depth", "38"], "timm has no ResNet-38"),
         (["network", "--image-size", "32"], "must be at least 64, got 32"),
         (["ceilings", "--batch", "16"], "--batch"),
     ],
