@@ -1,5 +1,6 @@
 """Say whether RedNet runs on this machine, how fast, and what is in the way."""
 
+import warnings
 from collections.abc import Collection, Sequence
 
 from rednet import cli
@@ -26,9 +27,10 @@ def _doctor(config: DoctorConfig, explicit_keys: Collection[str]) -> None:
         from rednet.doctor.system import check_system
         from rednet.doctor.tools import check_tools
 
-        check_tools(report)
-        check_system(report)
-        with report.checking("backends"):
+        # What libraries warn of is among the problems.
+        with warnings.catch_warnings(action="ignore"), report.checking("backends"):
+            check_tools(report)
+            check_system(report)
             check_backends(report, config.seconds)
     announce(None)
     check_extras(report)

@@ -1,5 +1,6 @@
 """Check the packages: those that are needed, and the optional ones."""
 
+import platform
 import tomllib
 from importlib import import_module, metadata
 from typing import Any
@@ -24,7 +25,7 @@ PURPOSES = {
 
 def check_packages(report: Report) -> None:
     """Report the versions of needed packages, and which do not fit or cannot be imported."""
-    report.add("rednet", rednet_version())
+    report.add("rednet", f"{rednet_version()}, Python {platform.python_version()}")
     requirements = [each for each in _requirements() if _is_needed(each, "")]
     others = []
     for each in requirements:

@@ -69,21 +69,21 @@ def _check_compiler(report: Report) -> None:
 
 
 def _check_headers(report: Report) -> None:
-    folder = Path(sysconfig.get_path("include"))
+    folder, version = Path(sysconfig.get_path("include")), sysconfig.get_python_version()
+    text = f"not in {folder}: trainer.compile=true needs them (apt install python{version}-dev)"
     if (folder / "Python.h").is_file():
-        report.add("Python headers", str(folder))
-        return
-    version = sysconfig.get_python_version()
-    report.add(
-        "Python headers",
-        f"not in {folder}: only trainer.compile=true needs them (apt install python{version}-dev)",
-    )
+        text = "found; trainer.compile=true needs them"
+    report.add("Python headers", text)
 
 
 def _check_kernel_cache(report: Report) -> None:
     folder, passed_over = find_cache()
     if folder is None:
-        report.add("kernel cache", "none: every process compiles")
+        report.add("kernel cache", "none")
+        report.problems.append(
+            "no folder can keep compiled kernels, so every process compiles: set REDNET_CACHE to a "
+            "folder that only you can write to"
+        )
     else:
         folder.close()
         report.add("kernel cache", f"{folder.path}, private: {_contents(folder.path)}")
