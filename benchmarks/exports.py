@@ -6,13 +6,12 @@ from dataclasses import asdict, dataclass
 from functools import partial
 from typing import Any
 
-import timm
 import torch
 from torch import Tensor
 
 import rednet.registry  # noqa: F401 (registers the names with timm)
 from benchmarks.calibration import calibrate
-from benchmarks.network import NO_COUNTERPART
+from benchmarks.network import make_network
 from benchmarks.runtimes import RUNTIMES, Run, unavailable_reason
 from benchmarks.turns import Ratio, Spread, Work, take_turns
 from rednet.export import Options, Subject, write_program
@@ -80,9 +79,9 @@ class File:
     cpu_seconds: float
 
 
-def forms_of(depth: int) -> list[Form]:
-    """Return the forms of a depth that this machine can run, PyTorch's first."""
-    networks = ["rednet"] if depth in NO_COUNTERPART else ["rednet", "resnet"]
+def list_forms() -> list[Form]:
+    """Return the forms that this machine can run, PyTorch's first."""
+    networks = ["rednet", "resnet"]
     forms = [Form(network, EAGER) for network in networks]
     for decompose in (False, True):
         for fold_bn in (True, False):
@@ -103,10 +102,10 @@ class Exports:
 
     def __init__(self, depth: int, image_size: int) -> None:
         self.depth = depth
-        self.forms = forms_of(depth)
+        self.forms = list_forms()
         eager = [form for form in self.forms if form.format == EAGER]
         self.subjects = {
-            form.network: _make_subject(f"{form.network}{depth}", image_size) for form in eager
+            form.network: _make_subject(form.network, depth, image_size) for form in eager
         }
         self.files = _write_all(self.forms, self.subjects)
         self.runs = {form: self._open(form) for form in self.forms}
@@ -150,10 +149,10 @@ class Exports:
         }
 
 
-def _make_subject(name: str, image_size: int) -> Subject:
+def _make_subject(network: str, depth: int, image_size: int) -> Subject:
     torch.manual_seed(0)
-    model = timm.create_model(name)
-    subject = Subject(model, {"name": name, "options": {}}, {}, None, 3, image_size)
+    model = make_network(network, depth)
+    subject = Subject(model, {"name": f"{network}{depth}", "options": {}}, {}, None, 3, image_size)
     calibrate(model, subject.images(CALIBRATION_IMAGES))
     return subject
 

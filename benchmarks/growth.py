@@ -37,9 +37,10 @@ class Point:
         """Return what is measured."""
         threads = torch.get_num_threads()
         case = OperatorCase(BASE, precision, BASE_BATCH, device, threads)
+        changed: dict[str, Any] = {self.quantity: self.value}
         if self.quantity in ("batch", "threads"):
-            return replace(case, **{self.quantity: self.value})
-        return replace(case, layer=replace(BASE, **{self.quantity: self.value}))
+            return replace(case, **changed)
+        return replace(case, layer=replace(BASE, **changed))
 
     @property
     def amount(self) -> int:

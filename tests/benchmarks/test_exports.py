@@ -4,7 +4,7 @@ import pytest
 from benchmark_results import read_results, run_benchmark
 
 from benchmarks import exports, parts, runtimes
-from benchmarks.exports import EAGER, Form, forms_of
+from benchmarks.exports import EAGER, Form, list_forms
 from benchmarks.onnx_forms import FORMS, NATIVE
 from rednet.export.checking import TOLERANCE
 
@@ -16,7 +16,7 @@ WITH_A_FILE = [*EAGER_ONLY, Form("rednet", "torch_export")]
     "forms", [EAGER_ONLY, pytest.param(WITH_A_FILE, marks=pytest.mark.nightly)], ids=len
 )
 def test_a_row_for_each_batch_and_form(forms, tmp_path, monkeypatch):
-    monkeypatch.setattr(exports, "forms_of", lambda depth: forms)
+    monkeypatch.setattr(exports, "list_forms", lambda: forms)
     sizes = ["--depth", "26", "--image-size", "64", "--batch", "1", "2", "--turns", "2"]
     run_benchmark("export", *sizes, folder=tmp_path)
     content, records = read_results(tmp_path, "export")
@@ -36,11 +36,7 @@ def test_a_row_for_each_batch_and_form(forms, tmp_path, monkeypatch):
 def test_a_missing_runtime_is_left_out(monkeypatch):
     monkeypatch.setattr(runtimes, "find_spec", lambda name: None if name == "openvino" else name)
     assert runtimes.left_out() == ["left out: openvino: pip install openvino"]
-    assert {form.runtime for form in forms_of(50)} == {"torch", "onnxruntime"}
-
-
-def test_a_depth_without_resnet():
-    assert {form.network for form in forms_of(38)} == {"rednet"}
+    assert {form.runtime for form in list_forms()} == {"torch", "onnxruntime"}
 
 
 @pytest.mark.nightly
