@@ -27,6 +27,7 @@ def whole(tmp_path_factory):
     return folder
 
 
+@pytest.mark.nightly  # at every commit, test_chaos.py has them
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSTOP])
 def test_the_run_is_the_same(number, whole, tmp_path, monkeypatch, capsys):
     train_step, steps = TrainStep.__call__, []

@@ -5,6 +5,7 @@ import re
 import signal
 from pathlib import Path
 
+import pytest
 from equal_runs import assert_equal_runs
 from forked_ranks import TINY
 
@@ -33,6 +34,7 @@ os._exit(0)
 """
 
 
+@pytest.mark.nightly
 def test_workers_that_are_killed_are_started_again_and_resume(commands, whole):
     with commands.start(*TINY, "output_dir=run", before=ELASTIC) as agent:
         for _ in range(2):

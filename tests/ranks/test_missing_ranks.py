@@ -71,8 +71,21 @@ MISTAKES = {
 }
 
 
-@pytest.mark.parametrize(("mistake", "text"), MISTAKES.values(), ids=MISTAKES)
-@pytest.mark.parametrize("made_by", ["both", "the second"])
+NIGHTLY = [pytest.mark.nightly]
+CASES = [
+    pytest.param(
+        made_by,
+        *MISTAKES[name],
+        id=f"{made_by}-{name}",
+        # At every commit each mistake is made once.
+        marks=[] if (made_by == "both") == (name in ("a key", "a checkpoint")) else NIGHTLY,
+    )
+    for name in MISTAKES
+    for made_by in ("both", "the second")
+]
+
+
+@pytest.mark.parametrize(("made_by", "mistake", "text"), CASES)
 def test_a_mistake_is_printed_once_and_ends_all(made_by, mistake, text, commands):
     argvs = [[*RUN, "output_dir=run"] for _ in range(2)]
     for argv in argvs if made_by == "both" else argvs[1:]:
