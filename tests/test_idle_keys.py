@@ -59,6 +59,24 @@ STEP = "schedule.min_lr: only schedule=cosine and schedule=paper use it"
                 "trainer.clip_mode: has no effect with trainer.clip_grad=null",
             ],
         ),
+        # A key that is wrong as well as without effect has one line.
+        (
+            "train",
+            "finetune.freeze=backbone finetune.head_epochs=1 schedule.epochs=1",
+            ["finetune.head_epochs: has no effect with finetune.freeze=backbone, which never"],
+        ),
+        (
+            "train",
+            "schedule.warmup_start=1 schedule.warmup_epochs=0",
+            ["schedule.warmup_start: ha"],
+        ),
+        # Evaluated after the fourth epoch and the last.
+        (
+            "train",
+            "schedule.epochs=8 trainer.eval_every=4 trainer.early_stopping=1",
+            ["trainer.ear"],
+        ),
+        ("train", "schedule.epochs=9 trainer.eval_every=4 trainer.early_stopping=4", []),
         # Each job of a sweep but one uses it.
         ("train", "schedule=step,cosine schedule.min_lr=0.001", []),
         ("train", "schedule=step,constant schedule.min_lr=0.001", [STEP]),

@@ -9,7 +9,9 @@ import pytest
 from terminal import Terminal, run_in_terminal
 
 from rednet.screen import MARGIN, has_line
-from rednet.training.progress import Progress, Throughput
+from rednet.training.progress import Progress
+from rednet.training.throughput import Throughput
+from rednet.training.workload import Workload
 from rednet.wording import duration
 
 HEAD = """
@@ -191,23 +193,42 @@ def test_throughput_counts_the_last_steps_and_not_the_first():
     assert throughput.images_per_second == pytest.approx(10, rel=0.01)
 
 
-def test_the_rest_of_a_run_includes_its_evaluations(monkeypatch):
-    """Estimated at first, measured after the first one; its time does not count as training's."""
+def test_the_rest_of_a_run_includes_evaluations_and_saves(monkeypatch):
+    """Estimated at first, then measured; their time does not count as training's."""
     clock = [0.0]
     monkeypatch.setattr(time, "monotonic", lambda: clock[0])
-    progress = Progress(400, enabled=False)
-    progress.evaluated_share = 0.6
+    work = Workload(images_per_epoch=100, val_images=60, eval_every=3)
+    progress = Progress(400, enabled=False, workload=work)
     for _ in range(10):
         clock[0] += 1.0
         progress.advance(10)
     assert progress.throughput.images_per_second == 10
-    assert progress.seconds_left == pytest.approx(300 / 10 * (1 + 0.6 / 3))
+    # Two evaluations, after the third epoch and the last.
+    assert progress.seconds_left == pytest.approx(300 / 10 + 2 * 60 / 3 / 10)
     clock[0] += 50.0
-    progress.pause(50.0)
-    assert progress.seconds_left == pytest.approx(300 / 10 + 3 * 50)
+    work.evaluation_seconds = progress.pause()
+    work.completed, work.save_seconds = 3, 2.0
+    assert progress.seconds_left == pytest.approx(300 / 10 + 50 + 3 * 2)
     clock[0] += 1.0
     progress.advance(10)
     assert progress.throughput.images_per_second == pytest.approx(10)
+
+
+def test_the_rest_of_a_run_in_which_more_layers_train_later():
+    work = Workload(100, val_images=50, cost=3.0, first_cost=1.0, first_epochs=1)
+    throughput = Throughput()
+    throughput.add(20, 2.0, 1.0)  # 10 images a second, half of the time waiting for data
+    assert work.later_images(total=80) == 0
+    later = 1 / 10 * (0.5 + 0.5 * 3)  # seconds an image
+    assert work.later_rate(throughput) == pytest.approx(1 / later)
+    evaluations = 3 * 50 / 10
+    assert work.seconds_left(20, 300, throughput) == pytest.approx(
+        80 / 10 + 200 * later + evaluations
+    )
+    work.completed = 1
+    assert work.later_images(total=300) == 0
+    evaluations = 2 * 50 / 10 * (0.5 + 0.5 / 3)
+    assert work.seconds_left(100, 300, throughput) == pytest.approx(200 / 10 + evaluations)
 
 
 @pytest.mark.parametrize(

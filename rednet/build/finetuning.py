@@ -1,13 +1,14 @@
 """Decide which parts of a network train, and when."""
 
 from collections.abc import Collection, Iterator
+from dataclasses import asdict, replace
 from typing import Any
 
 from timm.models._manipulate import group_with_matcher
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from rednet.config import Config, ConfigError, FineTune, meant_keys
+from rednet.config import Config, ConfigError, FineTune, idle_keys, meant_keys
 from rednet.errors import InputError
 from rednet.training.freezing import Freezing, tensor_names
 from rednet.wording import count
@@ -25,21 +26,27 @@ def build_freezing(config: Config, model: nn.Module, explicit_keys: Collection[s
         InputError: The network does not say which its classifier or its stages are.
         ConfigError: The network leaves one of the explicit keys without effect.
     """
-    finetune = config.finetune
-    always = _frozen(finetune, model)
-    at_first = (
-        set(tensor_names(model)) - classifier_tensors(model) if finetune.head_epochs else set()
-    )
-    norms = _norm_tensors(model)
-    if finetune.batch_norm == "freeze":
-        always |= norms
-    elif finetune.batch_norm == "train":
-        always, at_first = always - norms, at_first - norms
-    freezing = Freezing(model, always, at_first, finetune.head_epochs)
+    always, at_first = _frozen_tensors(config.finetune, model)
+    head_epochs = config.finetune.head_epochs if at_first > always else 0
+    freezing = Freezing(model, always, at_first, head_epochs)
     if problems := [*_idle(config, freezing, meant_keys(explicit_keys))]:
         raise ConfigError(problems)
-    freezing.apply(finetune.head_epochs)
+    freezing.apply(head_epochs)
     return freezing
+
+
+def _frozen_tensors(finetune: FineTune, model: nn.Module) -> tuple[set[str], set[str]]:
+    """Return the tensors that never train, and those that do not train in the first epochs."""
+    always = _frozen(finetune, model)
+    at_first = always
+    if finetune.head_epochs:
+        at_first = always | (set(tensor_names(model)) - classifier_tensors(model))
+    norms = _norm_tensors(model)
+    if finetune.batch_norm == "freeze":
+        return always | norms, at_first | norms
+    if finetune.batch_norm == "train":
+        return always - norms, at_first - norms
+    return always, at_first
 
 
 def classifier_tensors(model: nn.Module) -> set[str]:
@@ -94,18 +101,32 @@ def _norm_tensors(model: nn.Module) -> set[str]:
 
 def _idle(config: Config, freezing: Freezing, meant: Collection[str]) -> Iterator[str]:
     """Yield a line for each key that this network leaves without effect."""
-    finetune, norms = config.finetune, _norm_tensors(freezing.model)
-    key = f"finetune.batch_norm={finetune.batch_norm}"
-    if "finetune.batch_norm" in meant and finetune.batch_norm != "follow":
+    finetune, model = config.finetune, freezing.model
+    norms, value = _norm_tensors(model), finetune.batch_norm
+    plain = _frozen_tensors(replace(finetune, batch_norm="follow"), model)
+    is_idle = value != "follow" and plain == _frozen_tensors(finetune, model)
+    if "finetune.batch_norm" in meant and is_idle:
         if not norms:
-            yield f"{key}: has no effect, the network has no batch normalisation"
-        elif finetune.batch_norm == "freeze" and norms <= _frozen(finetune, freezing.model):
-            yield f"{key}: has no effect, finetune.freeze={finetune.freeze} freezes all of it"
-        elif (
-            finetune.batch_norm == "train"
-            and finetune.freeze == "none"
-            and not finetune.head_epochs
-        ):
-            yield f"{key}: has no effect with finetune.freeze=none, which freezes none of it"
+            reason = "the network has no batch normalisation"
+        else:
+            part = "all" if value == "freeze" else "none"
+            reason = f"finetune.freeze={finetune.freeze} freezes {part} of it"
+        yield f"finetune.batch_norm={value}: has no effect, {reason}"
     if "trainer.sync_bn" in meant and config.trainer.sync_bn and norms <= freezing.always:
         yield "trainer.sync_bn: has no effect, all batch normalisation is frozen"
+    if finetune.freeze == "stages":
+        yield from _idle_without_stages(config, freezing, meant)
+
+
+def _idle_without_stages(
+    config: Config, freezing: Freezing, meant: Collection[str]
+) -> Iterator[str]:
+    """Yield the lines about ``freeze=backbone`` if the frozen stages are the whole backbone."""
+    as_backbone = replace(config, finetune=replace(config.finetune, freeze="backbone"))
+    if _frozen(as_backbone.finetune, freezing.model) != _frozen(config.finetune, freezing.model):
+        return
+    others = idle_keys("train", asdict(config), meant)
+    stages = f"finetune.freeze_stages={config.finetune.freeze_stages}"
+    for key, line in idle_keys("train", asdict(as_backbone), meant).items():
+        if key not in others and key != "finetune.freeze_stages":
+            yield line.replace("finetune.freeze=backbone", stages)

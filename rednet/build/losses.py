@@ -33,6 +33,7 @@ def build_loss(
     loss, smoothing = config.loss, config.augment.label_smoothing
     weights = build_class_weights(loss, source, is_balanced=config.data.sampler == "balanced")
     if weights is not None:
+        _require_unequal(weights, explicit_keys)
         weights = weights.to(runtime.device)
     if loss.name == "cross_entropy":
         return CrossEntropy(smoothing, weights)
@@ -135,6 +136,12 @@ def _require_class_effects(
     ]
     if problems:
         raise ConfigError(problems)
+
+
+def _require_unequal(weights: Tensor, explicit_keys: Collection[str]) -> None:
+    key = "loss.class_weights"
+    if key in meant_keys(explicit_keys) and bool((weights == weights[0]).all()):
+        raise ConfigError([f"{key}: has no effect, all weights are equal"])
 
 
 def _require_targets(config: Config, num_classes: int, explicit_keys: Collection[str]) -> None:

@@ -54,6 +54,7 @@ from rednet.training.settings import LoopSettings
 from rednet.training.step import TrainStep
 from rednet.training.trainer import Trainer
 from rednet.training.unreadable import UnreadableImages
+from rednet.training.workload import Workload
 
 
 def build_trainer(
@@ -113,8 +114,7 @@ def build_trainer(
         folder,
         config.trainer.log_every,
         enabled=runtime.is_primary,
-        val_images=len(splits.val),
-        train_images=sampler.num_samples * config.trainer.eval_every,
+        workload=_build_workload(config, freezing, sampler, len(splits.val)),
     )
     description = _describe(config, preprocessing, splits, sampler, loss)
     saver = _build_saver(config.trainer, description, folder, runtime)
@@ -130,7 +130,7 @@ def build_trainer(
         counters=Counters(sampler.steps_per_epoch),
         nonfinite=_build_nonfinite(config.trainer, folder, runtime),
         num_classes=len(class_names),
-        settings=_loop_settings(config),
+        settings=_loop_settings(config, freezing),
         ema=ema,
         signals=signals or StopSignals(),
     )
@@ -167,6 +167,20 @@ def _build_step(
         clipping=Clipping(trainer.clip_grad, trainer.clip_mode),
         freezing=freezing,
         parallel=parallel,
+    )
+
+
+def _build_workload(
+    config: Config, freezing: Freezing, sampler: TrainSampler, val_images: int
+) -> Workload:
+    first = freezing.first_epochs
+    return Workload(
+        images_per_epoch=sampler.num_samples,
+        val_images=val_images,
+        eval_every=config.trainer.eval_every,
+        cost=freezing.cost(first),
+        first_cost=freezing.cost(0),
+        first_epochs=first,
     )
 
 
@@ -220,7 +234,7 @@ def _build_mixing(config: Config, num_classes: int, runtime: Runtime) -> Mixing 
     )
 
 
-def _loop_settings(config: Config) -> LoopSettings:
+def _loop_settings(config: Config, freezing: Freezing) -> LoopSettings:
     return LoopSettings(
         seed=config.seed,
         max_steps=config.trainer.max_steps,
@@ -228,7 +242,7 @@ def _loop_settings(config: Config) -> LoopSettings:
         skip_unreadable=config.data.on_unreadable == "skip",
         early_stopping=EarlyStopping(
             config.trainer.early_stopping,
-            not_before=config.finetune.head_epochs,
+            not_before=freezing.first_epochs,
             epochs=config.schedule.epochs,
         ),
     )

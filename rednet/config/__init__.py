@@ -2,6 +2,7 @@
 
 from rednet.config.checking import find_problems, legal_keys, to_yaml, validate
 from rednet.config.composition import CONFIGS, Composition, compose, compose_jobs
+from rednet.config.effects import idle_keys
 from rednet.config.groups import (
     Augment,
     Data,
@@ -58,6 +59,7 @@ __all__ = [
     "compose",
     "compose_jobs",
     "find_problems",
+    "idle_keys",
     "legal_keys",
     "meant_keys",
     "to_yaml",

@@ -136,20 +136,23 @@ def compose_jobs(
             composition = composer.compose_all(overrides, multirun=multirun)
         except _COMPOSITION_ERRORS as error:
             raise ConfigError([*composer.problems, one_line(error)]) from None
+    idle = _idle_in_all(command, composition, composition.meant_keys - set(unused))
     problems = composer.problems
     for config in composition.configs:
-        problems += find_problems(config, SCHEMAS[command], allow_missing=allow_missing)
-    problems += _idle_in_all(command, composition, composition.meant_keys - set(unused))
+        found = find_problems(config, SCHEMAS[command], allow_missing=allow_missing)
+        # Another value of a key without effect would have none either.
+        problems += [line for line in found if line.partition(": ")[0] not in idle]
+    problems += idle.values()
     if problems:
         raise ConfigError(problems)
     return composition
 
 
-def _idle_in_all(command: str, composition: Composition, keys: Collection[str]) -> list[str]:
-    """Return one line for each of the keys that has no effect in any job."""
+def _idle_in_all(command: str, composition: Composition, keys: Collection[str]) -> dict[str, str]:
+    """Return the keys that have no effect in any job, each with the line about it."""
     lines = [idle_keys(command, job, keys) for job in composition.configs]
     common = set.intersection(*(set(job) for job in lines)) if lines else set()
-    return [line for key, line in lines[0].items() if key in common] if lines else []
+    return {key: line for key, line in lines[0].items() if key in common} if lines else {}
 
 
 class _Composer:

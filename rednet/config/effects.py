@@ -75,10 +75,11 @@ def _trains_head_only(get: Lookup) -> bool:
 def _ends_before_early_stopping(get: Lookup) -> bool:
     """Whether the run ends before so many epochs can pass after the first that counts."""
     patience, epochs = get("trainer.early_stopping"), get("schedule.epochs")
-    if not isinstance(patience, int) or not isinstance(epochs, int):
+    every, head_epochs = get("trainer.eval_every"), get("finetune.head_epochs")
+    if not all(isinstance(value, int) for value in (patience, epochs, every, head_epochs)):
         return False
-    first = max(get("trainer.eval_every") or 1, get("finetune.head_epochs") or 0)
-    return first + patience >= epochs
+    last = (epochs - 1) // max(1, every) * every  # the last evaluation before the end
+    return bool(last - max(every, head_epochs) < patience)
 
 
 OF_INVOLUTION = tuple(
@@ -116,7 +117,7 @@ RULES = (
     ),
     Rule(
         ("schedule.warmup_epochs",),
-        lambda get: get("schedule.warmup_start") == 1,
+        lambda get: get("schedule.warmup_start") == 1 and get("schedule.warmup_epochs") != 0,
         "has no effect with schedule.warmup_start=1",
     ),
     Rule(
@@ -166,8 +167,8 @@ RULES = (
     ),
     Rule(
         ("finetune.head_epochs",),
-        lambda get: _trains_head_only(get) and get("finetune.head_epochs") != 0,
-        "has no effect with finetune.freeze=backbone, which trains the classifier alone",
+        lambda get: get("finetune.freeze") == "backbone" and get("finetune.head_epochs") != 0,
+        "has no effect with finetune.freeze=backbone, which never trains the rest",
     ),
     Rule(
         ("optimizer.backbone_lr_scale", "optimizer.layer_decay"),

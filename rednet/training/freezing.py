@@ -5,6 +5,7 @@ from types import MethodType
 
 from torch import nn
 
+from rednet.training.workload import WHOLE_STEP
 from rednet.wording import count
 
 
@@ -39,7 +40,7 @@ class Freezing:
         Returns:
             Whether other parameters train than before.
         """
-        frozen = self.at_first if epoch < self.first_epochs else self.always
+        frozen = self._frozen(epoch)
         changed = False
         for name, parameter in self.model.named_parameters():
             trains = name in self.trainable and name not in frozen
@@ -59,6 +60,21 @@ class Freezing:
             else:
                 vars(module).pop("train", None)
 
+    def cost(self, epoch: int) -> float:
+        """Return about how long a training step of an epoch takes, in forward passes.
+
+        The backward pass takes two, but ends at the first parameter that trains; where it lies is
+        told by the number of parameters after it.
+        """
+        frozen = self._frozen(epoch)
+        names = [name for name, _ in self.model.named_parameters()]
+        trains = [name in self.trainable and name not in frozen for name in names]
+        reached = len(names) - trains.index(True) if any(trains) else 0
+        return 1 + (WHOLE_STEP - 1) * reached / max(1, len(names))
+
+    def _frozen(self, epoch: int) -> frozenset[str]:
+        return self.at_first if epoch < self.first_epochs else self.always
+
     def describe(self) -> str:
         """Return how many of the network's parameters train, and when."""
         sizes = {name: p.numel() for name, p in self.model.named_parameters()}
@@ -71,7 +87,10 @@ class Freezing:
         if later != total:
             text += f", of which {later:,} train"
         if self.first_epochs:
-            text += f" ({first:,} in the first {count(self.first_epochs, 'epoch')})"
+            epochs = "epoch" if self.first_epochs == 1 else count(self.first_epochs, "epoch")
+            some = f"{first:,} train" if later == total else f"{first:,}"
+            when = f"{some} in the first {epochs}"
+            text += f", of which {when}" if later == total else f" ({when})"
         return text
 
 

@@ -15,6 +15,8 @@ from rednet.training.metrics import METRICS, EpochMetrics, append_row, read_metr
 from rednet.training.progress import Progress
 from rednet.training.step import StepResult
 from rednet.training.tensorboard import TensorBoard
+from rednet.training.throughput import Throughput
+from rednet.training.workload import Workload
 from rednet.wording import count, duration
 
 FIRST_STEPS, FIRST_SECONDS = 10, 30.0
@@ -51,8 +53,7 @@ class RunLog:
         folder: Folder of the run.
         log_every: Steps between two lines on the screen and two points in TensorBoard.
         enabled: Whether this process writes.
-        val_images: Number of validation images.
-        train_images: Training images between two evaluations.
+        workload: Work of the run.
 
     Attributes:
         rows: What metrics.jsonl should hold about the completed epochs.
@@ -64,11 +65,10 @@ class RunLog:
         folder: Path,
         log_every: int = 50,
         enabled: bool = True,
-        val_images: int = 0,
-        train_images: int = 1,
+        workload: Workload | None = None,
     ) -> None:
         self.folder, self.log_every, self.enabled = folder, log_every, enabled
-        self.val_images, self.train_images = val_images, train_images
+        self.workload = workload or Workload()
         self.board: TensorBoard | None = None
         self.progress: Progress
         self.rows: list[dict[str, Any]] = []
@@ -88,9 +88,13 @@ class RunLog:
         """
         self.close()
         self.progress = Progress(
-            total_images, images, "training", every=self.log_every, enabled=self.enabled
+            total_images,
+            images,
+            "training",
+            every=self.log_every,
+            enabled=self.enabled,
+            workload=self.workload,
         )
-        self.progress.evaluated_share = self.val_images / self.train_images
         if self.enabled:
             self.board = TensorBoard(self.folder / "tensorboard", first_step=global_step + 1)
             self.flush()
@@ -125,7 +129,10 @@ class RunLog:
         if step_in_epoch == 0:
             self.totals = EpochTotals()
         self._start = time.monotonic() - self.totals.seconds
-        self.progress.resume()
+        seconds = self.progress.pause()
+        if self.progress.throughput.steps:
+            self.workload.save_seconds = seconds
+        self._enter(epoch)
 
     def loading(self, steps: Iterable[T]) -> Iterator[T]:
         """Yield what `steps` yields, and measure how long it takes to come."""
@@ -143,11 +150,13 @@ class RunLog:
     def evaluating(self) -> Iterator[Progress]:
         """Show the progress of an evaluation, on a terminal only."""
         label = f"{self.progress.label}, evaluation"
-        progress = Progress(self.val_images, label=label, every=None, enabled=self.enabled)
+        images = self.workload.val_images
+        progress = Progress(images, label=label, every=None, enabled=self.enabled)
+        self.progress.pause()
         try:
             yield progress
         finally:
-            self.progress.resume()
+            self.workload.evaluation_seconds = self.progress.pause()
             progress.close()
 
     def is_due(self, global_step: int) -> bool:
@@ -188,7 +197,6 @@ class RunLog:
         """Return the metrics of the epoch that ends now."""
         totals = self.totals
         seconds = time.monotonic() - self._start
-        self.progress.pause(seconds - totals.seconds)
         return EpochMetrics(
             epoch=epoch,
             global_step=global_step,
@@ -236,18 +244,32 @@ class RunLog:
         else:
             self.rows = [row for row in read_metrics(self.folder) if row["epoch"] <= state["epoch"]]
 
+    def _enter(self, epoch: int) -> None:
+        """Enter an epoch, counted from 1; where other layers train, measure anew."""
+        was_first_phase = self.workload.is_first_phase
+        self.workload.completed = epoch - 1
+        if was_first_phase != self.workload.is_first_phase:
+            self.progress.throughput = Throughput()
+            self._has_told_duration = False
+
     def _tell_duration(self) -> None:
-        """Say once, after some steps, how long the run will take."""
-        progress, steps = self.progress, self.progress.throughput.steps
-        is_known = steps == FIRST_STEPS or (steps > 1 and progress.seconds > FIRST_SECONDS)
-        if is_known and not self._has_told_duration:
-            self._has_told_duration = True
-            throughput = progress.throughput
-            self.say(
-                f"duration   about {duration(progress.seconds_left)} from here: "
-                f"{throughput.images_per_second:.0f} images/s, {throughput.waiting:.0f} % of the "
-                "time waiting for data"
-            )
+        """Say after the first steps how long the run will take, and again where others train."""
+        progress, throughput = self.progress, self.progress.throughput
+        steps, seconds = throughput.steps, throughput.seconds
+        is_known = steps == FIRST_STEPS or (steps > 1 and seconds > FIRST_SECONDS)
+        if not is_known or self._has_told_duration:
+            return
+        self._has_told_duration = True
+        line = (
+            f"duration   about {duration(progress.seconds_left)} from here: "
+            f"{throughput.images_per_second:.0f} images/s, {throughput.waiting:.0f} % of the "
+            "time waiting for data"
+        )
+        if self.workload.later_images(progress.total or 0):
+            epochs = count(self.workload.first_epochs, "epoch")
+            rate = self.workload.later_rate(throughput)
+            line += f"; after {epochs} of fewer layers about {rate:.0f} images/s"
+        self.say(line)
 
     def _write(self, scalars: Mapping[str, float], global_step: int) -> None:
         if self.board is not None:

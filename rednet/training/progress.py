@@ -7,44 +7,12 @@ from tqdm import tqdm
 
 from rednet.program import say
 from rednet.screen import SCREEN
+from rednet.training.throughput import Throughput
+from rednet.training.workload import Workload
 
-DECAY = 0.98
-"""Weight of a step for the throughput relative to the next one, so that the last 50 count."""
-FORWARD_SPEED = 3.0
-"""About how much faster an image is evaluated than trained, until it has been measured."""
 STALLED_S = 5.0
 MIN_BAR = 8
 """Smallest width of a bar in columns."""
-
-
-class Throughput:
-    """Images per second in the last steps, and the share of their time that waited for data.
-
-    Attributes:
-        steps: Number of steps so far.
-    """
-
-    def __init__(self) -> None:
-        self.steps = 0
-        self._images = self._seconds = self._waited = 0.0
-
-    def add(self, images: int, seconds: float, waited: float) -> None:
-        """Count a step. The first one, which compiles and allocates, counts until the second."""
-        decay = 0.0 if self.steps <= 1 else DECAY
-        self._images = decay * self._images + images
-        self._seconds = decay * self._seconds + seconds
-        self._waited = decay * self._waited + waited
-        self.steps += 1
-
-    @property
-    def images_per_second(self) -> float:
-        """Images per second; 0 before the first step."""
-        return self._images / self._seconds if self._seconds else 0.0
-
-    @property
-    def waiting(self) -> float:
-        """Share of the time that waited for data, in percent."""
-        return min(100.0, 100 * self._waited / self._seconds) if self._seconds else 0.0
 
 
 class Progress:
@@ -57,10 +25,11 @@ class Progress:
         every: Print a line after this many calls of `advance` where stdout is no terminal; None for
             never.
         enabled: Whether this process shows anything.
+        workload: See the attribute.
 
     Attributes:
         throughput: Throughput of the last steps.
-        evaluated_share: Images that will be evaluated for each image of `total`.
+        workload: What else the run consists of; None if it is the images alone.
     """
 
     def __init__(
@@ -70,28 +39,23 @@ class Progress:
         label: str = "",
         every: int | None = 50,
         enabled: bool = True,
+        workload: Workload | None = None,
     ) -> None:
         self.total, self.done, self.label, self.every = total, done, label, every
         self.enabled = enabled
-        self.throughput, self.evaluated_share = Throughput(), 0.0
+        self.throughput, self.workload = Throughput(), workload
         self._text = ""
-        self._waited = self._paused = 0.0
-        self._paused_per_image: float | None = None
-        self._first, self._start = done, time.monotonic()
-        self._last_time = self._start
+        self._waited = 0.0
+        self._start = self._last_time = time.monotonic()
         if enabled:
             SCREEN.announce(None)
         self._is_drawn = enabled and SCREEN.show(self)
 
-    def pause(self, seconds: float) -> None:
-        """Count the last seconds as other work, such as an evaluation, of which more will come."""
-        self._paused += seconds
-        self._paused_per_image = self._paused / max(1, self.done - self._first)
-        self.resume()
-
-    def resume(self) -> None:
-        """Leave out the time since the last call of `advance`."""
-        self._last_time, self._waited = time.monotonic(), 0.0
+    def pause(self) -> float:
+        """Leave out the time since the last step or pause, and return it in seconds."""
+        now = time.monotonic()
+        seconds, self._last_time, self._waited = now - self._last_time, now, 0.0
+        return seconds
 
     def wait(self, seconds: float) -> None:
         """Count seconds in which the next images were waited for."""
@@ -120,13 +84,12 @@ class Progress:
     @property
     def seconds_left(self) -> float:
         """Seconds that the rest will take; infinite before the first step."""
-        rate = self.throughput.images_per_second
+        rate, total = self.throughput.images_per_second, self.total or 0
         if not rate:
             return float("inf")
-        other = self._paused_per_image
-        if other is None:
-            other = self.evaluated_share / (FORWARD_SPEED * rate)
-        return max(0, (self.total or 0) - self.done) * (1 / rate + other)
+        if self.workload is not None:
+            return self.workload.seconds_left(self.done, total, self.throughput)
+        return max(0, total - self.done) / rate
 
     @property
     def seconds(self) -> float:

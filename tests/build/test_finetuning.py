@@ -128,7 +128,17 @@ def test_groups_that_a_network_does_not_say():
             "finetune.freeze=backbone finetune.batch_norm=freeze",
             "freeze=backbone freezes all of it",
         ),
-        ({}, "finetune.batch_norm=train", "has no effect with finetune.freeze=none"),
+        ({}, "finetune.batch_norm=train", "freeze=none freezes none of it"),
+        (
+            {},
+            "finetune.freeze=stages finetune.freeze_stages=4 optimizer.layer_decay=0.5",
+            "layer_decay: has no effect with finetune.freeze_stages=4, which trains the classifier",
+        ),
+        (
+            {},
+            "finetune.freeze=stages finetune.freeze_stages=4 finetune.head_epochs=1",
+            "head_epochs: has no effect with finetune.freeze_stages=4, which never trains the rest",
+        ),
         (
             {"norm_layer": "groupnorm1"},
             "finetune.batch_norm=freeze",
@@ -229,6 +239,7 @@ def loss(*overrides):
             "loss.class_weights=balanced",
             "weights=balanced: has no effect, all classes have 2 training",
         ),
+        ("loss.class_weights=[2,2,2,2,2,2,2,2,2,2]", "weights: has no effect, all weights are eq"),
         (
             "loss=bce augment.label_smoothing=0.1",
             "label_smoothing: has no effect with loss.target_th",

@@ -210,7 +210,7 @@ def test_the_experiment(fine_tune, gray_run):
     done = fine_tune(gray_run, *argv)
     assert done.code == 0, done
     head = 3 * (512 + 1)
-    assert f" M parameters ({head:,} in the first 1 epoch)\n" in done.out
+    assert f" M parameters, of which {head:,} train in the first epoch\n" in done.out
     assert [line for line in done.out.splitlines() if line.startswith("stopped early")]
     again = fine_tune(gray_run, *argv)
     assert again.code == 0
