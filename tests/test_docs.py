@@ -1,7 +1,8 @@
 """Every fenced command of the README and of docs/ works as printed.
 
 A fence is marked after its language. `run` is executed, trainings and all tables nightly; `compose`
-needs ImageNet or a checkpoint: its configuration is composed; `skip` is left alone (pip, pytest).
+needs ImageNet or a checkpoint: its configuration is composed; `guide` builds on the fences of its
+page before it, and is executed nightly; `skip` is left alone (pip, pytest).
 """
 
 import re
@@ -28,7 +29,7 @@ PROGRAMS = {
     "scripts/visualize.py": commands.visualize,
     "scripts/build_kernels.py": commands.build_kernels,
 }
-MARKS = {"bash": {"run", "compose", "skip"}, "python": {"run", "skip"}}
+MARKS = {"bash": {"run", "compose", "guide", "skip"}, "python": {"run", "guide", "skip"}}
 
 
 @dataclass(frozen=True)
@@ -69,7 +70,7 @@ def test_every_fence_is_marked():
     assert not unmarked
 
 
-@pytest.mark.parametrize(("page", "line"), command_lines("compose", "run"))
+@pytest.mark.parametrize(("page", "line"), command_lines("compose", "run", "guide"))
 def test_a_command_composes(page, line, capsys):
     command, arguments = parse(line)
     assert command([*arguments, "--cfg", "job"]) == 0, capsys.readouterr().err
@@ -86,7 +87,26 @@ def test_a_command_runs(page, line, tmp_path, monkeypatch):
 @pytest.mark.parametrize("fence", fences("python"), ids=lambda fence: fence.page)
 def test_python_runs(fence):
     if fence.mark == "run":
-        exec(compile(fence.text, fence.page, "exec"), {"__name__": fence.page})
+        execute(fence)
+
+
+def execute(fence):
+    exec(compile(fence.text, fence.page, "exec"), {"__name__": fence.page})
+
+
+@pytest.mark.nightly
+@pytest.mark.parametrize("page", sorted({f.page for f in fences("python") if f.mark == "guide"}))
+def test_a_guide_runs(page, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for fence in fences("bash", "python"):
+        if (fence.page, fence.mark) != (page, "guide"):
+            continue
+        if fence.language == "python":
+            execute(fence)
+            continue
+        for line in fence.lines:
+            command, arguments = parse(line)
+            assert command(arguments) == 0
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)

@@ -78,6 +78,8 @@ def _ends_before_early_stopping(get: Lookup) -> bool:
     every, head_epochs = get("trainer.eval_every"), get("finetune.head_epochs")
     if not all(isinstance(value, int) for value in (patience, epochs, every, head_epochs)):
         return False
+    if get("finetune.freeze") == "backbone":
+        head_epochs = 0  # all epochs count, since the rest never trains
     last = (epochs - 1) // max(1, every) * every  # the last evaluation before the end
     return bool(last - max(every, head_epochs) < patience)
 
