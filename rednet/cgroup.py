@@ -13,16 +13,13 @@ def core_limit(mount: Path = MOUNT, groups: Path = GROUPS) -> float | None:
     """Return how many cores the group may keep busy on average, None if there is no limit."""
     limits = []
     for folder in _folders(mount, groups):
-        quota, period = (
-            _read(folder / "cpu.max", 2)
-            or (
-                *_read(folder / "cpu.cfs_quota_us", 1),
-                *_read(folder / "cpu.cfs_period_us", 1),
-                *("", ""),
-            )[:2]
-        )
-        if quota.isdigit() and period.isdigit() and int(period):  # else "max" or -1
-            limits.append(int(quota) / int(period))
+        quota_and_period = _read(folder / "cpu.max") or [
+            *_read(folder / "cpu.cfs_quota_us"),
+            *_read(folder / "cpu.cfs_period_us"),
+        ]
+        if len(quota_and_period) == 2 and all(map(str.isdigit, quota_and_period)):
+            quota, period = map(int, quota_and_period)  # the quota may be "max" or -1: no limit
+            limits.append(quota / period)
     return min(limits, default=None)
 
 
@@ -32,7 +29,7 @@ def memory_limit(mount: Path = MOUNT, groups: Path = GROUPS) -> int | None:
         int(text)
         for folder in _folders(mount, groups)
         for name in ("memory.max", "memory.limit_in_bytes")
-        for text in _read(folder / name, 1)
+        for text in _read(folder / name)
         if text.isdigit() and int(text) < UNLIMITED
     ]
     return min(limits, default=None)
@@ -52,10 +49,9 @@ def _folders(mount: Path, groups: Path) -> Iterator[Path]:
         yield from (each for each in (folder, *folder.parents) if each.is_relative_to(top))
 
 
-def _read(path: Path, words: int) -> list[str]:
-    """Return the words of a file; none if there is no such file with so many words."""
+def _read(path: Path) -> list[str]:
+    """Return the words of a file; none if it cannot be read."""
     try:
-        found = path.read_text().split()
+        return path.read_text().split()
     except (OSError, ValueError):
         return []
-    return found if len(found) == words else []

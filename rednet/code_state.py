@@ -26,7 +26,7 @@ MAX_BYTES = 2**20
 MAX_NEW_FILES = 200
 MAX_NEW_BYTES = 2**18
 """Number, and size of each, of the files unknown to git whose text is kept."""
-SOURCES = (".py", ".yaml", ".toml", ".cpp", ".h", ".cu", ".cuh", ".sh", ".md", ".ipynb")
+SOURCES = (".py", ".yaml", ".toml", ".cpp", ".h", ".cu", ".cuh", ".sh")
 """Suffixes of these files: others may be data."""
 PLAIN = ("-c", "safe.directory=*", "-c", "core.fsmonitor=false", "-c", "core.fileMode=false")
 """Git refuses another user's repository for what it would run; nothing of it is run here."""

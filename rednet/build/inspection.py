@@ -37,8 +37,8 @@ from rednet.weights.checkpoint import DESCRIBED
 IMAGE_SIZE = 224
 """Size of the images for which operations are counted where the file does not say one."""
 CHANNELS = 3
-METRIC = re.compile("metric|acc|top1|loss")
-"""Found in the names of the metrics that other programs store."""
+METRIC = re.compile(r"(?!args\.).*(metric|acc|top1|loss)")
+"""Matches the names of the metrics that other programs store."""
 CONFIGURATIONS = ("args", "meta", "hyper_parameters")
 """Keys under which other programs store how a network was trained."""
 
@@ -179,7 +179,7 @@ def _list_missing(facts: Mapping[str, Any]) -> list[str]:
         "the network's name": is_named,
         "the names of the classes": has_file_names,
         "how images are prepared": facts["images"]["source"] == "file",
-        "metrics": bool(facts["metrics"]) or any(map(METRIC.search, facts["values"])),
+        "metrics": bool(facts["metrics"]) or any(map(METRIC.match, facts["values"])),
         "averaged weights": any(each["averaged"] for each in facts["weights"]),
         "the optimizer's state": any(each["parameters"] for each in states),
         "the configuration of the training": facts["config"] is not None

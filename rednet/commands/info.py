@@ -5,6 +5,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 from rednet import cli
+from rednet.commands.export import UNUSED
 from rednet.config import InfoConfig
 from rednet.errors import InputError
 from rednet.label_rows import format_rows, terminal_width
@@ -38,7 +39,7 @@ Row = tuple[str, str]
 
 def info(argv: Sequence[str] | None = None) -> int:
     """Run the command; return its exit code."""
-    return cli.run("info", _info, argv, unused=("model.options.recompute_kernel",))
+    return cli.run("info", _info, argv, unused=UNUSED)
 
 
 def _info(config: InfoConfig, explicit_keys: Collection[str]) -> None:
