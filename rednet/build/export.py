@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from timm.data import IMAGENET_DEFAULT_MEAN
+
 from rednet.build.preprocessing import preprocessing_of_file
 from rednet.config import ExportConfig
 from rednet.data import imagenet_synsets
@@ -71,8 +73,16 @@ def build_export(config: ExportConfig) -> ExportSetup:
         in_chans=count_channels(checkpoint) or len(known.get("mean", (0, 0, 0))),
         size=config.image_size or known.get("image_size", IMAGE_SIZE),
     )
+    if "mean" not in known:
+        notes = [*notes, _assumption(subject)]
     options = Options(config.fold_bn, config.decompose, config.dynamic_size)
     return ExportSetup(checkpoint, subject, options, [*list_notes(checkpoint), *notes])
+
+
+def _assumption(subject: Subject) -> str:
+    """Return a line about the images in the lines of Python that are printed at the end."""
+    kind = "as for ImageNet" if subject.in_chans == len(IMAGENET_DEFAULT_MEAN) else "with mean 0.5"
+    return f"assumed below: images prepared {kind}, as the file does not say how they are"
 
 
 def _class_names(checkpoint: Checkpoint) -> Sequence[str] | None:

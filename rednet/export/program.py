@@ -65,7 +65,7 @@ def sizes_of_one() -> Iterator[None]:
 
 
 def _explain(error: Exception, dynamic_size: bool) -> str:
-    reason = str(error).strip().partition("\n")[0]
+    reason = str(error).strip().partition("\n")[0].partition("! For more information")[0]
     advice = "; dynamic_size=false exports it for images of one size" if dynamic_size else ""
     return f"torch.export cannot export this network: {reason}{advice}"
 

@@ -5,12 +5,14 @@ import json
 from rednet.export.program import INPUT
 from rednet.export.subject import Options, Subject
 from rednet.export.torch_file import SUFFIX
+from rednet.weights import imagenet_preprocessing
 
 IMAGE = "image.jpg"
 """The image in the snippet."""
+RGB = 3
 
 ONNX = """\
-import json, numpy, onnxruntime
+import {json}numpy, onnxruntime
 from PIL import Image, ImageOps
 
 session = onnxruntime.InferenceSession({path})
@@ -19,11 +21,10 @@ session = onnxruntime.InferenceSession({path})
 {classes}"""
 
 TORCH = """\
-import json, numpy, torch{rednet}
+import {json}numpy, torch{rednet}
 from PIL import Image, ImageOps
 
-files = {{{file}: ""}}
-program = torch.export.load({path}, extra_files=files).module()
+{load}.module()
 {prepare}
 logits = program(torch.from_numpy(images)).detach()
 {classes}"""
@@ -47,19 +48,26 @@ def usage(path: str, format: str, subject: Subject, options: Options) -> str:
         names = f'json.loads(files["{key}{SUFFIX}"])'
         template = TORCH
     classes = f"print({names}[logits.argmax()])" if named else "print(logits.argmax())"
+    quoted = json.dumps(path, ensure_ascii=False)
+    load = f"program = torch.export.load({quoted})"
+    if named:
+        load = f'files = {{"{key}{SUFFIX}": ""}}\n{load[:-1]}, extra_files=files)'
     return template.format(
-        path=json.dumps(path, ensure_ascii=False),
+        json="json, " if named else "",
+        load=load,
+        path=quoted,
         prepare=prepare,
         classes=classes,
         input=json.dumps(INPUT),
-        file=json.dumps(f"{key}{SUFFIX}"),
         rednet="" if options.decompose else ", rednet",
     )
 
 
 def _prepare(subject: Subject) -> str:
     """Return the lines that prepare an image; ImageOps.fit resizes and crops like evaluation."""
-    known, channels = subject.preprocessing, subject.in_chans
+    channels = subject.in_chans
+    usual = imagenet_preprocessing() if channels == RGB else {}
+    known = {**usual, **subject.preprocessing}
     interpolation = known.get("interpolation", "bilinear")
     name = "BILINEAR" if interpolation == "opencv" else interpolation.upper()
     return PREPARE.format(
