@@ -18,6 +18,7 @@ _EXPECTED = {
     "bool_type": "must be true or false",
     "string_type": "must be text",
     "string_too_short": "must not be empty",
+    "string_unicode": "must be UTF-8",
     "list_type": "must be a list, e.g. [1,2]",
     "dict_type": "must be a group of keys",
     "dataclass_type": "must be a group of keys",

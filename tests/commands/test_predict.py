@@ -363,6 +363,8 @@ def test_names_and_outputs_must_agree(predict, make_images):
         (["checkpoint=own.pt"], "images=... is needed: a file, a folder, a pattern, or - for"),
         (["checkpoint=own.pt", "images=x.png"], "images=x.png: no such file or folder"),
         (["checkpoint=own.pt", "images=[]"], "images: must have 1 or more entries or null"),
+        (["images=2024"], "images[0]: must be text, got 2024 (on the command line: key='"),
+        (["images='b\udcff.jpg'"], 'images[0]: must be UTF-8, got "b\\xff.jpg"'),
         (["checkpoint=none.pt", "images=own.pt"], "checkpoint=none.pt: no such file"),
         (["top_k=0"], "top_k: must be at least 1"),
         (["sheet_images=401"], "sheet_images: must be at most 400"),
