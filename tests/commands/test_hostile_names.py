@@ -75,6 +75,8 @@ def test_a_run_and_what_follows(safe, images, tmp_path):
     target = f"output={quoted(tmp_path / f'{HOSTILE}.safetensors')}"
     safe(commands.convert_weights, checkpoint, target, code=0)
     safe(commands.convert_weights, checkpoint, target, code=2)
+    safe(commands.info, checkpoint, code=0)
+    safe(commands.info, checkpoint, "format=json", code=0)
     figures = (checkpoint, f"images={quoted(images)}", "figures=[receptive_field]", out)
     safe(commands.visualize, *figures, "max_images=1", "trainer.device=cpu")
     for path in tmp_path.rglob("*"):
