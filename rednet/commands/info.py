@@ -10,7 +10,7 @@ from rednet.config import InfoConfig
 from rednet.errors import InputError
 from rednet.label_rows import format_rows, terminal_width
 from rednet.models.variants import LAYERS
-from rednet.program import announce_torch, say
+from rednet.program import announce, announce_torch, say
 from rednet.wording import count, join_names
 
 KINDS = {
@@ -48,6 +48,7 @@ def _info(config: InfoConfig, explicit_keys: Collection[str]) -> None:
     announce_torch()
     from rednet.build.inspection import inspect_file
 
+    announce("reading the file")
     facts = inspect_file(config)
     if config.format == "json":
         print(json.dumps(facts, indent=1, allow_nan=False))
