@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from rednet.layers import Involution2d
     from rednet.models.rednet import RedNet
     from rednet.ops import involution2d, involution2d_grad_input, involution2d_grad_weight
+    from rednet.optimization import optimize
     from rednet.runtime import keep_freed_memory
 
     __version__: str
@@ -27,6 +28,7 @@ _HOMES = {
     "involution2d": "rednet.ops",
     "involution2d_grad_input": "rednet.ops",
     "involution2d_grad_weight": "rednet.ops",
+    "optimize": "rednet.optimization",
     "keep_freed_memory": "rednet.runtime",
     "save_for_hub": "rednet.hub",
 }
@@ -42,6 +44,7 @@ __all__ = [
     "layers",
     "models",
     "ops",
+    "optimize",
     "save_for_hub",
 ]
 

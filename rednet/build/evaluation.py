@@ -8,7 +8,7 @@ from torch import nn
 
 from rednet.build.classes import match_classes
 from rednet.build.data import build_val_loader, take_samples
-from rednet.build.model import build_model, check_forward, place_model
+from rednet.build.model import build_model, check_forward, optimize_model, place_model
 from rednet.build.preprocessing import (
     build_preprocessing,
     preprocessing_of_weights,
@@ -134,6 +134,7 @@ def run_evaluation(
     classes = len(source.class_names)
     model = place_model(setup.model, trainer, runtime)
     check_forward(model, setup.network.name, classes, preprocessing, runtime)
+    model = optimize_model(model, trainer, preprocessing, runtime)
     loader = build_val_loader(source, preprocessing, setup.data, runtime)
     progress = Progress(
         len(source), label=label, every=trainer.log_every, enabled=runtime.is_primary

@@ -24,7 +24,7 @@ NEVER_COMPARED = frozenset(
         *("data.split", "data.class_order"),
         # How it computes, with the same result up to rounding.
         *("trainer.channels_last", "trainer.compile", "trainer.deterministic", "trainer.tf32"),
-        *("trainer.grad_checkpointing", "model.options.recompute_kernel"),
+        *("trainer.grad_checkpointing", "model.options.recompute_kernel", "trainer.optimize"),
         # Compared as the global batch.
         *("data.batch_size", "trainer.grad_accum_steps"),
         # When it evaluates, logs, saves and ends.

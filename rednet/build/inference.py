@@ -5,7 +5,7 @@ from dataclasses import replace
 
 from torch import nn
 
-from rednet.build.model import check_forward, place_model
+from rednet.build.model import check_forward, optimize_model, place_model
 from rednet.build.preprocessing import (
     KEYS,
     build_preprocessing,
@@ -95,7 +95,8 @@ def restore_network(
     if checkpoint.has_head and checkpoint.model is not None:
         classes = getattr(model, "num_classes", 0)
         check_forward(model, checkpoint.model["name"], classes, preprocessing, runtime)
-    return model.eval()
+    model = model.eval()
+    return model if trainer is None else optimize_model(model, trainer, preprocessing, runtime)
 
 
 def build_predictor(

@@ -15,9 +15,13 @@ from rednet.config import Model, Trainer
 from rednet.data import Preprocessing
 from rednet.errors import InputError
 from rednet.ops.library_cache import use_private_cache
+from rednet.optimization import optimize
 from rednet.program import say
 from rednet.runtime import Runtime
 from rednet.wording import count
+
+OPTIMIZED_BATCH = 4
+"""Images on which an optimized network is compared with the original."""
 
 
 def build_model(model: Model, num_classes: int, in_chans: int) -> nn.Module:
@@ -89,6 +93,18 @@ def check_forward(
     if not isinstance(logits, torch.Tensor) or logits.shape != (1, num_classes):
         what = f"no logits of {count(num_classes, 'class')}"
         raise InputError(f"model {name} with these options gives {what}")
+
+
+def optimize_model(
+    model: nn.Module, trainer: Trainer, preprocessing: Preprocessing, runtime: Runtime
+) -> nn.Module:
+    """Return the network as `rednet.optimize` makes it if the user asks for that."""
+    if not trainer.optimize:
+        return model
+    size, generator = preprocessing.image_size, torch.Generator().manual_seed(0)
+    images = torch.randn(OPTIMIZED_BATCH, preprocessing.in_chans, size, size, generator=generator)
+    with runtime.autocast():
+        return optimize(model, runtime.place_images(images), quiet=not runtime.is_primary)
 
 
 def check_single_image_batch(

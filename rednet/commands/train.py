@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 def train(argv: Sequence[str] | None = None) -> int:
     """Run the command; return its exit code."""
-    return cli.run("train", _train, argv, unused=("data.split",))
+    return cli.run("train", _train, argv, unused=("data.split", "trainer.optimize"))
 
 
 def _train(config: Config, explicit_keys: frozenset[str]) -> None:

@@ -22,6 +22,7 @@ UNUSED = (
     "data.val_fraction",
     "data.val_samples",
     "trainer.log_every",
+    "trainer.optimize",
     "trainer.precision",
 )
 

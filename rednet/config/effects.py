@@ -227,6 +227,12 @@ RULES = (
         commands=("train",),
     ),
     Rule(
+        ("trainer.optimize",),
+        lambda get: get("features") is True,
+        "has no effect with features=true, which needs the network's parts",
+        commands=("predict",),
+    ),
+    Rule(
         ("resume",),
         lambda get: get("resume") in ("auto", "force") and get("output_dir") is None,
         "has no effect without output_dir=FOLDER, the run to continue",

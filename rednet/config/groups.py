@@ -200,6 +200,7 @@ class Trainer:
     grad_accum_steps: Count
     channels_last: StrictBool
     compile: StrictBool
+    optimize: StrictBool
     grad_checkpointing: StrictBool
     ema_decay: Decay | None
     early_stopping: Count | None

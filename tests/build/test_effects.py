@@ -120,7 +120,7 @@ OTHER_VALUES = {
 ELSEWHERE = {
     *("model.name", "data.name", "data.root", "experiment", "model.options.generator_options"),
     *("checkpoint", "output_dir", "resume", "trainer.device", "trainer.sync_bn"),
-    *("trainer.timeout", "loss.class_weights"),
+    *("trainer.timeout", "trainer.optimize", "loss.class_weights"),
 }
 """Keys with tests of their own, below or next to what they name."""
 
