@@ -33,6 +33,7 @@ class OptimizedNetwork(nn.Module):
         reason: Why the network could not be optimized; None if it could.
         dtype: Dtype in which it computes; images may also be float32.
         image_shape: (C, H, W) of the images that are optimized for.
+        num_classes: Outputs of the classifier, as timm's networks tell them; None if unknown.
     """
 
     def __init__(self, original: nn.Module, dtype: torch.dtype, example: Tensor) -> None:
@@ -40,6 +41,7 @@ class OptimizedNetwork(nn.Module):
         self.original = original
         self.dtype = dtype
         self.image_shape = tuple(example.shape[1:])
+        self.num_classes = getattr(original, "num_classes", None)
         self.reason: str | None = None
         # In a list, so that it is no submodule: its packed weights cannot be saved or moved.
         self._graphs: list[GraphModule] = []

@@ -57,6 +57,24 @@ def assert_as_in_training(found, run):
     assert found["loss"] == pytest.approx(trained["val_loss"], rel=1e-5)
 
 
+def test_an_optimized_network_has_the_same_results(evaluate, predict, train, trained):
+    for optimize in ("false", "true"):
+        key = f"trainer.optimize={optimize}"
+        done = evaluate(*FASHION, last(trained), key, f"output_dir=run-{optimize}")
+        assert (done.code, done.err) == (0, "")
+    assert "optimized in " in done.out
+    plain, optimized = results("run-false"), results("run-true")
+    assert (optimized["top1"], optimized["top5"]) == (plain["top1"], plain["top5"])
+    assert optimized["loss"] == pytest.approx(plain["loss"], rel=1e-4)
+    Image.new("L", (32, 32)).save("photo.png")
+    done = predict(last(trained), "images=photo.png", "trainer.optimize=true")
+    assert done.code == 0
+    assert "optimized in " in done.out
+    done = predict(last(trained), "images=photo.png", "trainer.optimize=true", "features=true")
+    assert done.error.startswith("trainer.optimize: has no effect with features=true")
+    assert train("trainer.optimize=true").error.startswith("trainer.optimize: ")
+
+
 def test_our_checkpoint_needs_only_its_data(evaluate, trained, files_in):
     done = evaluate(*FASHION, last(trained), "output_dir=results")
     assert (done.code, done.err) == (0, "")
