@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from rednet import commands
+from rednet.config import compose_jobs
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -73,7 +74,10 @@ def test_every_fence_is_marked():
 @pytest.mark.parametrize(("page", "line"), command_lines("compose", "run", "guide"))
 def test_a_command_composes(page, line, capsys):
     command, arguments = parse(line)
-    assert command([*arguments, "--cfg", "job"]) == 0, capsys.readouterr().err
+    if "-m" in arguments:
+        compose_jobs("train", [word for word in arguments if word != "-m"], multirun=True)
+    else:
+        assert command([*arguments, "--cfg", "job"]) == 0, capsys.readouterr().err
 
 
 @pytest.mark.nightly

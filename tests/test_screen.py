@@ -1,15 +1,19 @@
 """What a program shows on a terminal while it works, and what stays on it at the end."""
 
 import os
+import re
 import subprocess
 import sys
 import time
 
 import pytest
+import torch
 from terminal import Terminal, run_in_terminal
 
 from rednet.screen import MARGIN, has_line
+from rednet.training.log import RunLog
 from rednet.training.progress import Progress
+from rednet.training.step import StepResult
 from rednet.training.throughput import Throughput
 from rednet.training.workload import Workload
 from rednet.wording import duration
@@ -229,6 +233,21 @@ def test_the_rest_of_a_run_in_which_more_layers_train_later():
     assert work.later_images(total=300) == 0
     evaluations = 2 * 50 / 10 * (0.5 + 0.5 / 3)
     assert work.seconds_left(100, 300, throughput) == pytest.approx(200 / 10 + evaluations)
+
+
+def test_a_run_says_its_duration_again_where_more_layers_train(tmp_path):
+    work, lines = Workload(120, first_cost=1.0, first_epochs=1), []
+    log = RunLog(tmp_path, enabled=False, workload=work)
+    log.say = lines.append
+    log.open(0, 0, 360)
+    scaler = torch.amp.GradScaler("cpu", enabled=False)
+    for epoch in (1, 2, 3):
+        log.start_epoch(epoch, 3)
+        for step in range(12):
+            log.step(StepResult(1.0, 10, 1.0, updated=True), 12 * epoch + step - 11, 0.1, scaler)
+    assert len(lines) == 2
+    assert re.search(r"data; after 1 epoch of fewer layers about \d+ images/s$", lines[0])
+    assert lines[1].endswith("% of the time waiting for data")
 
 
 @pytest.mark.parametrize(

@@ -57,6 +57,12 @@ def test_which_parts_train(overrides, expected, make_tiny, images):
     }
 
 
+def test_what_a_step_costs_in_forward_passes(make_tiny):
+    freezing = freeze(make_tiny(), "finetune.head_epochs=1", *STAGES)
+    assert 1 < freezing.cost(0) < 1.2 < 1.5 < freezing.cost(1) < 2.5
+    assert freeze(make_tiny()).cost(0) == 3
+
+
 @pytest.mark.parametrize(
     ("batch_norm", "training"),
     [
