@@ -8,6 +8,7 @@ from rednet import cli
 from rednet.config import Config
 from rednet.errors import InputError, StartAgain
 from rednet.memory import explain, is_out_of_memory
+from rednet.models.variants import network_label
 from rednet.program import announce, announce_torch, say
 from rednet.ranks.pulse import PULSE
 from rednet.signals import StopSignals
@@ -47,7 +48,7 @@ def _train_until_stopped(
     from rednet.training.saver import estimate_bytes
 
     config, start = follow_weights(config, explicit_keys)
-    label = f"{config.model.name if config.model else 'run'}-{config.data.name}"
+    label = f"{_label(config)}-{config.data.name}"
     with (
         build_runtime(config.trainer, explicit_keys) as runtime,
         run_folder(config.output_dir, label, runtime) as folder,
@@ -107,7 +108,6 @@ def _advise(error: Exception, trainer: "Trainer", config: Config) -> str:
 
 def _print_setup(trainer: "Trainer", config: Config) -> None:
     """Print a table of what is trained on what; its last row, the duration, follows later."""
-    assert config.model is not None
     freezing = trainer.train_step.freezing
     assert freezing is not None
     num_val_samples = len(trainer.val_loader.dataset)
@@ -118,7 +118,7 @@ def _print_setup(trainer: "Trainer", config: Config) -> None:
     runtime = trainer.runtime
     processes = "" if runtime.world_size == 1 else f", {count(runtime.world_size, 'process')}"
     rows = {
-        "network": f"{config.model.name}: {freezing.describe()}",
+        "network": f"{_label(config)}: {freezing.describe()}",
         "data": f"{config.data.name}: {sampler.num_samples} training and "
         f"{count(num_val_samples, 'validation image')}, {count(trainer.num_classes, 'class')}",
         "device": f"{runtime.device}, {runtime.precision}{processes}",
@@ -128,6 +128,11 @@ def _print_setup(trainer: "Trainer", config: Config) -> None:
     }
     for name, text in rows.items():
         say(f"{name:<10} {text}")
+
+
+def _label(config: Config) -> str:
+    model = config.model
+    return "run" if model is None else network_label(model.name, model.options)
 
 
 def _print_result(trainer: "Trainer", evaluation: "Evaluation | None") -> None:
@@ -146,10 +151,9 @@ def _draw_curves(config: Config, folder: Path) -> None:
     from rednet.best_effort import BestEffort
     from rednet.training.metrics import read_metrics
 
-    assert config.model is not None
     path = folder / "curves.png"
     with BestEffort("the run is complete without it").write(str(path)):
         from rednet.plots import draw_curves
 
-        title = f"{config.model.name} on {config.data.name}: {folder.resolve().name}"
+        title = f"{_label(config)} on {config.data.name}: {folder.resolve().name}"
         draw_curves(read_metrics(folder), path, title)

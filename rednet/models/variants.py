@@ -6,6 +6,7 @@ timm's registry, the inference of architectures from checkpoints and the paper's
 This module imports neither torch nor timm, so that the configuration can be checked without them.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -105,3 +106,9 @@ PRETRAINED_CFG: dict[str, Any] = {
     "paper_name": "Involution: Inverting the Inherence of Convolution for Visual Recognition",
 }
 """timm's configuration of the released weights, the same for every variant."""
+
+
+def network_label(name: str, options: Mapping[str, Any]) -> str:
+    """Return what to call a network: its name in timm, or resnet50 for RedNet-50 as a ResNet."""
+    is_resnet = options.get("involution_stages") == [] and options.get("stem") == "conv7"
+    return name.replace("rednet", "resnet") if name in LAYERS and is_resnet else name

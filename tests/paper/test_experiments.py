@@ -7,13 +7,14 @@ import timm
 import torch
 
 from rednet.config import CONFIGS, compose
+from rednet.models.variants import network_label
 from rednet.paper.ablations import (
     ablations,
     compare_with_stem,
     convolution_macs,
     table1_flops,
 )
-from rednet.paper.networks import Network, network_from_options
+from rednet.paper.networks import Network, network_from_options, resnet
 
 ROWS = {row.experiment: row for row in ablations()}
 
@@ -68,3 +69,21 @@ def test_the_command_line_overrides_an_experiment():
     config = compose("train", ["experiment=ablation/kernel3", "model=rednet26", "schedule=step"])
     assert (config.model.name, config.schedule.name) == ("rednet26", "step")
     assert config.model.options == {"stem": "conv7", "kernel_size": 3}
+
+
+RESNETS = {26: 13_696_552, 38: 19_626_792, 50: 25_557_032, 101: 44_549_160, 152: 60_192_808}
+
+
+@pytest.mark.parametrize("depth", RESNETS)
+def test_the_papers_resnets_train_by_the_recipe_of_the_rednets(depth):
+    ours, paper = (compose("train", ["experiment=paper", f"model={name}"]) for name in names(depth))
+    assert dataclasses.replace(ours, model=paper.model) == paper
+    network = network_from_options(ours.model.name, ours.model.options)
+    assert network == resnet(depth)
+    assert network.complexity().parameters == RESNETS[depth]
+    labels = [network_label(model.name, model.options) for model in (ours.model, paper.model)]
+    assert labels == names(depth)
+
+
+def names(depth):
+    return [f"resnet{depth}", f"rednet{depth}"]
