@@ -29,7 +29,11 @@ STEP = "schedule.min_lr: only schedule=cosine and schedule=paper use it"
         ("train", "schedule=step schedule.min_lr=0.001", [STEP]),
         ("train", "schedule={name: step, milestones: [1], gamma: 0.1, min_lr: 0.1}", [STEP]),
         ("visualize", "schedule=step schedule.min_lr=0.001", [STEP]),
-        ("evaluate", "data.val_fraction=0.2", ["data.val_fraction: only data=image_folder uses"]),
+        (
+            "evaluate",
+            "data.val_fraction=0.2",
+            ["data.val_fraction: only data=image_folder or csv uses"],
+        ),
         (
             "evaluate",
             "data=fashion_mnist seed=3",

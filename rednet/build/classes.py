@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Sequence
 
+from rednet.build.data import has_numbered_classes
 from rednet.config import Data
 from rednet.data import (
     CLASS_ORDERS,
@@ -92,7 +93,8 @@ def _in_order(
     """Number the folders in the order that the user names, which can matter."""
     names, outputs = source.class_names, _num_outputs(checkpoint)
     is_for_others = outputs is not None and outputs != len(names)
-    if data.name != "image_folder" or is_for_others:  # other classes are refused by the loader
+    # Other classes are refused by the loader.
+    if is_for_others or has_numbered_classes(source, data):
         return source, None
     text, natural = (order_classes(names, order) for order in CLASS_ORDERS)
     if data.class_order is None and text != natural:
@@ -103,8 +105,9 @@ def _in_order(
             f"data.class_order=natural if it is {natural[index]} (timm's)"
         )
     order = data.class_order or "text"
+    noun = "folders" if data.name == "image_folder" else "labels"
     line = (
-        f"the checkpoint has no class names: its outputs are taken to be the folders in {order} "
+        f"the checkpoint has no class names: its outputs are taken to be the {noun} in {order} "
         "order"
     )
     return RelabelledSource(source, order_classes(names, order)), line

@@ -19,6 +19,7 @@ from rednet.data import (
     eval_transform,
     open_fashion_mnist,
     open_image_folder,
+    open_image_table,
     open_imagenet,
     order_classes,
     train_transform,
@@ -54,20 +55,38 @@ def _require(splits: Splits, split: str, data: Data) -> ImageSource:
     if source is not None:
         return source
     purpose = "train on" if split == "train" else "validate with"
+    place = place_of(data)
     if splits.whole is None:
-        raise InputError(f"{data.root} has no images to {purpose}")
+        raise InputError(f"{place} has no images to {purpose}")
     if split == "train":
         raise InputError(
-            f"data.val_fraction={data.val_fraction:g} of {data.root} leaves nothing to {purpose}"
+            f"data.val_fraction={data.val_fraction:g} of {place} leaves nothing to {purpose}"
         )
+    more = "a folder val" if data.name == "image_folder" else "validation images"
     raise InputError(
-        f"{data.root} has one image in each class and none to {purpose}: add images or a folder val"
+        f"{place} has one image in each class and none to {purpose}: add images or {more}"
     )
 
 
+def has_numbered_classes(source: ImageSource, data: Data) -> bool:
+    """Return whether the data itself says which class has which index, unlike names of folders."""
+    if data.name in ("fashion_mnist", "imagenet") or data.classes is not None:
+        return True
+    names = source.class_names
+    return data.name != "image_folder" and names == [str(index) for index in range(len(names))]
+
+
+def place_of(data: Data) -> str | None:
+    """Return the folder or file that the user names for the data, None for embedded images."""
+    return data.table or data.root
+
+
 def _in_class_order(source: ImageSource, data: Data) -> ImageSource:
-    if data.class_order is None or data.name != "image_folder":
+    is_idle = data.name in ("fashion_mnist", "imagenet") or data.classes is not None
+    if data.class_order is None or is_idle:
         return source
+    if has_numbered_classes(source, data):
+        raise InputError("data.class_order: has no effect, the labels are numbers")
     return RelabelledSource(source, order_classes(source.class_names, data.class_order))
 
 
@@ -93,6 +112,8 @@ def open_splits(data: Data, seed: int, split: str = "train") -> Splits:
 def _open_splits(data: Data, seed: int, split: str) -> Splits:
     if data.name == "fashion_mnist":
         return open_fashion_mnist(data.root)
+    if data.name == "csv":
+        return _open_table(data, seed)
     if data.root is None:
         variable = " or set $IMAGENET_ROOT" if data.name == "imagenet" else ""
         raise InputError(
@@ -102,6 +123,21 @@ def _open_splits(data: Data, seed: int, split: str) -> Splits:
     if data.name == "imagenet":
         return open_imagenet(data.root, train=split == "train")
     return open_image_folder(data.root, val_fraction=data.val_fraction, seed=seed)
+
+
+def _open_table(data: Data, seed: int) -> Splits:
+    if data.table is None:
+        raise InputError("data=csv needs a table: give data.table=FILE")
+    return open_image_table(
+        data.table,
+        root=data.root,
+        image_column=data.image_column,
+        label_column=data.label_column,
+        split_column=data.split_column,
+        classes=data.classes,
+        val_fraction=data.val_fraction,
+        seed=seed,
+    )
 
 
 def take_samples(source: ImageSource, samples: int | None, key: str) -> ImageSource:

@@ -8,9 +8,10 @@ that training held out if it is the folder of the training, and otherwise all im
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass, replace
 
-from rednet.build.data import open_splits
+from rednet.build.data import open_splits, place_of
 from rednet.build.training_data import Match, TrainingData, read_training_data
 from rednet.config import Data, meant_keys
+from rednet.config.effects import DIVISIBLE
 from rednet.data import ImageSource, Splits
 from rednet.data.not_read import NotRead
 from rednet.data.split_names import TITLES, Split
@@ -86,8 +87,10 @@ def choose_images(
         seed = training.seed
     splits = open_splits(data, seed, split=data.split or "val")
     meant = [key for key in SPLITTING_KEYS if key in meant_keys(explicit_keys)]
-    if meant and data.name == "image_folder" and splits.whole is None:
-        raise InputError(f"{meant[0]}: nothing is split, since {data.root} has separate splits")
+    if meant and data.name in DIVISIBLE and splits.whole is None:
+        raise InputError(
+            f"{meant[0]}: nothing is split, since {place_of(data)} has separate splits"
+        )
     match = training.compare(splits, data, seed) if training and splits.whole else Match.OTHER
     split = data.split or _default_split(splits, match, is_split_typed=bool(meant))
     source = _take(splits, split, data)
@@ -112,7 +115,7 @@ def _take(splits: Splits, split: Split | None, data: Data) -> ImageSource:
     source: ImageSource | None = getattr(splits, split or "whole")
     if source is None:
         assert split is not None
-        reason = splits.unused.get(split, f"{data.root} has no {TITLES[split]} images")
+        reason = splits.unused.get(split, f"{place_of(data)} has no {TITLES[split]} images")
         raise InputError(f"data.split={split}: {reason}")
     return source
 
@@ -121,7 +124,7 @@ def _describe_origin(
     splits: Splits, split: Split | None, match: Match, data: Data, seed: int
 ) -> str:
     """Return the folder or file of the images, and how a part of it was chosen."""
-    origin = data.name if data.root is None else splits.origins[split or "train"]
+    origin = data.name if place_of(data) is None else splits.origins[split or "train"]
     if split is None:
         return origin
     if splits.whole is None:

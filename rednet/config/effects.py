@@ -8,7 +8,7 @@ Rules that need the data, the network or the device are in `rednet.build.effects
 """
 
 import math
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -83,6 +83,27 @@ def _ends_before_early_stopping(get: Lookup) -> bool:
     last = (epochs - 1) // max(1, every) * every  # the last evaluation before the end
     return bool(last - max(every, head_epochs) < patience)
 
+
+def _is_other_data(names: Collection[str]) -> Callable[[Lookup], bool]:
+    return lambda get: get("data.name") not in names
+
+
+def _kinds(names: Sequence[str]) -> str:
+    """Return choices of the data, such as "data=csv or image_folder"."""
+    *first, last = names
+    return f"data={', '.join(first)} or {last}" if first else f"data={last}"
+
+
+DIVISIBLE = ("image_folder", "csv")
+"""Kinds of data that may have no splits and are then split here."""
+
+KEYS_OF_DATA = {
+    ("data.table", "data.split_column"): ("csv",),
+    ("data.image_column", "data.label_column", "data.classes"): ("csv",),
+}
+"""Keys of some kinds of data alone."""
+
+KEYS_OF_SOME_DATA = tuple(key for keys in KEYS_OF_DATA for key in keys)
 
 OF_INVOLUTION = tuple(
     f"model.options.{name}"
@@ -201,13 +222,22 @@ RULES = (
     ),
     Rule(
         ("data.val_fraction", "data.class_order"),
-        lambda get: get("data.name") != "image_folder",
-        "only data=image_folder uses it",
+        lambda get: get("data.name") not in DIVISIBLE,
+        f"only {_kinds(DIVISIBLE)} uses it",
+    ),
+    Rule(
+        ("data.class_order",),
+        lambda get: get("data.classes") is not None,
+        "has no effect with data.classes=FILE, which has the order",
+    ),
+    *(
+        Rule(keys, _is_other_data(names), f"only {_kinds(names)} uses it")
+        for keys, names in KEYS_OF_DATA.items()
     ),
     Rule(
         ("seed",),
-        lambda get: get("data.name") != "image_folder",
-        "this command uses it only to split a folder, with data=image_folder",
+        lambda get: get("data.name") not in DIVISIBLE,
+        f"this command uses it only to split a data set, with {_kinds(DIVISIBLE)}",
         commands=("evaluate",),
     ),
     Rule(

@@ -70,10 +70,18 @@ class Model:
 
 @dataclass(config=RULES, frozen=True, kw_only=True)
 class Data:
-    """The images and how they become tensors."""
+    """The images and how they become tensors.
 
-    name: Literal["fashion_mnist", "imagenet", "image_folder"]
+    Keys of some kinds of data alone have a default here, which their files replace.
+    """
+
+    name: Literal["fashion_mnist", "imagenet", "image_folder", "csv"]
     root: PathText | None
+    table: PathText | None = None
+    image_column: Text | None = None
+    label_column: Text | None = None
+    split_column: Text | None = None
+    classes: PathText | None = None
     split: Literal["train", "val", "test"] | None
     class_order: Literal["text", "natural"] | None
     image_size: Count

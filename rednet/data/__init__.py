@@ -13,6 +13,7 @@ from rednet.data.fingerprint import count_sampled, describe_splits, fingerprint
 from rednet.data.image_files import ImageFiles
 from rednet.data.image_folder import open_image_folder
 from rednet.data.image_reading import MAX_PIXELS, read_image
+from rednet.data.image_table import open_image_table
 from rednet.data.imagenet import (
     english_names,
     imagenet_labels,
@@ -61,6 +62,7 @@ __all__ = [
     "make_check",
     "open_fashion_mnist",
     "open_image_folder",
+    "open_image_table",
     "open_imagenet",
     "order_classes",
     "read_image",

@@ -171,5 +171,5 @@ def hints_for(names: Collection[str]) -> str:
     if ARCHIVES & suffixes:
         hints += "; unpack archives"
     if TABLES & suffixes:
-        hints += "; labels and images in tables are not read: write the images into such folders"
+        hints += "; a table of paths and labels (CSV, parquet) is read by data=csv data.table=FILE"
     return hints

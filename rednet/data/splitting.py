@@ -1,22 +1,29 @@
 """Split the images of a folder of classes into two parts, class by class."""
 
 import hashlib
-from typing import NamedTuple
+from typing import NamedTuple, Protocol, Self
 
 import numpy as np
 
 from rednet.data.fingerprint import portable_names
-from rednet.data.image_files import ImageFiles
+from rednet.data.sources import ImageSource
+
+
+class Selectable(ImageSource, Protocol):
+    """A source of which parts can be taken."""
+
+    def select(self, indices: np.ndarray) -> Self:
+        """Return the source of the images at some indices, with all classes."""
 
 
 class Parts(NamedTuple):
     """The training and the validation images of one folder; None stands for no image."""
 
-    train: ImageFiles | None
-    val: ImageFiles | None
+    train: Selectable | None
+    val: Selectable | None
 
 
-def split_by_class(source: ImageFiles, val_fraction: float, seed: int) -> Parts:
+def split_by_class(source: Selectable, val_fraction: float, seed: int) -> Parts:
     """Split the images of each class at random.
 
     The images of a class are ranked by a hash of seed and relative path. The order in which the
@@ -47,5 +54,5 @@ def _val_count(num_images: int, val_fraction: float) -> int:
     return min(count, num_images - 1)
 
 
-def _select(source: ImageFiles, selected: np.ndarray) -> ImageFiles | None:
+def _select(source: Selectable, selected: np.ndarray) -> Selectable | None:
     return source.select(np.flatnonzero(selected)) if selected.any() else None

@@ -18,7 +18,7 @@ from rednet.build.losses import build_loss
 from rednet.build.model import place_model
 from rednet.build.optimizer import build_optimizer
 from rednet.config import Config, ConfigError, compose, legal_keys, validate
-from rednet.config.effects import RULES, expects_something, idle_keys
+from rednet.config.effects import KEYS_OF_SOME_DATA, RULES, expects_something, idle_keys
 from rednet.config.user_keys import UserKeys
 from rednet.data import fashion_mnist
 from rednet.errors import InputError
@@ -121,6 +121,7 @@ ELSEWHERE = {
     *("model.name", "data.name", "data.root", "experiment", "model.options.generator_options"),
     *("checkpoint", "output_dir", "resume", "trainer.device", "trainer.sync_bn"),
     *("trainer.timeout", "trainer.optimize", "loss.class_weights"),
+    *KEYS_OF_SOME_DATA,
 }
 """Keys with tests of their own, below or next to what they name."""
 

@@ -15,7 +15,7 @@ from rednet.commands.evaluate import TRAINING_ONLY
 from rednet.commands.predict import UNUSED as UNUSED_BY_PREDICT
 from rednet.commands.visualize import ALL, UNUSED
 from rednet.config import SCHEMAS, compose, legal_keys, validate
-from rednet.config.effects import idle_keys
+from rednet.config.effects import KEYS_OF_SOME_DATA, idle_keys
 from rednet.data import ImageDataset, eval_transform
 from rednet.data.not_read import NotRead
 from rednet.runtime import Runtime, set_numerics
@@ -72,6 +72,7 @@ ELSEWHERE = {
     *("checkpoint", "checkpoints", "figures", "images", "output_dir", "predictions"),
     *("data.name", "data.root", "data.max_pixels", "schedule.name"),
     *("trainer.device", "trainer.tf32", "trainer.timeout"),
+    *KEYS_OF_SOME_DATA,
 }
 """Keys with tests of their own."""
 
