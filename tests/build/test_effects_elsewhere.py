@@ -71,7 +71,7 @@ FIGURES = {
 ELSEWHERE = {
     *("checkpoint", "checkpoints", "figures", "images", "output_dir", "predictions"),
     *("data.name", "data.root", "data.max_pixels", "schedule.name"),
-    *("trainer.device", "trainer.tf32", "trainer.timeout"),
+    *("trainer.device", "trainer.tf32", "trainer.timeout", "trainer.optimize"),
     *KEYS_OF_SOME_DATA,
 }
 """Keys with tests of their own."""
