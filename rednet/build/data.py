@@ -169,6 +169,7 @@ def build_train_data(
         world_size=runtime.world_size,
         seed=config.seed,
         targets=source.targets if config.data.sampler == "balanced" else None,
+        repeats=config.augment.repeats,
     )
     transform = train_transform(preprocessing, _augmentation(config.augment))
     dataset = ImageDataset(source, transform, config.seed)

@@ -48,6 +48,7 @@ BEFORE_THERE_WERE_KEYS = {
     **{"data.sampler": "shuffle", "loss.name": "cross_entropy", "loss.class_weights": None},
     **{"finetune.freeze": "none", "finetune.batch_norm": "follow", "finetune.head_epochs": 0},
     **{"optimizer.backbone_lr_scale": None, "optimizer.layer_decay": None},
+    **{"augment.image_size": None, "augment.repeats": 1},
 }
 """What runs did that were saved before the configuration had these keys."""
 

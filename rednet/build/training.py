@@ -92,18 +92,21 @@ def build_trainer(
     assert splits.train is not None and splits.val is not None
     class_names = splits.train.class_names
     preprocessing = build_preprocessing(config.data)
-    batches = _build_batches(config, splits.train, preprocessing, runtime)
+    train_size = config.augment.image_size or preprocessing.image_size
+    training = dataclasses.replace(preprocessing, image_size=train_size)
+    batches = _build_batches(config, splits.train, training, runtime)
     sampler = batches.sampler
     val_loader = build_val_loader(splits.val, preprocessing, config.data, runtime)
 
     model = build_model(config.model, len(class_names), preprocessing.in_chans)
     _start_from(start, model, class_names, runtime)
     model = place_model(model, config.trainer, runtime)
-    check_forward(model, config.model.name, len(class_names), preprocessing, runtime)
+    for prepared in dict.fromkeys((training, preprocessing)):
+        check_forward(model, config.model.name, len(class_names), prepared, runtime)
     require_equal_backends(runtime)
     freezing = build_freezing(config, model, explicit_keys)
     if sampler.smallest_micro_batch() == 1:
-        check_single_image_batch(model, preprocessing, runtime)
+        check_single_image_batch(model, training, runtime)
 
     lr = scaled_lr(config.optimizer, sampler.global_batch)
     schedule = build_schedule(config.schedule, lr, sampler.steps_per_epoch)

@@ -43,6 +43,7 @@ def _keeps_size(get: Lookup) -> bool:
     """Whether images of Fashion-MNIST, which have 28 x 28 pixels, are never resized."""
     crops = (get("augment.scale"), get("augment.ratio")) != ([1, 1], [1, 1])
     sizes = get("data.image_size"), get("data.crop_pct")
+    crops |= get("augment.image_size") not in (None, 28)
     is_plain = not crops and not get("augment.auto_augment") and get("checkpoint") is None
     return get("data.name") == "fashion_mnist" and sizes == (28, 1) and is_plain
 

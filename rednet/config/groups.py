@@ -113,8 +113,10 @@ class Data:
 
 @dataclass(config=RULES, frozen=True, kw_only=True)
 class Augment:
-    """Augmentation of training images and labels."""
+    """Augmentation of training images and labels; ``image_size: null`` is that of `data`."""
 
+    image_size: Count | None
+    repeats: Count
     scale: FractionRange
     ratio: PositiveRange
     hflip: Probability

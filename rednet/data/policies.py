@@ -1,4 +1,4 @@
-"""Checks and fixes for timm's automatic augmentation policies."""
+"""Automatic augmentation policies: checks and fixes for timm's, and torchvision's."""
 
 import re
 from collections.abc import Callable, Iterator
@@ -6,8 +6,12 @@ from typing import Any
 
 from PIL import Image, ImageOps
 from timm.data.auto_augment import AugmentOp, AutoAugment
+from torchvision.transforms import InterpolationMode, TrivialAugmentWide
 
 from rednet.errors import InputError
+
+TRIVIAL = "trivial"
+"""The name of torchvision's TrivialAugmentWide, https://arxiv.org/abs/2103.10158."""
 
 _NUMBER = r"\d+(\.\d+)?"
 _POLICY = re.compile(
@@ -21,13 +25,24 @@ def check_policy(text: str) -> None:
     """Check the text of a policy, of which timm ignores the parts it does not know.
 
     Raises:
-        InputError: The text is not a policy of timm's.
+        InputError: The text is not a policy of timm's, nor `TRIVIAL`.
     """
-    if not _POLICY.fullmatch(text):
+    if text != TRIVIAL and not _POLICY.fullmatch(text):
         raise InputError(
-            f"auto_augment {text!r} is not a policy of timm's: try rand-m9-mstd0.5, original or "
-            "augmix-m3-w3"
+            f"auto_augment {text!r} is not a policy of timm's: try rand-m9-mstd0.5, original, "
+            f"augmix-m3-w3, or torchvision's {TRIVIAL}"
         )
+
+
+def trivial_augment(interpolation: str) -> TrivialAugmentWide:
+    """Build the policy `TRIVIAL`, which fills what an operation uncovers with black.
+
+    Args:
+        interpolation: Pillow's filter for rotating and shearing, bicubic instead of Lanczos.
+    """
+    return TrivialAugmentWide(
+        interpolation=InterpolationMode("bicubic" if interpolation == "lanczos" else interpolation)
+    )
 
 
 def fix_policy(policy: Callable) -> None:

@@ -20,10 +20,14 @@ class TrainSampler(Sampler[Keys]):
     """Yield the micro-batches of one training epoch, as (epoch, index) keys.
 
     Each epoch is a permutation of all samples, or of as many in which each class is equally
-    frequent; it is the same on every rank. Step s takes the next
-    ``global_batch`` samples. Rank r takes every ``world_size``-th of them, starting at the r-th,
-    and splits them into ``micro_batches(s)`` micro-batches of nearly equal size. The last step
-    takes the remaining samples, and repeats some of them only where a micro-batch would be empty.
+    frequent; it is the same on every rank. With ``repeats``, it is the beginning of one, with each
+    sample so many times in a row, and as long: the repeated augmentation of Berman et al. 2019
+    (https://arxiv.org/abs/1902.05509), by the rule of timm's ``RepeatAugSampler``.
+
+    Step s takes the next ``global_batch`` samples. Rank r takes every ``world_size``-th of them,
+    starting at the r-th, and splits them into ``micro_batches(s)`` micro-batches of nearly equal
+    size. The last step takes the remaining samples, and repeats some of them only where a
+    micro-batch would be empty.
 
     Attributes:
         global_batch: Number of samples in a full step, over all ranks and micro-batches.
@@ -40,6 +44,7 @@ class TrainSampler(Sampler[Keys]):
         world_size: int = 1,
         seed: int = 0,
         targets: Sequence[int] | None = None,
+        repeats: int = 1,
     ):
         """Set up the sampler for one rank.
 
@@ -51,6 +56,7 @@ class TrainSampler(Sampler[Keys]):
             world_size: Number of ranks.
             seed: Seed of the permutations.
             targets: Class of every sample, to balance the classes; None for every sample once.
+            repeats: Times that a sample follows in an epoch that has it.
 
         Raises:
             InputError: A step needs more samples than the training set has.
@@ -61,6 +67,7 @@ class TrainSampler(Sampler[Keys]):
         self.world_size = world_size
         self.seed = seed
         self.targets = targets
+        self.repeats = repeats
         self.global_batch = batch_size * grad_accum_steps * world_size
         if self.global_batch > num_samples:
             raise InputError(
@@ -107,6 +114,8 @@ class TrainSampler(Sampler[Keys]):
         if self.targets is not None:
             samples = balance(self.targets, self.seed, self.epoch)
         order = shuffle(samples, self.seed, self.epoch)
+        used = ceil(self.num_samples / self.repeats)
+        order = order[:used].repeat_interleave(self.repeats)[: self.num_samples]
         return torch.stack([order, count_earlier(order)], dim=1)
 
     def _key(self, index: int, earlier: int) -> tuple[int, ...]:

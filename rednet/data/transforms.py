@@ -14,7 +14,7 @@ from timm.data.transforms_factory import transforms_imagenet_train
 from torch import Tensor
 
 from rednet.data.opencv import OpenCVRandomResizedCrop, OpenCVResize
-from rednet.data.policies import check_policy, fix_policy
+from rednet.data.policies import TRIVIAL, check_policy, fix_policy, trivial_augment
 from rednet.errors import InputError
 
 PILLOW_INTERPOLATIONS = ("bilinear", "bicubic", "nearest", "lanczos")
@@ -86,7 +86,7 @@ class Augmentation:
         ratio: Range of the random crop's aspect ratio, width / height.
         hflip: Probability of a horizontal flip.
         color_jitter: Strength of the jitter of brightness, contrast and saturation.
-        auto_augment: A policy of timm's, such as rand-m9-mstd0.5.
+        auto_augment: A policy of timm's, such as rand-m9-mstd0.5, or "trivial".
         random_erasing: Probability of erasing a rectangle.
     """
 
@@ -156,13 +156,15 @@ def train_transform(preprocessing: Preprocessing, augmentation: Augmentation) ->
     where timm would drop it. Erased rectangles are filled with the mean.
 
     Raises:
-        InputError: ``auto_augment`` is not a policy of timm's.
+        InputError: ``auto_augment`` is not a policy.
     """
     policy = augmentation.auto_augment
     if policy:
         check_policy(policy)
     crop, vary, finish = _timm_stages(preprocessing, augmentation)
-    if policy:
+    if policy == TRIVIAL:
+        vary.insert(0, trivial_augment(preprocessing.pillow_interpolation))
+    elif policy:
         fix_policy(vary[0])
     if _skips_crop(augmentation):
         crop[0] = _resize_whole(preprocessing)
@@ -177,6 +179,7 @@ def train_transform(preprocessing: Preprocessing, augmentation: Augmentation) ->
 
 def _timm_stages(preprocessing: Preprocessing, augmentation: Augmentation) -> list[list[Callable]]:
     """Return the first, middle and last transforms of timm's training transform."""
+    policy = augmentation.auto_augment
     stages = transforms_imagenet_train(
         preprocessing.image_size,
         scale=augmentation.scale,
@@ -184,7 +187,7 @@ def _timm_stages(preprocessing: Preprocessing, augmentation: Augmentation) -> li
         hflip=augmentation.hflip,
         color_jitter=augmentation.color_jitter or None,  # type: ignore[arg-type]
         force_color_jitter=True,
-        auto_augment=augmentation.auto_augment,
+        auto_augment=None if policy == TRIVIAL else policy,
         interpolation=preprocessing.pillow_interpolation,
         mean=preprocessing.mean,
         std=preprocessing.std,

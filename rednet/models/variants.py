@@ -110,5 +110,5 @@ PRETRAINED_CFG: dict[str, Any] = {
 
 def network_label(name: str, options: Mapping[str, Any]) -> str:
     """Return what to call a network: its name in timm, or resnet50 for RedNet-50 as a ResNet."""
-    is_resnet = options.get("involution_stages") == [] and options.get("stem") == "conv7"
-    return name.replace("rednet", "resnet") if name in LAYERS and is_resnet else name
+    is_resnet = name in LAYERS and options.get("involution_stages") == []
+    return name.replace("rednet", "resnet") if is_resnet else name

@@ -28,6 +28,7 @@ COMPARED = {
     *(f"data.{key}" for key in ("name", "image_size", "crop_pct", "interpolation", "mean", "std")),
     *(f"data.{key}" for key in ("train_samples", "val_samples", "val_fraction", "sampler")),
     *(f"augment.{key}" for key in ("scale", "ratio", "hflip", "color_jitter", "auto_augment")),
+    *(f"augment.{key}" for key in ("image_size", "repeats")),
     *(f"augment.{key}" for key in ("random_erasing", "mixup", "cutmix", "label_smoothing")),
     *(f"optimizer.{key}" for key in ("name", "lr", "momentum", "weight_decay", "decay_all")),
     *(f"loss.{key}" for key in ("name", "class_weights", "target_threshold")),

@@ -23,6 +23,7 @@ POLICIES = [
     "3a",
     "augmix-m3-w3",
     "augmix-m5-w4-d2-b1",
+    "trivial",
 ]
 
 

@@ -2,6 +2,7 @@ from collections import Counter
 from math import ceil
 
 import pytest
+from timm.data.distributed_sampler import RepeatAugSampler
 
 from rednet.data import EvalSampler, TrainSampler
 from rednet.errors import InputError
@@ -121,6 +122,25 @@ def test_an_epoch_can_start_at_any_step(start):
     skipped = sum(map(whole[0].micro_batches, range(start)))
     assert rest[1] == whole[1][skipped:]
     assert len(rest[0]) == len(rest[1])
+
+
+@pytest.mark.parametrize("world_size", [1, 4])
+def test_repeated_samples_follow_timms_rule(world_size):
+    plain = [keys[0][1] for keys in TrainSampler(96, 1, seed=3)]
+    for rank in range(world_size):
+        options = {"rank": rank, "world_size": world_size, "seed": 3, "repeats": 3}
+        sampler = TrainSampler(96, 6, **options)
+        ours = [key for keys in sampler for key in keys]
+        theirs = RepeatAugSampler(range(96), world_size, rank, shuffle=False, selected_round=0)
+        assert [key[1] for key in ours] == [plain[index] for index in theirs]
+        start = sampler.steps_per_epoch - 1
+        sampler.set_epoch(0, start)
+        assert [key for keys in sampler for key in keys] == ours[6 * start :]
+    whole = [key for keys in TrainSampler(100, 6, seed=3, repeats=3) for key in keys]
+    versions = Counter(key[1] for key in whole)
+    assert (len(whole), len(set(whole))) == (100, 100)
+    assert sorted(versions.values()) == [1, *[3] * 33]
+    assert {len(key) for key in whole} == {2, 3}
 
 
 def test_the_paper_takes_626_steps_per_epoch():
