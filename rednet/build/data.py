@@ -5,6 +5,7 @@ import dataclasses
 from rednet.config import Augment, Config, Data
 from rednet.data import (
     Augmentation,
+    EncodedImages,
     EvalSampler,
     ImageDataset,
     ImageFiles,
@@ -104,7 +105,7 @@ def open_splits(data: Data, seed: int, split: str = "train") -> Splits:
     """
     splits = _open_splits(data, seed, split)
     for source in (splits.train, splits.val, splits.test, splits.whole):
-        if isinstance(source, ImageFiles):
+        if isinstance(source, ImageFiles | EncodedImages):
             source.max_pixels = data.max_pixels
     return splits
 

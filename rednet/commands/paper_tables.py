@@ -139,7 +139,7 @@ def _evaluate(
     """
     from rednet.build.conditions import precision
     from rednet.build.evaluation import build_evaluation, run_evaluation
-    from rednet.data.imagenet import NUM_CLASSES
+    from rednet.data.imagenet_names import NUM_CLASSES
     from rednet.paper.accuracy import Accuracy
     from rednet.paper.accuracy_tables import has_row
     from rednet.paper.networks import network_from_options

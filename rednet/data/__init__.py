@@ -8,18 +8,15 @@ from rednet.data.classes import (
     order_classes,
 )
 from rednet.data.dataset import Batch, ImageDataset, Sample, collate
+from rednet.data.encoded_images import EncodedImages
 from rednet.data.fashion_mnist import open_fashion_mnist
 from rednet.data.fingerprint import count_sampled, describe_splits, fingerprint
 from rednet.data.image_files import ImageFiles
 from rednet.data.image_folder import open_image_folder
 from rednet.data.image_reading import MAX_PIXELS, read_image
 from rednet.data.image_table import open_image_table
-from rednet.data.imagenet import (
-    english_names,
-    imagenet_labels,
-    imagenet_synsets,
-    open_imagenet,
-)
+from rednet.data.imagenet import open_imagenet
+from rednet.data.imagenet_names import english_names, imagenet_labels, imagenet_synsets
 from rednet.data.loading import ImageLoader, default_num_workers
 from rednet.data.sampling import EvalSampler, TrainSampler
 from rednet.data.sources import ImageSource, Splits, UnreadableImage, balanced_subset
@@ -36,6 +33,7 @@ __all__ = [
     "MAX_PIXELS",
     "Augmentation",
     "Batch",
+    "EncodedImages",
     "EvalSampler",
     "ImageDataset",
     "ImageFiles",

@@ -6,6 +6,7 @@ import stat
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from io import BytesIO
 from typing import IO, Any
 
 import numpy as np
@@ -23,7 +24,9 @@ _ENDS = {"JPEG": b"\xff\xd9", "MPO": b"\xff\xd9", "PNG": b"IEND\xaeB`\x82", "GIF
 """Last bytes of a complete file, by Pillow's name of its format."""
 
 
-def read_image(path: str | os.PathLike[str], max_pixels: int = MAX_PIXELS) -> Image.Image:
+def read_image(
+    path: str | os.PathLike[str], max_pixels: int = MAX_PIXELS, content: bytes | None = None
+) -> Image.Image:
     """Decode an image file into mode L or RGB.
 
     The EXIF orientation is ignored, as torchvision does. Transparency is dropped, and 16-bit gray
@@ -32,24 +35,30 @@ def read_image(path: str | os.PathLike[str], max_pixels: int = MAX_PIXELS) -> Im
     Args:
         path: A regular file, or a link to one. Anything else, such as a pipe, is never opened.
         max_pixels: Largest number of pixels of an image that is decoded, by its header.
+        content: Content of the file, for an image that is a part of another file; `path` is then
+            only its name.
 
     Raises:
         UnreadableImage: The file cannot be decoded for any reason, including a missing or truncated
             file.
         MemoryError: There is no memory left.
     """
-    with _opened(path, max_pixels) as image:
+    with _opened(path, max_pixels, content) as image:
         image.load()
         return as_8_bits(image)
 
 
-def read_header(path: str | os.PathLike[str], max_pixels: int = MAX_PIXELS) -> None:
+def read_header(
+    path: str | os.PathLike[str], max_pixels: int = MAX_PIXELS, content: bytes | None = None
+) -> None:
     """Read what comes before the pixels of an image file, and decode it only if its end is missing.
+
+    The arguments are those of `read_image`.
 
     Raises:
         UnreadableImage: It is no image, is cut, or has too many pixels.
     """
-    with _opened(path, max_pixels) as image:
+    with _opened(path, max_pixels, content) as image:
         _require_fixed_range(image)
         if not _has_end(image):
             image.load()
@@ -82,6 +91,10 @@ def open_regular(path: str | os.PathLike[str], max_bytes: int) -> IO[bytes]:
         raise
 
 
+def _file(path: str | os.PathLike[str], max_bytes: int, content: bytes | None) -> IO[bytes]:
+    return open_regular(path, max_bytes) if content is None else BytesIO(content)
+
+
 def _require_regular(status: os.stat_result, max_bytes: int) -> None:
     if not stat.S_ISREG(status.st_mode):
         kinds = {stat.S_IFIFO: "a pipe", stat.S_IFSOCK: "a socket", stat.S_IFDIR: "a folder"}
@@ -93,14 +106,16 @@ def _require_regular(status: os.stat_result, max_bytes: int) -> None:
 
 
 @contextmanager
-def _opened(path: str | os.PathLike[str], max_pixels: int) -> Iterator[Image.Image]:
+def _opened(
+    path: str | os.PathLike[str], max_pixels: int, content: bytes | None
+) -> Iterator[Image.Image]:
     """Open an image and read its header; whatever goes wrong makes it unreadable."""
     try:
         # Pillow warns about large images and odd metadata; neither affects the pixels.
         with (
             warnings.catch_warnings(action="ignore"),
             _pillow_limit(max_pixels),
-            open_regular(path, MAX_BYTES_PER_PIXEL * max_pixels) as file,
+            _file(path, MAX_BYTES_PER_PIXEL * max_pixels, content) as file,
             Image.open(file) as image,
         ):
             yield image

