@@ -94,9 +94,11 @@ def _tidy(model: Any) -> None:
         common.CommonSubexpressionEliminationPass(),
         common.RemoveUnusedNodesPass(),
     )(model)
-    for node in model.graph:
-        if node.op_type == "CastLike":
-            _cast_to_known_type(node)
+    casts = [node for node in model.graph if node.op_type == "CastLike"]
+    if any(node.inputs[1].dtype is None for node in casts):
+        common.ShapeInferencePass()(model)
+    for node in casts:
+        _cast_to_known_type(node)
 
 
 def _cast_to_known_type(node: Any) -> None:
