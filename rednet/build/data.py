@@ -3,6 +3,7 @@
 import dataclasses
 
 from rednet.config import Augment, Config, Data
+from rednet.config.effects import ORDERABLE
 from rednet.data import (
     Augmentation,
     EncodedImages,
@@ -22,6 +23,7 @@ from rednet.data import (
     open_image_folder,
     open_image_table,
     open_imagenet,
+    open_shards,
     order_classes,
     train_transform,
 )
@@ -71,19 +73,19 @@ def _require(splits: Splits, split: str, data: Data) -> ImageSource:
 
 def has_numbered_classes(source: ImageSource, data: Data) -> bool:
     """Return whether the data itself says which class has which index, unlike names of folders."""
-    if data.name in ("fashion_mnist", "imagenet") or data.classes is not None:
+    if data.name not in ORDERABLE or data.classes is not None:
         return True
     names = source.class_names
-    return data.name != "image_folder" and names == [str(index) for index in range(len(names))]
+    return data.name == "csv" and names == [str(index) for index in range(len(names))]
 
 
 def place_of(data: Data) -> str | None:
     """Return the folder or file that the user names for the data, None for embedded images."""
-    return data.table or data.root
+    return data.table or data.shards or data.root
 
 
 def _in_class_order(source: ImageSource, data: Data) -> ImageSource:
-    is_idle = data.name in ("fashion_mnist", "imagenet") or data.classes is not None
+    is_idle = data.name not in ORDERABLE or data.classes is not None
     if data.class_order is None or is_idle:
         return source
     if has_numbered_classes(source, data):
@@ -115,6 +117,8 @@ def _open_splits(data: Data, seed: int, split: str) -> Splits:
         return open_fashion_mnist(data.root)
     if data.name == "csv":
         return _open_table(data, seed)
+    if data.name == "webdataset":
+        return _open_shards(data, seed)
     if data.root is None:
         variable = " or set $IMAGENET_ROOT" if data.name == "imagenet" else ""
         raise InputError(
@@ -135,6 +139,20 @@ def _open_table(data: Data, seed: int) -> Splits:
         image_column=data.image_column,
         label_column=data.label_column,
         split_column=data.split_column,
+        classes=data.classes,
+        val_fraction=data.val_fraction,
+        seed=seed,
+    )
+
+
+def _open_shards(data: Data, seed: int) -> Splits:
+    if data.shards is None:
+        raise InputError("data=webdataset needs shards: give data.shards=PATTERN")
+    return open_shards(
+        data.shards,
+        val_shards=data.val_shards,
+        image_column=data.image_column,
+        label_column=data.label_column,
         classes=data.classes,
         val_fraction=data.val_fraction,
         seed=seed,

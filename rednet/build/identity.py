@@ -19,7 +19,8 @@ from rednet.wording import count, printable
 NEVER_COMPARED = frozenset(
     [
         # Where the run reads, writes and computes; the images are known by their fingerprint.
-        *("data.root", "data.table", "data.num_workers", "output_dir", "trainer.device"),
+        *("data.root", "data.num_workers", "output_dir", "trainer.device"),
+        *("data.table", "data.shards", "data.val_shards"),
         *("data.image_column", "data.label_column", "data.split_column", "data.classes"),
         # What evaluate reads, and an order that is compared as the class names.
         *("data.split", "data.class_order"),

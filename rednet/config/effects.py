@@ -95,12 +95,16 @@ def _kinds(names: Sequence[str]) -> str:
     return f"data={', '.join(first)} or {last}" if first else f"data={last}"
 
 
-DIVISIBLE = ("image_folder", "csv")
+ORDERABLE = ("image_folder", "csv")
+"""Kinds of data whose classes have no order but that of their names."""
+
+DIVISIBLE = ("image_folder", "csv", "webdataset")
 """Kinds of data that may have no splits and are then split here."""
 
 KEYS_OF_DATA = {
     ("data.table", "data.split_column"): ("csv",),
-    ("data.image_column", "data.label_column", "data.classes"): ("csv",),
+    ("data.shards", "data.val_shards"): ("webdataset",),
+    ("data.image_column", "data.label_column", "data.classes"): ("csv", "webdataset"),
 }
 """Keys of some kinds of data alone."""
 
@@ -222,9 +226,19 @@ RULES = (
         commands=("train",),
     ),
     Rule(
-        ("data.val_fraction", "data.class_order"),
+        ("data.val_fraction",),
         lambda get: get("data.name") not in DIVISIBLE,
         f"only {_kinds(DIVISIBLE)} uses it",
+    ),
+    Rule(
+        ("data.class_order",),
+        lambda get: get("data.name") not in ORDERABLE,
+        f"only {_kinds(ORDERABLE)} uses it",
+    ),
+    Rule(
+        ("data.root",),
+        lambda get: get("data.name") == "webdataset",
+        "has no effect with data=webdataset: data.shards has the paths",
     ),
     Rule(
         ("data.class_order",),

@@ -75,13 +75,15 @@ class Data:
     Keys of some kinds of data alone have a default here, which their files replace.
     """
 
-    name: Literal["fashion_mnist", "imagenet", "image_folder", "csv"]
+    name: Literal["fashion_mnist", "imagenet", "image_folder", "csv", "webdataset"]
     root: PathText | None
     table: PathText | None = None
     image_column: Text | None = None
     label_column: Text | None = None
     split_column: Text | None = None
     classes: PathText | None = None
+    shards: Text | None = None
+    val_shards: Text | None = None
     split: Literal["train", "val", "test"] | None
     class_order: Literal["text", "natural"] | None
     image_size: Count

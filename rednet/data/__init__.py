@@ -19,6 +19,7 @@ from rednet.data.imagenet import open_imagenet
 from rednet.data.imagenet_names import english_names, imagenet_labels, imagenet_synsets
 from rednet.data.loading import ImageLoader, default_num_workers
 from rednet.data.sampling import EvalSampler, TrainSampler
+from rednet.data.shards import open_shards
 from rednet.data.sources import ImageSource, Splits, UnreadableImage, balanced_subset
 from rednet.data.transforms import (
     Augmentation,
@@ -62,6 +63,7 @@ __all__ = [
     "open_image_folder",
     "open_image_table",
     "open_imagenet",
+    "open_shards",
     "order_classes",
     "read_image",
     "train_transform",

@@ -4,9 +4,10 @@ import os
 import sys
 import tarfile
 import zipfile
-from collections.abc import Iterator
+import zlib
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import IO, NamedTuple
+from typing import IO, Any, NamedTuple
 
 import numpy as np
 
@@ -41,59 +42,82 @@ def index_path(tar: Path) -> Path:
 
 
 def open_index(tar: Path, *, nested: bool = False) -> tuple[TarIndex, str]:
-    """Return the index of a tar file: the stored one, or a new one if the tar has changed since.
-
-    It is stored next to the tar, with the size and the time of the tar. One that belongs to another
-    version of the tar, or is damaged, is replaced.
+    """Return the index of a tar file, as `stored_arrays` does, and the line about storing it.
 
     Args:
         tar: The tar file, not compressed.
         nested: Whether its files are tar files, whose files are meant.
 
+    Raises:
+        InputError: The tar is missing, truncated, compressed or no tar file.
+    """
+
+    def make(file: IO[bytes]) -> dict[str, np.ndarray]:
+        found = list(tar_members(file, nested=nested))
+        names, offsets, sizes = zip(*found, strict=True) if found else ((), (), ())
+        encoded = np.array([os.fsencode(name) for name in names], "S")
+        return {
+            "names": encoded,
+            "offsets": np.array(offsets, np.int64),
+            "sizes": np.array(sizes, np.int64),
+        }
+
+    arrays, note = stored_arrays(tar, f"files {nested}", make)
+    return TarIndex(**arrays), note
+
+
+def stored_arrays(
+    tar: Path, kind: str, make: Callable[[IO[bytes]], dict[str, np.ndarray]]
+) -> tuple[dict[str, np.ndarray], str]:
+    """Return arrays that are made of a tar file: stored ones, or new ones if it has changed since.
+
+    They are stored next to the tar, with its size and time. Those of another kind, of another
+    version of the tar, or damaged ones are replaced.
+
+    Args:
+        tar: The tar file.
+        kind: What the arrays depend on apart from the tar.
+        make: Makes them of the open tar file.
+
     Returns:
-        The index, and a line if it could not be stored, otherwise an empty one.
+        The arrays, and a line if they could not be stored, otherwise an empty one.
 
     Raises:
         InputError: The tar is missing, truncated, compressed or no tar file.
     """
     try:
         status = tar.stat()
-        stamp = np.array([VERSION, status.st_size, status.st_mtime_ns, nested], np.int64)
+        numbers = (VERSION, status.st_size, status.st_mtime_ns, zlib.crc32(kind.encode()))
+        stamp = np.array(numbers, np.int64)
         if (stored := _load(index_path(tar), stamp)) is not None:
             return stored, ""
         with working(f"indexing {printable(tar)}"), open_regular(tar, sys.maxsize) as file:
-            found = list(_members(file, nested))
+            arrays = make(file)
     except (tarfile.TarError, OSError, EOFError) as error:
         reason = getattr(error, "strerror", None) or str(error)
         raise InputError(f"tar file {tar} cannot be read: {reason}") from error
-    names, offsets, sizes = zip(*found, strict=True) if found else ((), (), ())
-    index = TarIndex(
-        np.array([os.fsencode(name) for name in names], "S"),
-        np.array(offsets, np.int64),
-        np.array(sizes, np.int64),
-    )
+    path = index_path(tar)
     try:
-        write_atomically(
-            index_path(tar), lambda file: np.savez(file, stamp=stamp, **index._asdict())
-        )
+        named: dict[str, Any] = {"stamp": stamp, **arrays}
+        write_atomically(path, lambda file: np.savez(file, **named))
     except OSError as error:
-        reason = error.strerror or error
-        return index, f"{index_path(tar)} cannot be stored ({reason}): each start makes it again"
-    return index, ""
+        reason = error.strerror or str(error)
+        return arrays, f"{printable(path)} cannot be stored ({reason}): each start makes it again"
+    return arrays, ""
 
 
-def _load(path: Path, stamp: np.ndarray) -> TarIndex | None:
+def _load(path: Path, stamp: np.ndarray) -> dict[str, np.ndarray] | None:
     try:
         with np.load(path, allow_pickle=False) as file:
             if np.array_equal(file["stamp"], stamp):
-                return TarIndex(*(file[name] for name in TarIndex._fields))
+                return {name: file[name] for name in file.files if name != "stamp"}
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
         pass  # missing or damaged
     return None
 
 
-def _members(file: IO[bytes], nested: bool) -> Iterator[tuple[str, int, int]]:
-    """Yield name, offset and size of each regular file.
+def tar_members(file: IO[bytes], *, nested: bool = False) -> Iterator[tuple[str, int, int]]:
+    """Yield name, offset and size of each regular file in a tar.
 
     Raises:
         tarfile.TarError: The tar ends too early, is compressed or no tar file.
@@ -114,7 +138,7 @@ def _members(file: IO[bytes], nested: bool) -> Iterator[tuple[str, int, int]]:
             assert inner is not None
             folder = os.path.splitext(member.name)[0]
             try:
-                for name, offset, size in _members(inner, nested=False):
+                for name, offset, size in tar_members(inner):
                     yield f"{folder}/{name}", member.offset_data + offset, size
             except tarfile.TarError as error:
                 raise tarfile.ReadError(f"{member.name} in it: {error}") from error
