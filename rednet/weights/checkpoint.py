@@ -36,6 +36,7 @@ class Checkpoint:
         is_inferred: Whether `model` was inferred from the tensors, now or when the file was
             converted. What tensors do not determine has its default, see `list_guesses`.
         file_model: Name and options that the file is for, if the user gave others.
+        is_silent: Whether only the user says what `model` is: the file does not.
         given_options: Names of the options in `model` that the user gave.
         num_classes: Outputs of the classifier, 0 without one; None if unknown.
         in_chans: Channels of the images; None if unknown.
@@ -54,6 +55,7 @@ class Checkpoint:
     model: dict[str, Any] | None = None
     is_inferred: bool = False
     file_model: dict[str, Any] | None = None
+    is_silent: bool = False
     given_options: frozenset[str] = frozenset()
     num_classes: int | None = None
     in_chans: int | None = None

@@ -142,6 +142,8 @@ def require_body_fits(weights: Mapping[str, Tensor], model: nn.Module) -> None:
 
 def _explain_origin(checkpoint: Checkpoint) -> str:
     """Return which network a checkpoint is for and, if the user named another one, that too."""
+    if checkpoint.is_silent:
+        return "; the file does not say which network it is for"
     if checkpoint.file_model is not None and checkpoint.model is not None:
         theirs, ours = describe_model(**checkpoint.file_model), describe_model(**checkpoint.model)
         return f"; it is for {theirs}, not for {ours}" if theirs != ours else f"; it is for {ours}"

@@ -70,13 +70,20 @@ def override_network(checkpoint: Checkpoint, name: str, options: Mapping[str, An
     """Return the checkpoint with the network that the user names, see `merge_options`."""
     network = {"name": name, "options": merge_options(checkpoint, name, options)}
     given = frozenset(option for option, value in options.items() if value is not None)
-    return replace(checkpoint, model=network, file_model=checkpoint.model, given_options=given)
+    return replace(
+        checkpoint,
+        model=network,
+        file_model=checkpoint.model,
+        is_silent=checkpoint.model is None,
+        given_options=given,
+    )
 
 
 def require_network(checkpoint: Checkpoint) -> dict[str, Any]:
     """Return name and options of a checkpoint's network; raise InputError if unknown."""
     if checkpoint.model is None:
         raise InputError(
-            f"{checkpoint.label} does not say which network it is for: add e.g. model=rednet50"
+            f"{checkpoint.label} does not say which network it is for: add e.g. model=rednet50, "
+            "or model=timm model.name=resnet50"
         )
     return checkpoint.model

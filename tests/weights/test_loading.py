@@ -5,7 +5,7 @@ import timm
 import torch
 
 from rednet.errors import InputError
-from rednet.weights import load_weights, merge_options, restore_model
+from rednet.weights import load_weights, merge_options, override_network, restore_model
 
 
 def test_the_same_network(make_tiny, images, saved):
@@ -77,6 +77,9 @@ def test_weights_of_a_timm_network(saved):
     assert torch.equal(model.fc.weight, weights["fc.weight"])
     with pytest.raises(InputError, match=r"does not fit this network: \d+ missing .*fc\.|conv1"):
         load_weights(timm.create_model("test_efficientnet"), checkpoint)
+    wrong = override_network(checkpoint, "test_efficientnet", {})
+    with pytest.raises(InputError, match=r"\); the file does not say which network it is for$"):
+        restore_model(wrong)
     with pytest.raises(InputError, match="does not say which network it is for: add"):
         restore_model(checkpoint)
 
