@@ -82,7 +82,8 @@ def misplaced_keys(keys: Iterable[str], schema: type, unused: Collection[str]) -
         if key in RENAMED_KEYS:
             lines.append(unknown_key(key, legal))
         elif key in unused or key in elsewhere:
-            lines.append(unused_key(key, legal, suggest=key in elsewhere))
+            is_group = any(other.startswith(f"{key}.") for other in elsewhere)
+            lines.append(unused_key(key, legal, suggest=key in elsewhere and not is_group))
     return lines
 
 

@@ -26,6 +26,7 @@ def test_the_exponent_of_a_power_law():
     assert _exponent([1], [5.0]) is None
 
 
+@pytest.mark.nightly
 def test_growth(tmp_path, monkeypatch):
     monkeypatch.setattr(growth, "BASE", Layer("tiny", 16, 6, kernel_size=3))
     monkeypatch.setattr(growth, "VALUES", {"batch": (1, 2), "kernel_size": (3, 5), "threads": (1,)})

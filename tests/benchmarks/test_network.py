@@ -52,6 +52,7 @@ def test_compiled(tmp_path):
     assert [row["execution"] for row in content["rows"]] == ["compiled"]
 
 
+@pytest.mark.nightly
 def test_both_networks_are_compiled(tmp_path, monkeypatch):
     """The compiler itself, which takes long, runs in `test_compiled`."""
     compiled = []

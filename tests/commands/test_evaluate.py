@@ -57,6 +57,7 @@ def assert_as_in_training(found, run):
     assert found["loss"] == pytest.approx(trained["val_loss"], rel=1e-5)
 
 
+@pytest.mark.nightly
 def test_an_optimized_network_has_the_same_results(evaluate, predict, train, trained):
     for optimize in ("false", "true"):
         key = f"trainer.optimize={optimize}"

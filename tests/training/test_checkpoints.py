@@ -1,9 +1,11 @@
 import os
+from dataclasses import asdict
 
 import pytest
 import torch
 
 from rednet.errors import InputError
+from rednet.layers.pointwise_forms import PRODUCTS
 from rednet.training.checkpoints import CheckpointStore, Position, upgrade_train_state, versions
 from rednet.training.recovery import read_newest, restore_folder
 from rednet.weights import read_checkpoint
@@ -212,7 +214,7 @@ def test_a_fork_claims_no_best_of_another_folder(tmp_path):
 
 def test_counters_of_rednet_1_get_their_names_of_today():
     old = {"format": "rednet-1", "train_state": {"epoch": 2, "update": 9, "updated": 8}}
-    new = {"epoch": 2, "global_step": 9, "optimizer_steps": 8}
+    new = {"epoch": 2, "global_step": 9, "optimizer_steps": 8, "pointwise": asdict(PRODUCTS)}
     assert upgrade_train_state(old) == new
     assert upgrade_train_state({"format": "rednet-2", "train_state": new}) == new
 
