@@ -178,6 +178,12 @@ def draw_export(rows: Sequence[Row], path: Path) -> None:
     )
 
 
+def draw_optimized(rows: Sequence[Row], path: Path) -> None:
+    """Draw the speed of each form over the fastest ResNet's, by precision and batch."""
+    named = [{**row, "batch": f"{row['batch']}, {row['precision']}"} for row in rows]
+    _draw_ratios(named, "over_best_resnet", "speed over the fastest ResNet of equal depth", path)
+
+
 def draw_onnx_forms(rows: Sequence[Row], path: Path) -> None:
     """Draw the time of each form of the operator over the native one's, by batch."""
     named = [{**row, "form": f"{row['form']}\n{row['runtime']}"} for row in rows]

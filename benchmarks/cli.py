@@ -18,9 +18,10 @@ PARTS = {
     "pointwise": "1x1 convolutions as matrix products and as convolutions",
     "saving": "what a checkpoint costs: the copy, for which training waits, and the write",
     "export": "RedNet as exported files: size, time to export, speed and error, on the CPU",
+    "optimized": "RedNet optimized for inference against ResNet in runtimes for CPUs",
     "onnx-forms": "ways to write the involution in ONNX, in two runtimes on the CPU",
 }
-ON_CPU = ("export", "onnx-forms")
+ON_CPU = ("export", "optimized", "onnx-forms")
 LAYERS = (
     *("stem", "stage1", "stage2-first", "stage2"),
     *("stage3-first", "stage3", "stage4-first", "stage4"),
@@ -80,9 +81,14 @@ def _parser() -> Parser:
     _add_network(made["network"])
     _add_depth(made["saving"])
     _add_pointwise(made["pointwise"])
-    _add_depth(made["export"])
-    _add_image_size(made["export"])
-    _add_batch(made["export"], [1, 16], "export_batch")
+    for name in ("export", "optimized"):
+        _add_depth(made[name])
+        _add_image_size(made[name])
+        _add_batch(made[name], [1, 16], "export_batch")
+    _add_precision(made["optimized"], PRECISIONS["all"], "optimized_precision")
+    made["optimized"].add_argument(
+        "--clock", choices=("wall", "cpu"), default="wall", help="time, or processor time (wall)"
+    )
     _add_batch(made["onnx-forms"], [4], "form_batch")
     made["all"].set_defaults(
         layer=list(LAYERS),
@@ -93,6 +99,8 @@ def _parser() -> Parser:
         plain=False,
         export_batch=[1, 16],
         form_batch=[4],
+        optimized_precision=list(PRECISIONS["all"]),
+        clock="wall",
     )
     return parser
 
@@ -114,8 +122,14 @@ def _add_common(parser: argparse.ArgumentParser, devices: Sequence[str]) -> None
 def _add_sizes(parser: argparse.ArgumentParser, precisions: Sequence[str]) -> None:
     _add_batch(parser, [16], "batch")
     _add_image_size(parser)
+    _add_precision(parser, precisions, "precision")
+
+
+def _add_precision(parser: argparse.ArgumentParser, choices: Sequence[str], name: str) -> None:
+    """Add `--precision`; `name` is the attribute."""
+    default = ["fp32", "bf16"]
     parser.add_argument(
-        "--precision", nargs="+", choices=precisions, default=["fp32", "bf16"], help="(fp32 bf16)"
+        "--precision", nargs="+", choices=choices, default=default, dest=name, help="(fp32 bf16)"
     )
 
 

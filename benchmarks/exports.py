@@ -106,7 +106,7 @@ class Exports:
         self.forms = list_forms()
         eager = [form for form in self.forms if form.format == EAGER]
         self.subjects = {
-            form.network: _make_subject(form.network, depth, image_size) for form in eager
+            form.network: make_subject(form.network, depth, image_size) for form in eager
         }
         self.files = _write_all(self.forms, self.subjects)
         self.runs = {form: self._open(form) for form in self.forms}
@@ -158,7 +158,8 @@ class Exports:
         }
 
 
-def _make_subject(network: str, depth: int, image_size: int) -> Subject:
+def make_subject(network: str, depth: int, image_size: int) -> Subject:
+    """Return "rednet" or "resnet" with random weights and activations of an ordinary size."""
     torch.manual_seed(0)
     model = make_network(network, depth)
     subject = Subject(model, {"name": f"{network}{depth}", "options": {}}, {}, None, 3, image_size)

@@ -16,6 +16,7 @@ from benchmarks.network import Setting, measure_setting
 from benchmarks.onnx_forms import measure_forms
 from benchmarks.operator import find_backends, measure_case
 from benchmarks.operator_case import OperatorCase
+from benchmarks.optimized import Opponents
 from benchmarks.pointwise import find_shapes, measure_shape, summarize
 from benchmarks.results import Results, Row
 from benchmarks.runtimes import left_out
@@ -204,6 +205,31 @@ def _export(options: Namespace, device: torch.device) -> None:
                 results.add(exports.measure(batch, options.turns, results.on_turn))
 
 
+def _optimized(options: Namespace, device: torch.device) -> None:
+    keep_freed_memory()
+    settings = len(options.depth) * len(options.optimized_precision) * len(options.export_batch)
+    with _start("optimized", options, CPU, settings) as results:
+        for line in left_out():
+            results.say(line)
+        for depth in options.depth:
+            opponents = Opponents(depth, options.image_size, options.clock)
+            choices = product(options.optimized_precision, options.export_batch)
+            for precision, batch in choices:
+                rows = opponents.measure(precision, batch, options.turns, results.on_turn)
+                results.add(rows)
+                for row in rows:
+                    results.say(_optimized_line(row))
+
+
+def _optimized_line(row: Row) -> str:
+    time, ratio = row["ms_per_image"]["median"], row["over_best_resnet"]
+    spread = f"{ratio['median']:.2f} ({ratio['lower']:.2f} to {ratio['upper']:.2f})"
+    return (
+        f"{row['depth']} {row['precision']} batch {row['batch']}: {row['form']} {time:.4g} ms per "
+        f"image, {spread} times as fast as {row['best_resnet']}"
+    )
+
+
 def _onnx_forms(options: Namespace, device: torch.device) -> None:
     with _start("onnx-forms", options, CPU, len(options.form_batch)) as results:
         for line in left_out():
@@ -221,5 +247,6 @@ PARTS = {
     "pointwise": _pointwise,
     "saving": _saving,
     "export": _export,
+    "optimized": _optimized,
     "onnx-forms": _onnx_forms,
 }

@@ -24,15 +24,15 @@ def open_onnxruntime(data: bytes, threads: int = 1) -> Run:
     )
 
 
-def open_openvino(data: bytes, threads: int = 1) -> Run:
-    """Open the content of an ONNX file in OpenVINO, on the CPU and in float32.
+def open_openvino(data: bytes, threads: int = 1, precision: str = "f32") -> Run:
+    """Open the content of an ONNX file in OpenVINO, on the CPU.
 
-    Without the hint OpenVINO computes in bfloat16 where the processor can.
+    Without the hint of a precision, OpenVINO computes in bfloat16 where the processor can.
     """
     import openvino
 
     core = openvino.Core()
-    settings = {"INFERENCE_PRECISION_HINT": "f32", "INFERENCE_NUM_THREADS": threads}
+    settings = {"INFERENCE_PRECISION_HINT": precision, "INFERENCE_NUM_THREADS": threads}
     compiled = core.compile_model(core.read_model(data, b""), "CPU", settings)
     return lambda *inputs: torch.from_numpy(compiled([x.numpy() for x in inputs])[0])
 

@@ -75,7 +75,9 @@ def build_export(config: ExportConfig) -> ExportSetup:
     )
     if "mean" not in known:
         notes = [*notes, _assumption(subject)]
-    options = Options(config.fold_bn, config.decompose, config.dynamic_size)
+    options = Options(
+        config.fold_bn, config.decompose, config.dynamic_size and config.format != "aoti"
+    )
     return ExportSetup(checkpoint, subject, options, [*list_notes(checkpoint), *notes])
 
 

@@ -1,4 +1,4 @@
-"""Export a network to ONNX, or to a program of torch.export."""
+"""Export a network to ONNX, to a program of torch.export, or to a package of AOTInductor."""
 
 from collections.abc import Collection, Sequence
 from pathlib import Path
@@ -10,7 +10,7 @@ from rednet.files import require_free, write_atomically
 from rednet.program import announce, announce_torch
 from rednet.wording import printable
 
-SUFFIXES = {"onnx": ".onnx", "torch_export": ".pt2"}
+SUFFIXES = {"onnx": ".onnx", "torch_export": ".pt2", "aoti": ".pt2"}
 """Suffix of the output by format."""
 UNUSED = (
     "model.options.drop_path_rate",
@@ -57,4 +57,14 @@ def _check(config: ExportConfig, explicit_keys: Collection[str]) -> Path:
         raise InputError(f"output={config.output}: must end in {suffix} for format={config.format}")
     if "decompose" in explicit_keys and config.format == "onnx":
         raise InputError("decompose: has no effect, format=onnx has no operator of rednet anyway")
+    if config.format == "aoti":
+        _check_aoti(config, explicit_keys)
     return Path(config.output)
+
+
+def _check_aoti(config: ExportConfig, explicit_keys: Collection[str]) -> None:
+    """Raise InputError for what AOTInductor's packages cannot be."""
+    if "dynamic_size" in explicit_keys and config.dynamic_size:
+        raise InputError("dynamic_size=true: format=aoti compiles for images of one size")
+    if not config.fold_bn:
+        raise InputError("fold_bn=false: format=aoti always folds batch normalisation")

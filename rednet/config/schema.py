@@ -140,7 +140,7 @@ class ExportConfig:
     checkpoint: PathText | None
     output: PathText | None
     overwrite: StrictBool
-    format: Literal["onnx", "torch_export"]
+    format: Literal["onnx", "torch_export", "aoti"]
     fold_bn: StrictBool
     decompose: StrictBool
     dynamic_size: StrictBool

@@ -1,8 +1,15 @@
-"""Networks as files for other programs: ONNX, and programs of torch.export."""
+"""Networks as files for other programs: ONNX, programs of torch.export, and AOTInductor's."""
 
+from rednet.export.aoti_file import require_compiler, to_aoti
 from rednet.export.checking import check_file, describe_check
 from rednet.export.onnx_file import require_onnx, to_onnx
-from rednet.export.program import INPUT, decompose, export_program, variable_sizes
+from rednet.export.program import (
+    INPUT,
+    decompose,
+    export_program,
+    inference_program,
+    variable_sizes,
+)
 from rednet.export.subject import Options, Subject
 from rednet.export.torch_file import to_torch
 from rednet.export.usage import usage
@@ -15,6 +22,7 @@ __all__ = [
     "describe_check",
     "export_program",
     "require_onnx",
+    "to_aoti",
     "to_onnx",
     "to_torch",
     "usage",
@@ -27,7 +35,7 @@ def write_program(subject: Subject, format: str, options: Options) -> bytes:
 
     Args:
         subject: The network and what is written with it.
-        format: "onnx" or "torch_export".
+        format: "onnx", "torch_export" or "aoti".
         options: Properties of the exported network.
 
     Raises:
@@ -35,6 +43,11 @@ def write_program(subject: Subject, format: str, options: Options) -> bytes:
     """
     if format == "onnx":
         require_onnx()
+    if format == "aoti":
+        require_compiler()
+    if format == "aoti" and not options.decompose:
+        program = inference_program(subject.model, subject.images())
+        return to_aoti(program, subject.metadata())
     program = export_program(
         subject.model,
         subject.images(),
@@ -44,4 +57,6 @@ def write_program(subject: Subject, format: str, options: Options) -> bytes:
     if format == "onnx":
         inputs = {INPUT: variable_sizes(options.dynamic_size)}
         return to_onnx(program, subject.metadata(), inputs)
-    return to_torch(decompose(program) if options.decompose else program, subject.metadata())
+    program = decompose(program) if options.decompose else program
+    write = to_aoti if format == "aoti" else to_torch
+    return write(program, subject.metadata())

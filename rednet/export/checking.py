@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from rednet.errors import InputError
+from rednet.export.aoti_file import open_aoti
 from rednet.export.program import INPUT
 from rednet.export.subject import Options, Subject
 
@@ -22,14 +23,14 @@ def check_file(data: bytes, format: str, subject: Subject, options: Options) -> 
 
     Args:
         data: Content of the file.
-        format: "onnx" or "torch_export".
+        format: "onnx", "torch_export" or "aoti".
         subject: The network.
         options: Properties of the exported network.
 
     Raises:
         InputError: The outputs are not those of the network.
     """
-    run = _open_onnx(data) if format == "onnx" else _open_torch(data)
+    run = OPENERS[format](data)
     if run is None:
         return None
     error = max(relative_error(run(x), subject, x) for x in _inputs(subject, options))
@@ -72,9 +73,20 @@ def _open_torch(data: bytes) -> Run:
     return torch.no_grad()(program)
 
 
+OPENERS: dict[str, Callable[[bytes], Run | None]] = {
+    "onnx": _open_onnx,
+    "torch_export": _open_torch,
+    "aoti": open_aoti,
+}
+RUNTIMES = {
+    "onnx": "ONNX Runtime",
+    "torch_export": "torch.export.load",
+    "aoti": "aoti_load_package",
+}
+
+
 def describe_check(format: str, error: float | None) -> str:
     """Return a line about the result of `check_file`."""
     if error is None:
         return "not checked: pip install onnxruntime to compare the file with PyTorch"
-    runtime = "ONNX Runtime" if format == "onnx" else "torch.export.load"
-    return f"checked in {runtime}: relative error {error:.0e} against PyTorch"
+    return f"checked in {RUNTIMES[format]}: relative error {error:.0e} against PyTorch"

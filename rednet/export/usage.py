@@ -29,6 +29,15 @@ from PIL import Image, ImageOps
 logits = program(torch.from_numpy(images)).detach()
 {classes}"""
 
+AOTI = """\
+import {json}numpy, torch._inductor{rednet}
+from PIL import Image, ImageOps
+
+program = torch._inductor.aoti_load_package({path})
+{prepare}
+logits = program(torch.from_numpy(images))
+{classes}"""
+
 PREPARE = """\
 image = Image.open({image}).convert({mode})
 image = ImageOps.fit(image, ({size}, {size}), {filter}, {margin:g})
@@ -44,6 +53,9 @@ def usage(path: str, format: str, subject: Subject, options: Options) -> str:
     if format == "onnx":
         names = f'json.loads(session.get_modelmeta().custom_metadata_map["{key}"])'
         template = ONNX
+    elif format == "aoti":
+        names = f'json.loads(program.get_metadata()["{key}"])'
+        template = AOTI
     else:
         names = f'json.loads(files["{key}{SUFFIX}"])'
         template = TORCH

@@ -33,8 +33,7 @@ def involution2d(
     return select(input.device, input.dtype).involution2d(input, weight, window)
 
 
-@torch.library.custom_op("rednet::involution2d_affine", mutates_args=())
-def involution2d_affine(
+def run_affine(
     input: Tensor,
     weight: Tensor,
     scale: Tensor,
@@ -54,6 +53,11 @@ def involution2d_affine(
     if backend.involution2d_affine is not None:
         return backend.involution2d_affine(input, weight, scale, shift, relu, window)
     return apply_affine(backend.involution2d(input, weight, window), scale, shift, relu)
+
+
+involution2d_affine = torch.library.custom_op(
+    "rednet::involution2d_affine", run_affine, mutates_args=()
+)
 
 
 def apply_affine(output: Tensor, scale: Tensor, shift: Tensor, relu: bool) -> Tensor:

@@ -12,6 +12,7 @@ from torch.fx import GraphModule
 from rednet.best_effort import reason_of
 from rednet.errors import InputError
 from rednet.export.program import inference_program
+from rednet.ops.plain_tensors import is_plain_eager
 from rednet.optimization.packing import pack, unavailable_reason
 from rednet.program import say
 
@@ -65,8 +66,10 @@ class OptimizedNetwork(nn.Module):
         return self
 
     def _fits(self, images: Tensor) -> bool:
+        """Return whether the graph is for such images, and nothing observes single operations."""
         return (
-            type(images) is Tensor
+            is_plain_eager()
+            and type(images) is Tensor
             and images.is_cpu
             and images.shape[1:] == self.image_shape
             and len(images) > 0

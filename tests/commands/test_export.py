@@ -103,7 +103,28 @@ def test_decomposed_it_runs_without_rednet(small, export, predicted):
     assert predicted(out, without_rednet=True) == in_torch(small)
 
 
+AOTI = ("checkpoint=small.pt", "output=small.pt2", "format=aoti")
+
+
+@pytest.mark.nightly  # compiles the network
+@pytest.mark.parametrize("decompose", [False, True])
+def test_aoti(small, export, predicted, decompose):
+    code, out, err = export(*AOTI, f"decompose={decompose}".lower())
+    assert (code, err) == (0, "")
+    assert "images of 32 px and 3 channels, 3 class names" in out
+    assert "checked in aoti_load_package: relative error " in out
+    assert predicted(out, without_rednet=decompose) == in_torch(small)
+    if not decompose:
+        with pytest.raises(AssertionError, match="involution2d_affine"):
+            predicted(out.replace("_inductor, rednet", "_inductor"), without_rednet=True)
+
+
 MISTAKES = [
+    (
+        (*AOTI, "dynamic_size=true"),
+        "dynamic_size=true: format=aoti compiles for images of one size",
+    ),
+    ((*AOTI, "fold_bn=false"), "fold_bn=false: format=aoti always folds batch normalisation"),
     ((), "checkpoint=FILE is needed: the network to export"),
     (("checkpoint=small.pt",), "output=FILE.onnx is needed: the file to write"),
     ((*ONNX, "format=torch_export"), "output=small.onnx: must end in .pt2 for format=torch_export"),
