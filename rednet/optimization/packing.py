@@ -54,7 +54,7 @@ def pack(module: GraphModule, batch: int) -> GraphModule:
         if node.args[0].meta["val"].dim() == 2 and _is_constant(node.args[1]):
             _pack_linear(module, node, batch)
     for node in graph.find_nodes(op="call_function", target=FUSED):
-        node.target = torch_ops.run_affine  # half the time of a call is the dispatcher's
+        node.target = torch_ops.run_affine  # spares each call torch's dispatcher
     for node in graph.find_nodes(op="call_function", target=aten.view.default):
         node.target = aten.reshape.default  # oneDNN's results are channels_last
     _drop_unused(module)
