@@ -35,7 +35,7 @@ from PIL import Image, ImageOps
 
 program = torch._inductor.aoti_load_package({path})
 {prepare}
-logits = program(torch.from_numpy(images))
+logits = program(torch.from_numpy(images).contiguous())  # it does not look at strides
 {classes}"""
 
 PREPARE = """\
