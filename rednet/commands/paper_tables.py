@@ -35,6 +35,9 @@ def paper_tables(argv: Sequence[str] | None = None) -> int:
 def _paper_tables(config: PaperTablesConfig, explicit_keys: frozenset[str]) -> None:
     paths = _find_checkpoints(config, explicit_keys)
     announce_torch()
+    from rednet.build.finished_runs import find_runs
+
+    runs = [] if config.runs is None else find_runs(config.runs)
     from rednet.build.data import open_splits
     from rednet.build.data_report import report_not_read
     from rednet.build.folders import run_folder
@@ -53,6 +56,7 @@ def _paper_tables(config: PaperTablesConfig, explicit_keys: frozenset[str]) -> N
             _require_no_tables(folder)
             if splits is not None:
                 report_not_read(splits.not_read, folder)
+        _read_runs(runs, config, accuracies, warnings)
         announce("counting the parameters and FLOPs of all networks")
         text = _write(accuracies, folder, runtime)
         evaluations = _evaluate_files(paths, config, explicit_keys, runtime, warnings)
@@ -65,6 +69,8 @@ def _paper_tables(config: PaperTablesConfig, explicit_keys: frozenset[str]) -> N
         # The others wait: torchrun ends all processes as soon as one ends with an error.
         lines = [text, *warnings, f"{FILES} are in {printable(folder)}"]
         runtime.on_primary(lambda: print("\n".join(lines), flush=True))
+    if runs and not paths and not accuracies:
+        raise InputError(f"runs={config.runs}: none of its runs is finished and in the tables")
     if paths and not results:
         raise InputError(f"checkpoints={config.checkpoints}: none of its files can be evaluated")
     if results and config.data.on_unreadable == "error":
@@ -82,6 +88,27 @@ def _write(accuracies: "Accuracies", folder: Path, runtime: "Runtime") -> str:
     from rednet.paper.document import build_tables, write_tables
 
     return write_tables(build_tables(accuracies), folder) if runtime.is_primary else ""
+
+
+def _read_runs(
+    runs: list[Path],
+    config: PaperTablesConfig,
+    accuracies: "dict[Network, list[Accuracy]]",
+    warnings: list[str],
+) -> None:
+    """Add the averages of finished runs, and a warning for each that cannot be used."""
+    from rednet.build.finished_runs import read_run
+    from rednet.paper.accuracy import average_runs
+
+    for run in runs:
+        try:
+            network, accuracy = read_run(run, Path(str(config.runs)))
+        except InputError as error:
+            warnings.append(f"warning: skipped: {error}")
+        else:
+            accuracies.setdefault(network, []).append(accuracy)
+    for network, found in accuracies.items():
+        accuracies[network] = average_runs(found)
 
 
 def _describe(network: "Network", accuracy: "Accuracy") -> str:

@@ -120,6 +120,7 @@ class PaperTablesConfig:
     trainer: Trainer
     output_dir: PathText | None
     checkpoints: PathText | None
+    runs: PathText | None
 
 
 @dataclass(config=RULES, frozen=True, kw_only=True)

@@ -114,7 +114,8 @@ def _table(
         if accuracy or row.is_published
     ]
     comparisons = [_compare(row, accuracy) for row, accuracy in pairs]
-    extra = [_evaluation_cells(accuracy) for _, accuracy in pairs]
+    has_runs = any(accuracy.seeds for _, accuracy in pairs if accuracy)
+    extra = [_evaluation_cells(accuracy, has_runs=has_runs) for _, accuracy in pairs]
     notes = [STEM_NOTE] if key == "accuracy-rednet" else []
     section: Section = "accuracy" if any(accuracy for _, accuracy in pairs) else "files"
     return comparison_table(
@@ -122,9 +123,12 @@ def _table(
     )
 
 
-def _evaluation_cells(accuracy: Accuracy | None) -> dict[str, str]:
+def _evaluation_cells(accuracy: Accuracy | None, *, has_runs: bool) -> dict[str, str]:
     record = evaluation_record(accuracy)
-    names = ("images", "interpolation", "precision", "checkpoint")
+    spread = accuracy.spread if accuracy else None
+    record["spread of top-1"] = None if spread is None else f"{spread[0]:.2f}"
+    of_runs = ("seeds", "spread of top-1") if has_runs else ()
+    names = (*of_runs, "images", "interpolation", "precision", "checkpoint")
     return {name: "-" if record[name] is None else str(record[name]) for name in names}
 
 

@@ -39,7 +39,9 @@ authors' model zoo. tables.md has an appendix, tables.csv every number with all 
 ACCURACY = """## Accuracies on ImageNet
 
 "difference" is ours minus the last published number to its left. An accuracy is "not comparable"
-unless all 50,000 images were evaluated under the published conditions.
+unless all 50,000 images were evaluated under the published conditions, and a run of ours followed
+the paper's recipe. Runs that differ in their seeds only are averaged; "spread" is their standard
+deviation.
 """
 APPENDIX = """## Appendix
 

@@ -35,7 +35,7 @@ REDNET_NOTE = (
 )
 NOT_EVALUATED_NOTE = (
     "No checkpoint was evaluated: top-1 is as published. Give `checkpoints=FOLDER "
-    "data.root=FOLDER` to evaluate the checkpoints in a folder."
+    "data.root=FOLDER` to evaluate the checkpoints in a folder, or `runs=FOLDER` for finished runs."
 )
 ABLATIONS_NOTE = (
     "The baseline's top-1 is 77.7, not the 78.4 of Table 1, so its stem or its recipe differs. "

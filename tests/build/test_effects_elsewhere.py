@@ -69,7 +69,7 @@ FIGURES = {
     "smooth": False,
 }
 ELSEWHERE = {
-    *("checkpoint", "checkpoints", "figures", "images", "output_dir", "predictions"),
+    *("checkpoint", "checkpoints", "figures", "images", "output_dir", "predictions", "runs"),
     *("data.name", "data.root", "data.max_pixels", "schedule.name"),
     *("trainer.device", "trainer.tf32", "trainer.timeout", "trainer.optimize"),
     *KEYS_OF_SOME_DATA,
