@@ -188,7 +188,7 @@ MISTAKES = [
     (["model=rednet5O"], ["unknown choice 'model=rednet5O': did you mean 'rednet50'? the choices"]),
     (
         ["experiment=zzz"],
-        ["unknown choice 'experiment=zzz': the choices of experiment are fashion"],
+        ["unknown choice 'experiment=zzz': the choices of experiment are a1, a2, a3"],
     ),
     (
         ["experiment=kernel5"],
@@ -392,7 +392,7 @@ def test_bugs_pass_and_interrupts_end_with_130(
 @pytest.mark.parametrize(
     ("argv", "expected"),
     [
-        (["--help"], "experiment: fashion_mnist, finetune, paper, smoke"),
+        (["--help"], "experiment: a1, a2, a3, cifar10, fashion_mnist, finetune, paper, smoke, tv2"),
         (["--cfg", "job", "seed=3"], "\nseed: 3\n"),
         (["data=image_folder", "--cfg", "job", "--package", "data"], "root: ???"),
         (["--info", "defaults", "model=rednet26"], "model/rednet26"),

@@ -33,8 +33,10 @@ def load(path):
 @pytest.mark.parametrize("experiment", EXPERIMENTS)
 def test_every_experiment_runs_one_step(experiment, train, imagenet, trained):
     argv = [f"experiment={experiment}", *SMALL, "trainer.max_steps=1", "trainer.device=cpu"]
+    if experiment in ("finetune", "cifar10"):
+        argv += [f"data.root={imagenet}"]
     if experiment == "finetune":
-        argv += [f"data.root={imagenet}", f"checkpoint={trained}/checkpoints/best.pt"]
+        argv += [f"checkpoint={trained}/checkpoints/best.pt"]
     if compose("train", argv).data.name == "imagenet":
         argv += [f"data.root={imagenet}", "data.image_size=32"]
         argv += ["model=rednet26", "model.options.width=0.25"]
