@@ -3,7 +3,7 @@
 import dataclasses
 
 from rednet.config import Augment, Config, Data
-from rednet.config.effects import ORDERABLE
+from rednet.config.data_effects import ORDERABLE
 from rednet.data import (
     Augmentation,
     EncodedImages,

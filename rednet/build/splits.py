@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from rednet.build.data import open_splits, place_of
 from rednet.build.training_data import Match, TrainingData, read_training_data
 from rednet.config import Data, meant_keys
-from rednet.config.effects import DIVISIBLE
+from rednet.config.data_effects import DIVISIBLE
 from rednet.data import ImageSource, Splits
 from rednet.data.not_read import NotRead
 from rednet.data.split_names import TITLES, Split

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from rednet import cli
 from rednet.commands.evaluate import TRAINING_ONLY
 from rednet.config import PredictionConfig, to_yaml
-from rednet.config.effects import KEYS_OF_SOME_DATA
+from rednet.config.data_effects import KEYS_OF_SOME_DATA
 from rednet.errors import InputError, Stopped
 from rednet.program import announce, announce_torch, say, working
 from rednet.signals import StopSignals

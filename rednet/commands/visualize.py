@@ -6,7 +6,7 @@ from typing import get_args
 from rednet import cli
 from rednet.commands.evaluate import TRAINING_ONLY
 from rednet.config import ConfigError, FigureName, VisualizationConfig, to_yaml
-from rednet.config.effects import KEYS_OF_SOME_DATA
+from rednet.config.data_effects import KEYS_OF_SOME_DATA
 from rednet.program import announce, announce_torch, say
 
 UNUSED = (

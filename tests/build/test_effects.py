@@ -18,7 +18,8 @@ from rednet.build.losses import build_loss
 from rednet.build.model import place_model
 from rednet.build.optimizer import build_optimizer
 from rednet.config import Config, ConfigError, compose, legal_keys, validate
-from rednet.config.effects import KEYS_OF_SOME_DATA, RULES, expects_something, idle_keys
+from rednet.config.data_effects import KEYS_OF_SOME_DATA
+from rednet.config.effects import RULES, expects_something, idle_keys
 from rednet.config.user_keys import UserKeys
 from rednet.data import fashion_mnist
 from rednet.errors import InputError

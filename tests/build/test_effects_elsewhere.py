@@ -15,7 +15,8 @@ from rednet.commands.evaluate import TRAINING_ONLY
 from rednet.commands.predict import UNUSED as UNUSED_BY_PREDICT
 from rednet.commands.visualize import ALL, UNUSED
 from rednet.config import SCHEMAS, compose, legal_keys, validate
-from rednet.config.effects import KEYS_OF_SOME_DATA, idle_keys
+from rednet.config.data_effects import KEYS_OF_SOME_DATA
+from rednet.config.effects import idle_keys
 from rednet.data import ImageDataset, eval_transform
 from rednet.data.not_read import NotRead
 from rednet.runtime import Runtime, set_numerics
