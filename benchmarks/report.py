@@ -50,19 +50,12 @@ def network_records(rows: Iterable[Mapping[str, Any]]) -> Iterator[Record]:
         yield {**record, "memory_over_resnet": row["memory_over_resnet"]}
 
 
-def growth_records(rows: Iterable[Mapping[str, Any]]) -> Iterator[Record]:
-    """Yield a flat record for every value of every quantity."""
-    for row in rows:
-        yield {**{k: v for k, v in row.items() if k != "ms"}, **_spread("ms", row["ms"])}
-
-
 def pointwise_records(rows: Iterable[Mapping[str, Any]]) -> Iterator[Record]:
     """Yield a flat record for every convolution and direction."""
-    for row in rows:
-        record = {key: value for key, value in row.items() if key != "ratio"}
-        size = row["size"]
-        shape = f"{row['in_channels']} to {row['out_channels']}, {size}x{size}"
-        yield {**record, "shape": shape, **_spread("ratio", row["ratio"])}
+    for record in flat_records(rows):
+        size = record["size"]
+        shape = f"{record['in_channels']} to {record['out_channels']}, {size}x{size}"
+        yield {**record, "shape": shape}
 
 
 def flat_records(rows: Iterable[Mapping[str, Any]]) -> Iterator[Record]:

@@ -134,7 +134,7 @@ RECORDS: dict[str, Callable[[list[Row]], Iterable[report.Record]]] = {
     "optimized": report.flat_records,
     "onnx-forms": report.flat_records,
     "operator": report.operator_records,
-    "growth": report.growth_records,
+    "growth": report.flat_records,
     "network": report.network_records,
     "pointwise": report.pointwise_records,
 }
