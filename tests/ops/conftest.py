@@ -133,6 +133,18 @@ def assert_within(found: Tensor, exact: Tensor, bound: Tensor) -> None:
     assert ((found - exact).abs() <= bound)[finite].all()
 
 
+def assert_rounded(found: Tensor, exact: Tensor, finest: torch.dtype, roundings: Tensor) -> None:
+    """Fail if an error exceeds some roundings in a dtype, and one more in its own if that differs.
+
+    `roundings` are their number times the magnitude of what is rounded.
+    """
+    bound = torch.finfo(finest).eps * roundings
+    if found.dtype != finest:
+        own = torch.finfo(found.dtype)
+        bound += exact.abs().clamp(min=own.smallest_normal) * own.eps / 2
+    assert_within(found, exact, bound)
+
+
 @pytest.fixture(scope="session")
 def assert_accurate(operators) -> Callable[..., None]:
     """Return a check of the three operators against the reference in float64.
@@ -150,12 +162,8 @@ def assert_accurate(operators) -> Callable[..., None]:
         found = operators(input, weight, grad, groups, window)
         finest = torch.float64 if input.dtype == torch.float64 else torch.float32
         for result, value, magnitude, count in zip(found, exact, magnitudes, counts, strict=True):
-            bound = (count + 1) * torch.finfo(finest).eps * magnitude
-            if result.dtype != finest:
-                own = torch.finfo(result.dtype)
-                bound += value.abs().clamp(min=own.smallest_normal) * own.eps / 2
             assert result.dtype == input.dtype
-            assert_within(result, value, bound)
+            assert_rounded(result, value, finest, (count + 1) * magnitude)
 
     return check
 
@@ -177,11 +185,7 @@ def assert_affine_accurate() -> Callable[..., None]:
         magnitudes = [tensor.abs() for tensor in (*case, *vectors)]
         magnitude = reference.involution2d_affine(*magnitudes, False, size)
         found = involution2d_affine(input, weight, scale, shift, *window, relu=relu)
-        bound = (window[0] ** 2 + 3) * torch.finfo(finest).eps * magnitude
-        if found.dtype != finest:
-            own = torch.finfo(found.dtype)
-            bound += exact.abs().clamp(min=own.smallest_normal) * own.eps / 2
         assert found.dtype == input.dtype
-        assert_within(found, exact, bound)
+        assert_rounded(found, exact, finest, (window[0] ** 2 + 3) * magnitude)
 
     return check
