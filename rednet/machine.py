@@ -5,16 +5,14 @@ import platform
 import re
 import subprocess
 from functools import cache
-from pathlib import Path
 from typing import Any
 
 import timm
 import torch
 
-from rednet.ops.compiler import BuildError, find_compiler
+from rednet.ops.compiler import CPU_INFO, BuildError, find_compiler
 from rednet.versions import rednet_version
 
-CPU_INFO = Path("/proc/cpuinfo")
 TIMEOUT_S = 10
 """How long a compiler may take to say its version."""
 

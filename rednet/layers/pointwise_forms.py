@@ -9,8 +9,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
-from pathlib import Path
 from typing import Literal
+
+from rednet.ops.compiler import CPU_INFO, cpu_model
 
 Form = Literal["product", "convolution"]
 
@@ -31,7 +32,6 @@ CONVOLUTIONS = Forms("convolution", "convolution", "convolution")
 # 1.3 times as long as with oneDNN (Zen 4); for the weight's gradient the two are equal, but the
 # product does not copy small images.
 _BY_VENDOR = {"AuthenticAMD": Forms("convolution", "convolution", "product")}
-_CPU_INFO = Path("/proc/cpuinfo")
 
 _forms: Forms | None = None
 
@@ -44,12 +44,10 @@ def forms_of(vendor: str) -> Forms:
 @cache
 def cpu_vendor() -> str:
     """Return the vendor of this machine's processor as CPUID names it, "" if it is not known."""
-    try:
-        lines = _CPU_INFO.read_text(errors="replace").splitlines()
-    except OSError:  # not Linux
-        return platform.processor().rpartition(" ")[2]
-    found = (line.partition(":")[2].strip() for line in lines if line.startswith("vendor_id"))
-    return next(found, "")
+    lines = (line.partition(":") for line in cpu_model())
+    found = (text.strip() for key, _, text in lines if key.strip() == "vendor_id")
+    # Only Linux has these lines; Windows ends the processor's name with the vendor.
+    return next(found, "" if CPU_INFO.exists() else platform.processor().rpartition(" ")[2])
 
 
 def pointwise_forms() -> Forms:

@@ -29,7 +29,9 @@ NATIVE_FLAGS = ("-march=native", "-mcpu=native")
 TIMEOUT_S = 300
 BUILT = "library.so"
 
-# The lines of /proc/cpuinfo that tell the instructions of a CPU, by architecture.
+CPU_INFO = Path("/proc/cpuinfo")
+
+# The lines of it that tell the instructions of a CPU, by architecture.
 _CPU_KEYS = {
     *("vendor_id", "cpu family", "model", "model name", "flags"),
     *("CPU implementer", "CPU architecture", "CPU variant", "CPU part", "Features"),
@@ -257,7 +259,7 @@ def _read_sources(source: Path, texts: dict[Path, str]) -> None:
 def cpu_model() -> list[str]:
     """Return what distinguishes one kind of CPU from another; outside Linux, one machine."""
     try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        lines = CPU_INFO.read_text().splitlines()
     except OSError:
         return list(platform.uname())
     known = {line for line in lines if line.partition(":")[0].strip() in _CPU_KEYS}

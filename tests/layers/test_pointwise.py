@@ -18,6 +18,7 @@ from rednet.layers.pointwise_forms import (
     set_pointwise_forms,
     using_pointwise_forms,
 )
+from rednet.ops import compiler
 
 OF_INTEL, OF_AMD = forms_of("GenuineIntel"), forms_of("AuthenticAMD")
 FORMS = {
@@ -112,7 +113,7 @@ def test_the_rule_goes_by_vendor(monkeypatch, tmp_path):
     assert OF_INTEL == forms_of("") == PRODUCTS != OF_AMD
     for vendor in ("AuthenticAMD", "GenuineIntel"):
         (tmp_path / "cpuinfo").write_text(f"processor\t: 0\nvendor_id\t: {vendor}\n")
-        monkeypatch.setattr(pointwise_forms, "_CPU_INFO", tmp_path / "cpuinfo")
+        monkeypatch.setattr(compiler, "CPU_INFO", tmp_path / "cpuinfo")
         pointwise_forms.cpu_vendor.cache_clear()
         assert pointwise_forms.pointwise_forms() == forms_of(vendor)
     pointwise_forms.cpu_vendor.cache_clear()
