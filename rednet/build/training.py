@@ -84,8 +84,7 @@ def build_trainer(
     if config.model is None:
         raise InputError("model: say which network to train, e.g. model=rednet50")
     torch.manual_seed(config.seed)
-    set_pointwise_forms(None)
-    set_pointwise_forms(runtime.from_primary(pointwise_forms()))
+    _agree_on_forms(runtime)
     require_optimizer_effects(config.optimizer, explicit_keys)
     splits = splits or build_splits(config.data, config.seed)
     require_split_effects(splits, explicit_keys)
@@ -137,6 +136,12 @@ def build_trainer(
         ema=ema,
         signals=signals or StopSignals(),
     )
+
+
+def _agree_on_forms(runtime: Runtime) -> None:
+    """Compute 1x1 convolutions as the primary process's machine does, whatever ran before."""
+    set_pointwise_forms(None)
+    set_pointwise_forms(runtime.from_primary(pointwise_forms()))
 
 
 def build_schedule(schedule: ScheduleConfig, lr: float, steps_per_epoch: int) -> Schedule:

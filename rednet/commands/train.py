@@ -85,14 +85,21 @@ def _train_until_stopped(
             raise InputError(_advise(error, trainer, config)) from error
         PULSE.is_patient = True  # what follows may take long on the first rank
         if runtime.is_primary:
-            if reason := trainer.settings.early_stopping.reason(trainer.log.rows):
-                say(reason)
-            if is_finished:
-                say(f"nothing left to do after step {trainer.counters.global_step}")
-            else:
-                announce("drawing the curves")
-                _draw_curves(config, folder)
-            _print_result(trainer, evaluation)
+            _conclude(trainer, config, evaluation, was_finished=is_finished)
+
+
+def _conclude(
+    trainer: "Trainer", config: Config, evaluation: "Evaluation | None", *, was_finished: bool
+) -> None:
+    """Say how the run ended, and draw its curves unless it had ended before."""
+    if reason := trainer.settings.early_stopping.reason(trainer.log.rows):
+        say(reason)
+    if was_finished:
+        say(f"nothing left to do after step {trainer.counters.global_step}")
+    else:
+        announce("drawing the curves")
+        _draw_curves(config, trainer.log.folder)
+    _print_result(trainer, evaluation)
 
 
 def _advise(error: Exception, trainer: "Trainer", config: Config) -> str:
