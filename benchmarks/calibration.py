@@ -14,7 +14,7 @@ def calibrate(model: nn.Module, images: Tensor) -> nn.Module:
 
     An involution multiplies the image by itself. With random kernels the activations of an image
     unlike the others would grow from layer to layer, and rounding errors with them, so that a
-    kernel is mostly its bias here, and a fifth of its usual size depends on the image.
+    kernel is mostly its bias here, and a twentieth of its usual size depends on the image.
     """
     for name, module in model.named_modules():
         if isinstance(module, nn.BatchNorm2d):
@@ -35,5 +35,5 @@ def _calm(generator: nn.Module) -> None:
     for module in generator.modules():
         if isinstance(module, nn.Conv2d) and module.bias is not None:
             with torch.no_grad():
-                module.weight *= 0.2
+                module.weight *= 0.05
             nn.init.normal_(module.bias, std=0.15)
