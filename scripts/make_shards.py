@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 from PIL import Image
 from tqdm import tqdm
 
-from rednet.build.data import open_splits
+from rednet.build.opening import open_splits
 from rednet.config import compose
 from rednet.data import EncodedImages, ImageFiles, ImageSource, UnreadableImage, fingerprint
 from rednet.data.folder_entries import IMAGE_SUFFIXES

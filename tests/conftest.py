@@ -10,6 +10,8 @@ import tempfile
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 # Threads of a program that has several must not spin while they wait: other tests need the CPU.
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+# No test may ask the network for a data set or a network.
+os.environ["HF_HUB_OFFLINE"] = "1"
 
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING

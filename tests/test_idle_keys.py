@@ -32,7 +32,7 @@ STEP = "schedule.min_lr: only schedule=cosine and schedule=paper use it"
         (
             "evaluate",
             "data.val_fraction=0.2",
-            ["data.val_fraction: only data=image_folder, csv or webdataset uses"],
+            ["data.val_fraction: only data=image_folder, csv, webdataset or hugg"],
         ),
         (
             "evaluate",

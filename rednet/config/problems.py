@@ -214,6 +214,8 @@ def _expected(error: Mapping[str, Any]) -> str:
 def _hint(key: str, error: Mapping[str, Any]) -> str:
     if error["type"] == "literal_error" and (new := RENAMED_VALUES.get((key, error["input"]))):
         return f", which was renamed to {new}"
+    if error["type"] == "literal_error" and key == "data.name":
+        return "; data=huggingface data.dataset=NAME reads a data set of that name"
     if error["type"] == "string_type" and isinstance(error["input"], int | float):
         return """ (on the command line: key='"text"')"""
     return text_hint(error)

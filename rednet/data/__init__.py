@@ -10,7 +10,8 @@ from rednet.data.classes import (
 from rednet.data.dataset import Batch, ImageDataset, Sample, collate
 from rednet.data.encoded_images import EncodedImages
 from rednet.data.fashion_mnist import open_fashion_mnist
-from rednet.data.fingerprint import count_sampled, describe_splits, fingerprint
+from rednet.data.fingerprint import count_equal, count_sampled, describe_splits, fingerprint
+from rednet.data.huggingface import open_huggingface
 from rednet.data.image_files import ImageFiles
 from rednet.data.image_folder import open_image_folder
 from rednet.data.image_reading import MAX_PIXELS, read_image
@@ -50,6 +51,7 @@ __all__ = [
     "balanced_subset",
     "classes_with_images",
     "collate",
+    "count_equal",
     "count_sampled",
     "default_num_workers",
     "describe_splits",
@@ -60,6 +62,7 @@ __all__ = [
     "imagenet_synsets",
     "make_check",
     "open_fashion_mnist",
+    "open_huggingface",
     "open_image_folder",
     "open_image_table",
     "open_imagenet",

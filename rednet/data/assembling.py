@@ -19,6 +19,7 @@ def assemble_splits(
     seed: int,
     classes_are_given: bool,
     notes: tuple[str, ...] = (),
+    unused: Mapping[Split, str] | None = None,
 ) -> Splits:
     """Return the splits of a data set, as folders of classes have them.
 
@@ -32,6 +33,7 @@ def assemble_splits(
         seed: Seed of the split.
         classes_are_given: Whether there may be classes without training images.
         notes: Lines that the user should read.
+        unused: Why the images of a split are not used.
 
     Raises:
         InputError: Validation or test images are of classes that the training images lack.
@@ -41,7 +43,9 @@ def assemble_splits(
         whole = sources["train"]
         train, val = split_by_class(whole, val_fraction, seed)
         both = dict.fromkeys(("train", "val"), origins["train"])
-        return Splits(train=train, val=val, whole=whole, origins=both, notes=notes)
+        return Splits(
+            train=train, val=val, whole=whole, origins=both, notes=notes, unused=unused or {}
+        )
     lines = list(notes)
     if first == "train":
         trained = classes_with_images(sources["train"])
@@ -60,4 +64,5 @@ def assemble_splits(
         test=sources.get("test"),
         origins={**origins, "val": origins[val_split]},
         notes=tuple(lines),
+        unused=unused or {},
     )

@@ -82,6 +82,12 @@ def count_sampled(source: ImageSource, sample: Mapping[str, str]) -> int:
     return sum(_hash_content(source, index) == content for index, content in known.items())
 
 
+def count_equal(one: Mapping[str, str], other: Mapping[str, str]) -> tuple[int, int]:
+    """Return how many images two samples share by name, and how many of these by content."""
+    shared = one.keys() & other.keys()
+    return len(shared), sum(one[name] == other[name] for name in shared)
+
+
 def _sample(source: ImageSource) -> dict[str, str]:
     """Return hashes of the contents of a few images, by hashes of their names."""
     names = portable_names(source)

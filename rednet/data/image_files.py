@@ -2,7 +2,7 @@
 
 import copy
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +15,8 @@ from rednet.data.image_reading import (
     read_header,
     read_image,
 )
-from rednet.wording import printable
+from rednet.errors import InputError
+from rednet.wording import count, join_names, printable
 
 
 class ImageFiles:
@@ -73,3 +74,23 @@ def label_images(
 ) -> list[tuple[str, int]]:
     """Return (image, class index) for all images, class by class."""
     return [(image, class_index[name]) for name, files in images.items() for image in files]
+
+
+def require_files(folder: Path, names: Sequence[str], place: str) -> None:
+    """Require that all files exist which a table names.
+
+    Args:
+        folder: Folder of relative paths, which is ``data.root`` or follows from the table.
+        names: Paths of the files.
+        place: The table, made printable.
+
+    Raises:
+        InputError: Files are missing.
+    """
+    missing = [name for name in names if not os.path.exists(os.path.join(folder, name))]
+    if missing:
+        raise InputError(
+            f"{count(len(missing), 'image')} of the {len(names)} in {place} cannot be found in "
+            f"{printable(folder)}: {join_names(missing, limit=3)}; data.root=FOLDER is the folder "
+            "of the paths"
+        )

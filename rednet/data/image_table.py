@@ -7,13 +7,13 @@ from pathlib import Path
 import numpy as np
 
 from rednet.data.assembling import assemble_splits
-from rednet.data.image_files import ImageFiles
+from rednet.data.image_files import ImageFiles, require_files
 from rednet.data.labels import index_labels, read_class_names
 from rednet.data.sources import Splits
 from rednet.data.split_names import TITLES, Split, parse_split
 from rednet.data.tables import Table, read_table
 from rednet.errors import InputError
-from rednet.wording import count, join_names, printable
+from rednet.wording import count, printable
 
 IMAGE_COLUMNS = ("path", "image", "image_path", "file", "file_name", "filename", "filepath")
 LABEL_COLUMNS = ("label", "class", "target", "category")
@@ -61,7 +61,7 @@ def open_image_table(
     folder = Path(root) if root is not None else table.path.parent
     names = [_relative(image, folder, table, row) for row, image in enumerate(images)]
     kept, notes = _without_repeated(names, targets, splits, labels, table)
-    _require_files(folder, [names[row] for row in kept], table)
+    require_files(folder, [names[row] for row in kept], printable(table.path))
     order = sorted(kept, key=lambda row: (targets[row], names[row]))
     sources: dict[Split, ImageFiles] = {}
     for split in TITLES:
@@ -136,13 +136,3 @@ def _without_repeated(
             f"{printable(shared[0])}"
         )
     return list(first.values()), tuple(notes)
-
-
-def _require_files(folder: Path, names: Sequence[str], table: Table) -> None:
-    missing = [name for name in names if not os.path.exists(folder / name)]
-    if missing:
-        raise InputError(
-            f"{count(len(missing), 'image')} of the {len(names)} in {printable(table.path)} cannot "
-            f"be found in {printable(folder)}: {join_names(missing, limit=3)}; data.root=FOLDER is "
-            "the folder of the paths"
-        )

@@ -194,6 +194,19 @@ def test_data_is_known_by_its_fingerprint():
     ]
 
 
+def test_data_of_the_same_names_is_known_by_the_contents_of_a_few_images():
+    def sample(equal, size=16):
+        contents = {f"{row}": str(row if row < equal else -row) for row in range(size)}
+        return describe(data=images("train", "val") | {"sample": contents})
+
+    for equal in (8, 16):
+        assert differences(sample(16), sample(equal)) == []
+    assert differences(sample(16), sample(7)) == [
+        "data.train: 16 images looked at in the run, 7 of them with the same content here"
+    ]
+    assert differences(describe(), sample(0)) == []  # saved before there were samples
+
+
 def test_the_fraction_matters_only_where_something_is_split():
     changed = {"data.val_fraction": 0.2}
     assert differences(describe(), describe(changed)) == []  # the splits are the same

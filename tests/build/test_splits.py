@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from rednet.build.data import build_splits, open_splits
+from rednet.build.data import build_splits
+from rednet.build.opening import open_splits
 from rednet.build.splits import choose_images
 from rednet.config import compose, to_yaml
 from rednet.data import describe_splits
