@@ -86,16 +86,20 @@ class _Mixed(torch.autograd.Function):
                 of_images = _convolution_gradients(grad, images, weight, (True, False))[0]
         if ctx.needs_input_grad[1]:
             if ctx.forms.weight_gradient == "product":
-                of_weight = _weight_gradient(grad, images)
+                of_weight = _weight_gradient(grad, images, weight)
             else:
                 of_weight = _convolution_gradients(grad, images, weight, (False, True))[1]
         return of_images, of_weight, None
 
 
-def _weight_gradient(grad: Tensor, images: Tensor) -> Tensor:
+def _weight_gradient(grad: Tensor, images: Tensor, weight: Tensor) -> Tensor:
     """Return the weight's gradient (O, C, 1, 1) as a matrix product over all pixels."""
     matrices = [tensor.permute(0, 2, 3, 1).flatten(0, 2) for tensor in (grad, images)]
-    return (matrices[0].t() @ matrices[1])[:, :, None, None]
+    product = matrices[0].t() @ matrices[1]
+    # The memory is the same in both formats, but DDP warns of strides unlike the weight's.
+    if weight.stride(3) == 1:
+        return product[:, :, None, None]
+    return product[:, None, None].permute(0, 3, 1, 2)
 
 
 def _convolution_gradients(

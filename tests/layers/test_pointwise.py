@@ -127,6 +127,13 @@ def test_it_is_a_matrix_product():
     assert is_matrix_product(ours(images()))
 
 
+def test_the_gradient_has_the_strides_of_the_weight(forms):
+    """Or DistributedDataParallel warns."""
+    conv = pair()[0].to(memory_format=torch.channels_last)
+    (gradient,) = torch.autograd.grad(conv(images()).sin().sum(), conv.weight)
+    assert gradient.stride() == conv.weight.stride()
+
+
 def set_bias(conv):
     conv.bias = nn.Parameter(torch.arange(4.0))
 
