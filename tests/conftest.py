@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
 import pytest
+from forked_commands import ForkedCommands
 from fresh_python import FreshPython
 
 # The fixtures import torch and timm, so that the controller of pytest-xdist need not.
@@ -60,6 +61,19 @@ def fresh_python(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FreshPyth
     python = FreshPython(tmp_path_factory.mktemp("fresh_python"))
     yield python
     python.close()
+
+
+@pytest.fixture(scope="session")
+def commands(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ForkedCommands]:
+    """Return what runs commands in forks of a process that has imported everything."""
+    warm_up = [
+        *("train", "experiment=smoke", "model.options.width=0.0625", "data.image_size=12"),
+        *("data.train_samples=4", "data.val_samples=4", "data.batch_size=4", "augment=paper"),
+        f"output_dir={tmp_path_factory.mktemp('warm_up')}",
+    ]
+    commands = ForkedCommands(warm_up)
+    yield commands
+    commands.close()
 
 
 TINY = {"width": 0.25, "layers": (1, 2, 1, 1), "num_classes": 7}

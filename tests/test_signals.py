@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 from equal_runs import assert_equal_runs
 from filelock import FileLock
-from forked_commands import ForkedCommands
 from terminal import Terminal
 
 from rednet import signals
@@ -22,16 +21,6 @@ RUN = [
     *(f"schedule.epochs={EPOCHS}", "trainer.log_every=1", "trainer.ema_decay=0.9"),
 ]
 WORKERS = "data.num_workers=2"
-
-
-@pytest.fixture(scope="module")
-def commands(tmp_path_factory):
-    """Runs commands in forks."""
-    commands = ForkedCommands(
-        [*RUN, "trainer.max_steps=1", f"output_dir={tmp_path_factory.mktemp('warm_up')}"]
-    )
-    yield commands
-    commands.close()
 
 
 @pytest.fixture(autouse=True)

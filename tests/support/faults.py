@@ -52,7 +52,7 @@ def fill_disk(process: Process, random: Random) -> None:
     _, hard = resource.prlimit(process.pid, resource.RLIMIT_FSIZE)
     with suppress(ProcessLookupError):  # it has ended
         resource.prlimit(process.pid, resource.RLIMIT_FSIZE, (0, hard))
-        for _ in range(random.randrange(1, 9)):
+        for _ in range(random.randrange(1, 5)):
             process.read_to("  loss ")
         resource.prlimit(process.pid, resource.RLIMIT_FSIZE, (hard, hard))
 

@@ -43,7 +43,8 @@ def run(request):
     code = 1
     try:
         exec(request["before"])
-        code = getattr(commands, request["argv"][0])(request["argv"][1:])
+        argv = request["argv"]
+        code = getattr(commands, argv[0])(argv[1:]) if argv else 0
     except BaseException:
         traceback.print_exc()
     for stream in (sys.stdout, sys.stderr):
@@ -99,7 +100,7 @@ class ForkedCommands:
         """Start a command in the current folder; at the end of the context it is killed.
 
         Args:
-            argv: Name in `rednet.commands`, and the arguments.
+            argv: Name in `rednet.commands`, and the arguments; without them only `before` runs.
             ignored: Signals that the process ignores, as after nohup.
             environment: Variables to add to the environment.
             before: Python code to run in the process first.
