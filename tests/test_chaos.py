@@ -48,7 +48,8 @@ def test_faults_between_steps(kind, commands, whole):
 @pytest.mark.parametrize("kind", FAULTS)
 def test_faults_at_random_moments(kind, commands, whole):
     """Half of the moments are in the first steps after a start, half anywhere in start or run."""
-    suffer(commands, whole, kind, times=KILLS if kind == "killed" else TIMES, wait=wait_for_a_moment)
+    times = KILLS if kind == "killed" else TIMES
+    suffer(commands, whole, kind, times, wait=wait_for_a_moment)
 
 
 def suffer(commands, whole, kind, times, wait):

@@ -1,7 +1,6 @@
 """Runs of the training command in two processes, started by training/test_distributed_runs.py.
 
-Usage: torchrun ... distributed_runs.py FOLDER. The process group stays the same from run to run.
-Each process writes FOLDER/<rank>.json, the exit code and the output of each run.
+The process group stays the same from run to run.
 """
 
 import io
@@ -9,10 +8,8 @@ import json
 import math
 import os
 import signal
-import sys
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from dataclasses import replace
-from pathlib import Path
 from unittest.mock import patch
 
 import torch
@@ -39,6 +36,7 @@ GONE = collate([Sample(None, 0, 7, ("7.png", "gone"))])
 
 
 def main(folder):
+    """Train, and write folder/<rank>.json: the exit code and the output of each run."""
     with start_runtime("cpu", "fp32", channels_last=True) as runtime:
         runs = Runs(folder, runtime)
         runs.train("whole")
@@ -141,7 +139,3 @@ def change_weights(train_step, _):
 
 def poison(_, batches):
     batches[0].images[0] = math.nan
-
-
-if __name__ == "__main__":
-    main(Path(sys.argv[1]))

@@ -51,9 +51,9 @@ def run_to_the_end(commands: ForkedCommands, folder: str | Path) -> None:
     run_both(commands, *TINY, f"output_dir={folder}")
 
 
-def run_both(commands: ForkedCommands, *argv: str, before: str = "") -> list[str]:
-    """Run two ranks, which must succeed in silence, and return what each prints."""
+def run_both(commands: ForkedCommands, *argv: str, before: str = "") -> str:
+    """Run two ranks, which must succeed in silence, and return what they print."""
     with start_ranks(commands, argv, argv, before=(before, before)) as ranks:
         assert [rank.wait() for rank in ranks] == [0, 0], [rank.err for rank in ranks]
         assert [rank.err for rank in ranks] == ["", ""]
-        return ["".join(rank.lines) for rank in ranks]
+        return "".join(line for rank in ranks for line in rank.lines)

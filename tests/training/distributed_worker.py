@@ -1,14 +1,11 @@
 """One of several processes of a tiny run in float64, started by test_distributed.py.
 
-Usage: distributed_worker.py FOLDER [curve] [poison], alone or under torchrun. A run sees 16 samples
-a step, whatever the number of processes. Each process writes FOLDER/<run>/<rank>.json.
+A run sees 16 samples a step, whatever the number of processes.
 """
 
 import json
 import math
-import sys
 from contextlib import contextmanager
-from pathlib import Path
 from unittest.mock import patch
 
 import torch
@@ -81,13 +78,10 @@ def run(runtime, folder, poisoned):
 
 
 def main(folder, modes):
+    """Train in each mode, "curve" or "poison", and write folder/<mode>/<rank>.json."""
     with start_runtime("cpu", "fp64", channels_last=True) as runtime:
         for mode in modes:
             (folder / mode).mkdir(exist_ok=True)
             poisoned = mode == "poison" and runtime.rank == runtime.world_size - 1
             report = run(runtime, folder / mode, poisoned)
             (folder / mode / f"{runtime.rank}.json").write_text(json.dumps(report))
-
-
-if __name__ == "__main__":
-    main(Path(sys.argv[1]), sys.argv[2:])

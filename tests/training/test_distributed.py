@@ -8,21 +8,22 @@ import numpy as np
 import pytest
 import timm
 import torch
+from forked_ranks import run_both
 from PIL import Image
 
-from rednet import commands
+from rednet.commands import evaluate, predict
 
 WORKER = Path(__file__).with_name("distributed_worker.py")
 ROOT = Path(__file__).parents[2]
 TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
 
 
-def run(program, *arguments):
-    result = subprocess.run(
-        [*program, *map(str, arguments)], cwd=ROOT, capture_output=True, text=True
+def worker(folder, *modes):
+    """Return the code of a process of the worker."""
+    return (
+        f"import sys; from pathlib import Path; sys.path.insert(0, {str(WORKER.parent)!r})\n"
+        f"import {WORKER.stem}; {WORKER.stem}.main(Path({str(folder)!r}), {modes})"
     )
-    assert result.returncode == 0, result.stderr
-    return result.stdout
 
 
 def reports(folder):
@@ -30,11 +31,12 @@ def reports(folder):
 
 
 @pytest.fixture(scope="module")
-def runs(tmp_path_factory):
+def runs(commands, tmp_path_factory):
     """The reports by rank of a run in one process and in two, and of a poisoned run in two."""
     one, two = (tmp_path_factory.mktemp(name) for name in ("one", "two"))
-    run([sys.executable], WORKER, one, "curve")
-    run(TORCHRUN, WORKER, two, "curve", "poison")
+    with commands.start(before=worker(one, "curve")) as process:
+        assert process.wait() == 0, process.err
+    run_both(commands, before=worker(two, "curve", "poison"))
     return reports(one / "curve"), reports(two / "curve"), reports(two / "poison")
 
 
@@ -66,19 +68,21 @@ def test_a_non_finite_loss_on_one_rank_is_caught_on_all(runs):
 def test_the_training_command_under_torchrun(tmp_path):
     folder = tmp_path / "run"
     sizes = ["data.image_size=12", "data.train_samples=64", "data.val_samples=21"]
-    out = run(TORCHRUN, ROOT / "train.py", "experiment=smoke", *sizes, f"output_dir={folder}")
-    assert out.count("checkpoints are in") == 1
+    command = [*TORCHRUN, str(ROOT / "train.py"), "experiment=smoke", *sizes]
+    run = subprocess.run([*command, f"output_dir={folder}"], capture_output=True, text=True)
+    assert run.returncode == 0, run.stderr
+    assert run.stdout.count("checkpoints are in") == 1
     trained = json.loads((folder / "metrics.jsonl").read_text())
     assert trained["global_step"] == 1
     checkpoint = f"checkpoint={folder}/checkpoints/last.pt"
     data = ["data=fashion_mnist", "data.val_samples=21", "trainer.device=cpu"]
-    assert commands.evaluate([checkpoint, *data, f"output_dir={tmp_path}/evaluation"]) == 0
+    assert evaluate([checkpoint, *data, f"output_dir={tmp_path}/evaluation"]) == 0
     alone = json.loads((tmp_path / "evaluation" / "evaluation.json").read_text())
     assert alone["top1"] == pytest.approx(trained["val_top1"])
     assert alone["loss"] == pytest.approx(trained["val_loss"], rel=1e-5)
 
 
-def test_predictions_of_two_processes_are_those_of_one(tmp_path):
+def test_predictions_of_two_processes_are_those_of_one(commands, tmp_path):
     """In the order of the source, with a rank that has fewer batches and unreadable images."""
     model = ["model=timm", "model.name=test_resnet"]
     torch.manual_seed(0)
@@ -94,8 +98,8 @@ def test_predictions_of_two_processes_are_those_of_one(tmp_path):
     data = ["data=image_folder", f"data.root={root}", "data.image_size=32", "data.num_workers=0"]
     argv = [f"checkpoint={tmp_path}/weights.pt", *model, *data, "trainer.device=cpu"]
     argv += ["data.batch_size=2", "data.on_unreadable=skip", "predictions=true"]
-    assert commands.evaluate([*argv, f"output_dir={tmp_path}/one"]) == 0
-    run(TORCHRUN, ROOT / "scripts/evaluate.py", *argv, f"output_dir={tmp_path}/two")
+    assert evaluate([*argv, f"output_dir={tmp_path}/one"]) == 0
+    run_both(commands, "evaluate", *argv, f"output_dir={tmp_path}/two")
     one, two = (predictions(tmp_path / name / "predictions.csv") for name in ("one", "two"))
     names = [str(root / "cat" / f"{index}.png") for index in (0, 2, 3)]
     names += [str(root / "dog" / f"{index}.png") for index in range(5)]
@@ -115,7 +119,7 @@ def predictions(path):
 
 
 @pytest.mark.nightly
-def test_a_prediction_by_two_processes_is_that_of_one(tmp_path):
+def test_a_prediction_by_two_processes_is_that_of_one(commands, tmp_path):
     """In the order of the stream, with a rank that has fewer images and unreadable ones."""
     torch.manual_seed(0)
     weights = timm.create_model("test_resnet", num_classes=2).state_dict()
@@ -129,8 +133,8 @@ def test_a_prediction_by_two_processes_is_that_of_one(tmp_path):
     model = ["model=timm", "model.name=test_resnet", "data.image_size=32", "data.batch_size=2"]
     argv = [f"checkpoint={tmp_path}/weights.pt", *model, f"images={root}", "features=true"]
     argv += ["trainer.device=cpu", "data.num_workers=0"]
-    assert commands.predict([*argv, f"output_dir={tmp_path}/one"]) == 0
-    out = run(TORCHRUN, ROOT / "scripts/predict.py", *argv, f"output_dir={tmp_path}/two")
+    assert predict([*argv, f"output_dir={tmp_path}/one"]) == 0
+    out = run_both(commands, "predict", *argv, f"output_dir={tmp_path}/two")
     assert out.count("6 of 7 images; ") == 1
     one, two = ((tmp_path / name / "predictions.jsonl").read_text() for name in ("one", "two"))
     records = [[json.loads(line) for line in text.splitlines()] for text in (one, two)]

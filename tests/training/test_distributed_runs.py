@@ -1,27 +1,26 @@
 """Two processes stop, resume, skip and refuse together; what they log is what they save."""
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 import torch
 from distributed_runs import RUN, STEPS
 from equal_runs import assert_equal_runs, load, rows
+from forked_ranks import run_both
 
-from rednet import commands
+from rednet.commands import evaluate, train
 
-ROOT = Path(__file__).parents[2]
-WORKER = ROOT / "tests" / "support" / "distributed_runs.py"
-TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
+SUPPORT = Path(__file__).parents[1] / "support"
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory):
+def folder(commands, tmp_path_factory):
     """The folder of the runs."""
     folder = tmp_path_factory.mktemp("runs")
-    subprocess.run([*TORCHRUN, str(WORKER), str(folder)], cwd=ROOT, check=True)
+    code = f"import sys; from pathlib import Path; sys.path.insert(0, {str(SUPPORT)!r})\n"
+    code += f"import distributed_runs; distributed_runs.main(Path({str(folder)!r}))"
+    run_both(commands, before=code)
     return folder
 
 
@@ -109,7 +108,7 @@ def test_what_is_logged_is_what_is_saved(name, accuracy, done, folder, tmp_path)
     ]
     precision = "bf16" if name == "bf16" else "fp32"
     argv += ["trainer.device=cpu", f"trainer.precision={precision}", f"output_dir={tmp_path}"]
-    assert commands.evaluate(argv) == 0
+    assert evaluate(argv) == 0
     alone = json.loads((tmp_path / "evaluation.json").read_text())
     logged = rows(folder / name)[-1]
     assert alone["loss"] == pytest.approx(logged["val_loss"], rel=accuracy)
@@ -126,7 +125,7 @@ def test_the_averaged_network_is_evaluated_as_it_is_saved(folder):
 def test_one_process_continues_from_the_end_of_an_epoch(done, folder, capsys):
     assert codes(done["smaller"][0]) == [0, 0]
     argv = [*RUN, "data.batch_size=8", "trainer.ema_decay=0.9", f"output_dir={folder}/smaller"]
-    assert commands.train(argv) == 0
+    assert train(argv) == 0
     out = capsys.readouterr().out
     assert "no longer exact to the last bit: " in out
     assert "resumed after epoch 1 from" in out
