@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from timm.task import ClassificationEvaluator
 from torch import Tensor, nn
 
+from rednet.counting import ALL, TOP, Counting
 from rednet.data import Batch
 from rednet.errors import InputError
 from rednet.inference import Augmentation, compute_logits
@@ -16,8 +17,6 @@ from rednet.runtime import Runtime
 from rednet.wording import count
 
 MAX_NAMED = 10
-TOP = 5
-"""Predictions of an image that are looked at, where there are more classes."""
 
 
 class LoadingError(InputError):
@@ -147,7 +146,7 @@ class Observer(Protocol):
     """Looks at the logits during an evaluation; both methods may exchange data over processes."""
 
     def add(self, batch: Batch, logits: Tensor) -> None:
-        """Take a batch of this process and its logits (n, num_classes)."""
+        """Take a batch of this process and its logits (n, classes), of the classes that count."""
 
     def finish(self) -> None:
         """Note that this process has no further batch."""
@@ -164,7 +163,7 @@ class _RunningCounts:
 
     def add(self, logits: Tensor, targets: Tensor) -> None:
         self.scores.update(logits, targets)
-        losses = F.cross_entropy(logits.float(), targets, reduction="none")
+        losses = F.cross_entropy(logits, targets, reduction="none")
         self.nonfinite += losses.isfinite().logical_not().sum()
         classes = self.confusion.shape[0]
         predictions = logits.topk(min(TOP, classes), dim=1).indices
@@ -183,17 +182,19 @@ def evaluate(
     progress: Any = None,
     observer: Observer | None = None,
     tta: Augmentation | None = None,
+    counting: Counting = ALL,
 ) -> Evaluation:
     """Evaluate a network; each process passes its batches and gets the results of all processes.
 
     Args:
-        model: Network that returns logits (n, num_classes). Its training mode is restored.
+        model: Network that returns logits (n, outputs). Its training mode is restored.
         batches: Batches of this process.
-        num_classes: Number of classes.
+        num_classes: Number of classes, which are all outputs or those of `counting`.
         runtime: Device, precision and processes.
         progress: Object whose `advance(images)` is called after each batch, or None.
         observer: Object that is given each batch and its logits, or None.
         tta: Test-time augmentation, see `rednet.inference`.
+        counting: Which outputs compete, and which labels are right.
 
     Raises:
         LoadingError: No image could be read, or the loader of any process has given up.
@@ -210,7 +211,9 @@ def evaluate(
         if len(batch.targets):
             with runtime.autocast():
                 logits = compute_logits(model, runtime.place_images(batch.images), tta)
-            counts.add(logits, batch.targets.to(runtime.device))
+            logits = counting.select(logits).float()
+            targets = batch.targets.to(runtime.device)
+            counts.add(logits, counting.targets(logits, targets, batch.indices))
         if observer is not None:
             observer.add(batch, logits)
         if progress is not None:

@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import nn
 
+from rednet.counting import Counting
 from rednet.data import (
     Batch,
     EvalSampler,
@@ -233,3 +234,40 @@ def test_require_readable_raises_for_unreadable_images():
     with pytest.raises(InputError, match=r"1 image cannot be read: a.png \(broken\)"):
         result.require_readable()
     Evaluation(0.0, 0.0, 0.0, 1, torch.eye(1), torch.ones(1)).require_readable()
+
+
+def test_a_part_of_the_outputs_competes():
+    logits, _ = logits_and_targets(53, 40)
+    outputs = torch.tensor([30, 2, 3, 17, 8, 25, 39])
+    _, targets = logits_and_targets(53, 7)
+    batches = batches_of(targets, 9, unreadable=(3,))
+    result = evaluate(Lookup(logits), batches, 7, Runtime(), counting=Counting(outputs=outputs))
+    kept = [index for index in range(53) if index != 3]
+    loss, top1, top5, confusion = evaluate_plainly(logits[kept][:, outputs], targets[kept])
+    assert (result.loss, result.top1, result.top5) == pytest.approx((loss, top1, top5))
+    assert result.confusion.tolist() == confusion
+
+
+@pytest.mark.parametrize("rounded", [False, True])  # with equal logits
+def test_any_of_several_labels_is_right(rounded):
+    logits, targets = logits_and_targets(53, 12)
+    if rounded:
+        logits = logits.round()
+    generator = torch.Generator().manual_seed(1)
+    labels = torch.randint(-1, 12, (53, 4), generator=generator)
+    labels[:, 2] = targets
+    batches = batches_of(targets, 9, unreadable=(3,))
+    result = evaluate(Lookup(logits), batches, 12, Runtime(), counting=Counting(labels=labels))
+    first = five = loss = 0
+    kept = [index for index in range(53) if index != 3]
+    for index in kept:
+        right = {label for label in labels[index].tolist() if label >= 0}
+        top = logits[index : index + 1].topk(5).indices[0].tolist()
+        first += top[0] in right
+        five += bool(right & set(top))
+        loss -= max(logits[index].double().log_softmax(0)[label].item() for label in right)
+    assert result.top1 == pytest.approx(100 * first / 52)
+    assert result.top5 == pytest.approx(100 * five / 52)
+    assert result.loss == pytest.approx(loss / 52)
+    assert int(result.confusion.diag().sum()) == first
+    assert result.samples == 52

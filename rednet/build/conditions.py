@@ -45,7 +45,7 @@ def evaluation_conditions(
 
 def _data(setup: EvaluationSetup) -> dict[str, Any]:
     """Return which images were read; `split` is null for all of a folder without splits."""
-    images, data = setup.images, setup.data
+    images, data, counting = setup.images, setup.data, setup.counting
     is_split = images.split_seed is not None
     return {
         "name": data.name,
@@ -57,6 +57,9 @@ def _data(setup: EvaluationSetup) -> dict[str, Any]:
         "images": len(images.source),
         "of": images.total,
         "classes": len(images.source.class_names),
+        "outputs": setup.num_outputs,
+        "counted_classes": "all" if counting.outputs is None else images.source.class_names,
+        "labels": "one per image" if counting.labels is None else "one or more per image",
         "fingerprint": fingerprint(images.source),
     }
 

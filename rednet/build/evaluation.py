@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, replace
 from torch import nn
 
 from rednet.build.classes import match_classes
+from rednet.build.counting import build_counting
 from rednet.build.data import build_val_loader, take_samples
 from rednet.build.model import build_model, check_forward, optimize_model, place_model
 from rednet.build.preprocessing import (
@@ -16,6 +17,7 @@ from rednet.build.preprocessing import (
 )
 from rednet.build.splits import ChosenImages, choose_images
 from rednet.config import Data, Model, Trainer
+from rednet.counting import ALL, Counting
 from rednet.data import ImageSource, Preprocessing
 from rednet.data.summary import describe_classes
 from rednet.evaluation import Evaluation, Observer, evaluate
@@ -44,6 +46,8 @@ class EvaluationSetup:
         images: The images and their labels.
         data: Configuration of the data, with the split and the preprocessing that are used.
         preprocessing: Preprocessing of the images.
+        num_outputs: Number of the network's outputs.
+        counting: Which of them compete, and which labels are right.
         notes: What the user must know about weights and images, one line each.
     """
 
@@ -52,6 +56,8 @@ class EvaluationSetup:
     images: ChosenImages
     data: Data
     preprocessing: Preprocessing
+    num_outputs: int
+    counting: Counting = ALL
     notes: Sequence[str] = ()
 
     @property
@@ -96,17 +102,27 @@ def build_evaluation(
     network = Model(**require_network(named))
     images = choose_images(data, seed, checkpoint, explicit_keys)
     source, line = match_classes(images.source, named, data)
+    num_outputs = len(source.class_names)
     source = take_samples(source, data.val_samples, "data.val_samples")
+    source, counting, lines = build_counting(source, data.name)
     images = images.with_source(source, line)
     known, notes = preprocessing_of_weights(checkpoint, network)
     channels = count_channels(named)
     preprocessing = build_preprocessing(data, known, explicit_keys, in_chans=channels)
     require_channels(named, preprocessing)
-    built = build_model(network, len(source.class_names), preprocessing.in_chans)
+    built = build_model(network, num_outputs, preprocessing.in_chans)
     load_weights(built, named)
     data = replace(images.data, split=images.split, **asdict(preprocessing))
-    notes = [*list_notes(named), *notes, *images.notes]
-    return EvaluationSetup(network, built, images, data, preprocessing, notes)
+    return EvaluationSetup(
+        network,
+        built,
+        images,
+        data,
+        preprocessing,
+        num_outputs,
+        counting,
+        notes=[*list_notes(named), *notes, *images.notes, *lines],
+    )
 
 
 def run_evaluation(
@@ -133,11 +149,11 @@ def run_evaluation(
     source, preprocessing = setup.source, setup.preprocessing
     classes = len(source.class_names)
     model = place_model(setup.model, trainer, runtime)
-    check_forward(model, setup.network.name, classes, preprocessing, runtime)
+    check_forward(model, setup.network.name, setup.num_outputs, preprocessing, runtime)
     model = optimize_model(model, trainer, preprocessing, runtime)
     loader = build_val_loader(source, preprocessing, setup.data, runtime)
     progress = Progress(
         len(source), label=label, every=trainer.log_every, enabled=runtime.is_primary
     )
     with loader, closing(progress):
-        return evaluate(model, loader, classes, runtime, progress, observer, tta)
+        return evaluate(model, loader, classes, runtime, progress, observer, tta, setup.counting)

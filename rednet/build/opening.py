@@ -12,6 +12,7 @@ from rednet.data import (
     open_imagenet,
     open_shards,
 )
+from rednet.data.imagenet_sets import EVALUATION_SETS, REAL, open_evaluation_set
 from rednet.errors import InputError
 
 
@@ -49,11 +50,13 @@ def _open_splits(data: Data, seed: int, split: str) -> Splits:
     if data.name == "huggingface":
         return _open_huggingface(data, seed)
     if data.root is None:
-        variable = " or set $IMAGENET_ROOT" if data.name == "imagenet" else ""
-        raise InputError(
-            f"data={data.name} needs a folder: give data.root=FOLDER{variable}; "
-            "data=fashion_mnist comes with the package"
+        variable = " or set $IMAGENET_ROOT" if data.name in ("imagenet", REAL) else ""
+        other = (
+            "" if data.name in EVALUATION_SETS else "; data=fashion_mnist comes with the package"
         )
+        raise InputError(f"data={data.name} needs a folder: give data.root=FOLDER{variable}{other}")
+    if data.name in EVALUATION_SETS:
+        return open_evaluation_set(data.name, data.root)
     if data.name == "imagenet":
         return open_imagenet(data.root, train=split == "train")
     return open_image_folder(data.root, val_fraction=data.val_fraction, seed=seed)

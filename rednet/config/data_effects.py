@@ -10,6 +10,11 @@ ORDERABLE = ("image_folder", "csv")
 DIVISIBLE = ("image_folder", "csv", "webdataset", "huggingface")
 """Kinds of data that may have no splits and are then split here."""
 
+EVALUATION_SETS = (
+    *("imagenet_v2", "imagenet_real", "imagenet_sketch", "imagenet_a", "imagenet_r"),
+)
+"""Kinds of data to evaluate with, which have no training images."""
+
 KEYS_OF_DATA = {
     ("data.table", "data.split_column"): ("csv",),
     ("data.shards", "data.val_shards"): ("webdataset",),
@@ -48,6 +53,11 @@ DATA_RULES = (
         lambda get: True,
         "this command reads the training and the validation images",
         commands=("train",),
+    ),
+    Rule(
+        ("data.split",),
+        lambda get: get("data.name") in EVALUATION_SETS,
+        "has no effect with a data set that has only images to evaluate with",
     ),
     Rule(
         ("data.val_fraction",),

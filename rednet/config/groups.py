@@ -75,7 +75,19 @@ class Data:
     Keys of some kinds of data alone have a default here, which their files replace.
     """
 
-    name: Literal["fashion_mnist", "imagenet", "image_folder", "csv", "webdataset", "huggingface"]
+    name: Literal[
+        "fashion_mnist",
+        "imagenet",
+        "image_folder",
+        "csv",
+        "webdataset",
+        "huggingface",
+        "imagenet_v2",
+        "imagenet_real",
+        "imagenet_sketch",
+        "imagenet_a",
+        "imagenet_r",
+    ]
     root: PathText | None
     table: PathText | None = None
     image_column: Text | None = None

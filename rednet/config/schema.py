@@ -5,6 +5,7 @@ from typing import Literal, Self
 from pydantic import StrictBool, model_validator
 from pydantic.dataclasses import dataclass
 
+from rednet.config.data_effects import EVALUATION_SETS
 from rednet.config.groups import (
     RULES,
     Augment,
@@ -50,6 +51,10 @@ class Config:
 
     @model_validator(mode="after")
     def _check(self) -> Self:
+        if self.data.name in EVALUATION_SETS:
+            raise ValueError(
+                f"data: {self.data.name} has only images to evaluate with; train on data=imagenet"
+            )
         head_epochs, epochs = self.finetune.head_epochs, self.schedule.epochs
         if head_epochs >= epochs:
             raise ValueError(

@@ -60,7 +60,7 @@ def find_class_folders(
     """
     found: dict[Split, Path] = {}
     for split in (split for split in TITLES if split in splits):
-        folder = found[split] = _unwrap(splits[split], reader, known)
+        folder = found[split] = unwrap(splits[split], reader, known)
         if split == "train":
             known = known or reader.subfolders(folder)
         elif split == "test" and not _has_classes(folder, reader, known):
@@ -69,7 +69,7 @@ def find_class_folders(
     return found
 
 
-def _unwrap(folder: Path, reader: FolderReader, known: Collection[str]) -> Path:
+def unwrap(folder: Path, reader: FolderReader, known: Collection[str]) -> Path:
     """Return a folder, or the only folder in it that holds folders and is no known class."""
     while (inner := _lone_wrapper(folder, reader)) and inner.name not in known:
         folder = _step_into(inner, reader)

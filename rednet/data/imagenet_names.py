@@ -1,5 +1,6 @@
 """Names of ImageNet-1k: synsets, English names, and the classes of the validation images."""
 
+import re
 from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
@@ -10,6 +11,8 @@ from rednet.errors import InputError
 from rednet.wording import printable
 
 NUM_CLASSES = 1000
+NUM_VAL_IMAGES = 50_000
+_VAL_IMAGE = re.compile(r"ILSVRC2012_val_(\d{8})", re.ASCII)
 _FIRST_VAL_IMAGE = "ILSVRC2012_val_00000001.JPEG"
 
 
@@ -53,6 +56,21 @@ def val_label(folder: Path, name: str) -> int:
             f"{_FIRST_VAL_IMAGE} and so on, or folders named after synsets"
         )
     return int(label)
+
+
+def val_number(name: str) -> int:
+    """Return the number of a validation image, 1 to 50,000, by the name of its file.
+
+    Raises:
+        InputError: It is none of the 50,000.
+    """
+    match = _VAL_IMAGE.fullmatch(Path(name).stem)
+    if match is None or not 1 <= int(match[1]) <= NUM_VAL_IMAGES:
+        raise InputError(
+            f"{printable(name)} is not among the 50,000 validation images of ImageNet: expected "
+            f"{_FIRST_VAL_IMAGE} and so on"
+        )
+    return int(match[1])
 
 
 def _check_package(complete: bool) -> None:
