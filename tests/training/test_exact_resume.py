@@ -3,7 +3,8 @@
 import signal
 
 import pytest
-from equal_runs import assert_equal_runs
+from equal_runs import assert_equal_runs, assert_equal_states, load
+from image_sources import open_as, write_folder
 
 from rednet.errors import Stopped
 from rednet.training.recovery import read_newest
@@ -117,3 +118,25 @@ def test_interrupted_after_one_step(name, step, how, start, whole, interrupt):
     trainer = start(*options)
     trainer.fit()
     assert_equal_runs(trainer.log.folder, whole(*options))
+
+
+LONG = [pytest.param(kind, marks=pytest.mark.nightly) for kind in ("csv", "webdataset", "imagenet")]
+
+
+@pytest.mark.parametrize("kind", ["huggingface", *LONG])
+def test_a_run_of_another_source_stopped_by_a_signal(kind, start, whole, interrupt, tmp_path):
+    """With the same weights as of a folder of the same images, if these are its only classes."""
+    write_folder(tmp_path)
+    options = ["augment=paper", "data.num_workers=1", *open_as(kind, tmp_path)]
+    assert isinstance(interrupt(start(*options), 1, "signal"), Stopped)
+    trainer = start(*options)
+    assert 0 < trainer.counters.step_in_epoch < STEPS
+    trainer.fit()
+    run = whole(*options)
+    assert_equal_runs(trainer.log.folder, run)
+    if kind != "imagenet":  # the network has a thousand outputs
+        folder = ["data=image_folder", f"data.root={tmp_path}/images"]
+        trainer = start(*options[:2], *folder, folder="folder")
+        trainer.fit()
+        states = (load(each / "checkpoints/last.pt") for each in (run, trainer.log.folder))
+        assert_equal_states(*(state["state_dict"] for state in states))
