@@ -210,7 +210,8 @@ def evaluate(
         logits = torch.empty(0, num_classes)
         if len(batch.targets):
             with runtime.autocast():
-                logits = compute_logits(model, runtime.place_images(batch.images), tta)
+                images = runtime.place_images(batch.images, batch.normalization)
+                logits = compute_logits(model, images, tta)
             logits = counting.select(logits).float()
             targets = batch.targets.to(runtime.device)
             counts.add(logits, counting.targets(logits, targets, batch.indices))

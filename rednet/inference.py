@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from rednet.data import Preprocessing
 from rednet.errors import InputError
-from rednet.runtime import Runtime
+from rednet.runtime import Normalize, Runtime
 
 Augmentation = Literal["hflip"]
 """What is done to an image at test time: "hflip" also looks at its mirror image."""
@@ -37,16 +37,24 @@ class Predictor:
     tta: Augmentation | None = None
 
     @torch.no_grad()
-    def logits(self, images: Tensor) -> Tensor:
-        """Return the logits (N, classes) of preprocessed images, float32 on the CPU."""
+    def logits(self, images: Tensor, normalize: Normalize | None = None) -> Tensor:
+        """Return the logits (N, classes) of preprocessed images, float32 on the CPU.
+
+        Args:
+            images: The images.
+            normalize: What is left of their preprocessing, see `Runtime.place_images`.
+        """
+        images = self.runtime.place_images(images, normalize)
         with self.runtime.autocast():
-            logits = compute_logits(self.model, self.runtime.place_images(images), self.tta)
+            logits = compute_logits(self.model, images, self.tta)
         return logits.float().cpu()
 
     @torch.no_grad()
-    def logits_and_features(self, images: Tensor) -> tuple[Tensor, Tensor]:
+    def logits_and_features(
+        self, images: Tensor, normalize: Normalize | None = None
+    ) -> tuple[Tensor, Tensor]:
         """Return the logits, and the features (N, features) that the classifier gets."""
-        images = self.runtime.place_images(images)
+        images = self.runtime.place_images(images, normalize)
         with self.runtime.autocast():
             logits, features = compute_logits_and_features(self.model, images, self.tta)
         return logits.float().cpu(), features.float().cpu()

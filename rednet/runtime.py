@@ -24,6 +24,7 @@ AUTOCAST_DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
 STORAGE_DTYPES = {"fp64": torch.float64}
 
 T = TypeVar("T")
+Normalize = Callable[[Tensor], Tensor]
 
 
 @dataclass(frozen=True)
@@ -67,8 +68,20 @@ class Runtime:
         """Move a network to the device, with the run's dtype and memory format."""
         return model.to(self.device, self.dtype).to(memory_format=self._memory_format)
 
-    def place_images(self, images: Tensor) -> Tensor:
-        """Move images (N, C, H, W) to the device, with the run's dtype and memory format."""
+    def place_images(self, images: Tensor, normalize: Normalize | None = None) -> Tensor:
+        """Move images (N, C, H, W) to the device, with the run's dtype and memory format.
+
+        Args:
+            images: The images.
+            normalize: Applied on the device, to images that are still pixels; None if they are not.
+
+        Raises:
+            TypeError: Images are pixels of 8 bits, and `normalize` is None.
+        """
+        if normalize is None and images.dtype == torch.uint8:
+            raise TypeError("pixels of 8 bits need their batch's normalization")
+        if normalize is not None:
+            images = normalize(images.to(self.device, non_blocking=True))
         return images.to(
             self.device, self.dtype, non_blocking=True, memory_format=self._memory_format
         )

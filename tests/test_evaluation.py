@@ -90,7 +90,7 @@ def test_batch_size_and_workers_make_no_difference(batch_size, num_workers):
     model = nn.Sequential(model, nn.Linear(4 * 8 * 8, 10)).eval()
     loader = ImageLoader(dataset, EvalSampler(23, batch_size), num_workers=num_workers)
     result = evaluate(model, loader, 10, Runtime())
-    images = torch.stack([dataset[0, index].image for index in range(23)])
+    images = torch.stack([transform(source.load(index)) for index in range(23)])
     with torch.no_grad():
         loss, top1, top5, confusion = evaluate_plainly(model(images), torch.tensor(source.targets))
     assert result.loss == pytest.approx(loss, rel=1e-5)

@@ -1,6 +1,7 @@
 """Build data sets, preprocessing and loaders from the configuration."""
 
 import dataclasses
+from functools import cache
 
 from rednet.build.opening import open_splits, place_of
 from rednet.config import Augment, Config, Data
@@ -21,8 +22,11 @@ from rednet.data import (
     order_classes,
     train_transform,
 )
+from rednet.data.lazy_reading import PartDecoder
 from rednet.data.limits import require_room_for_workers
+from rednet.decoding import decode_jpeg, unavailable_reason
 from rednet.errors import InputError
+from rednet.program import say
 from rednet.runtime import Runtime
 from rednet.wording import count
 
@@ -113,7 +117,8 @@ def build_train_data(
         targets=source.targets if config.data.sampler == "balanced" else None,
         repeats=config.augment.repeats,
     )
-    transform = train_transform(preprocessing, _augmentation(config.augment))
+    decode = _part_decoder(preprocessing, runtime)
+    transform = train_transform(preprocessing, _augmentation(config.augment), decode)
     dataset = ImageDataset(source, transform, config.seed)
     return sampler, _loader(dataset, sampler, config.data, runtime)
 
@@ -123,8 +128,25 @@ def build_val_loader(
 ) -> ImageLoader:
     """Build the loader of the validation data; the processes share the samples, each seen once."""
     sampler = EvalSampler(len(source), data.batch_size, runtime.rank, runtime.world_size)
-    dataset = ImageDataset(source, eval_transform(preprocessing))
+    decode = _part_decoder(preprocessing, runtime)
+    dataset = ImageDataset(source, eval_transform(preprocessing, decode))
     return _loader(dataset, sampler, data, runtime)
+
+
+def _part_decoder(preprocessing: Preprocessing, runtime: Runtime) -> PartDecoder | None:
+    """Return the decoder of parts of JPEG files, compiled before there are workers."""
+    if preprocessing.in_chans != 3:
+        return None
+    reason = unavailable_reason()
+    if reason is not None and runtime.is_primary:
+        _say_whole(reason)
+    return decode_jpeg if reason is None else None
+
+
+@cache
+def _say_whole(reason: str) -> None:
+    first_line = reason.splitlines()[0]
+    say(f"note: JPEG files are decoded whole, with the same pixels but slower: {first_line}")
 
 
 def _loader(

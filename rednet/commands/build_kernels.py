@@ -19,6 +19,7 @@ def _build_kernels(config: BuildKernelsConfig, explicit_keys: Collection[str]) -
     if config.output is None:
         raise InputError("output=FOLDER is needed: where the kernels go")
     announce_torch()
+    from rednet.decoding import jpeg
     from rednet.ops import batch_norm, native
     from rednet.ops.carried import levels, make_carried
     from rednet.ops.compiler import BuildError
@@ -34,7 +35,7 @@ def _build_kernels(config: BuildKernelsConfig, explicit_keys: Collection[str]) -
         reason = error.strerror or str(error)
         raise InputError(f"output={printable(config.output)}: {reason}") from error
     try:
-        for kernels in (native, batch_norm):
+        for kernels in (native, batch_norm, jpeg):
             file = make_carried(kernels.SOURCE, kernels.FLAGS, config.cpu, folder)
             say(f"wrote {printable(file)}: {file.stat().st_size:,} bytes")
     except (BuildError, OSError) as error:

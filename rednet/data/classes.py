@@ -2,12 +2,15 @@
 
 import re
 from collections.abc import Collection, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from PIL import Image
 
-from rednet.data.sources import ImageSource
+from rednet.data.sources import ImageSource, open_image
+
+if TYPE_CHECKING:
+    from rednet.data.lazy_reading import JpegFile
 
 TEXT, NATURAL = "text", "natural"
 CLASS_ORDERS = (TEXT, NATURAL)
@@ -60,6 +63,10 @@ class RelabelledSource:
     def load(self, index: int) -> Image.Image:
         """Return a decoded image of the source."""
         return self.source.load(index)
+
+    def open(self, index: int) -> "Image.Image | JpegFile":
+        """Read an image of the source; see `open_image`."""
+        return open_image(self.source, index)
 
     def check(self, index: int) -> None:
         """Look at what is cheap to read of an image."""

@@ -8,6 +8,7 @@ import numpy as np
 from PIL import Image
 
 from rednet.data.image_reading import MAX_PIXELS, read_header, read_image
+from rednet.data.lazy_reading import JpegFile, read_lazily
 from rednet.data.sources import UnreadableImage
 from rednet.wording import printable
 
@@ -46,6 +47,11 @@ class EncodedImages(ABC):
         """Decode an image; see `read_image`."""
         name = self.name_of(index)
         return read_image(name, self.max_pixels, self._read(index, name))
+
+    def open(self, index: int) -> Image.Image | JpegFile:
+        """Read an image, but do not decode most JPEG files; see `read_lazily`."""
+        name = self.name_of(index)
+        return read_lazily(name, self.max_pixels, self._read(index, name))
 
     def check(self, index: int) -> None:
         """Read what comes before an image's pixels; see `read_header`."""

@@ -15,6 +15,7 @@ from rednet.data.image_reading import (
     read_header,
     read_image,
 )
+from rednet.data.lazy_reading import JpegFile, read_lazily
 from rednet.errors import InputError
 from rednet.wording import count, join_names, printable
 
@@ -51,6 +52,10 @@ class ImageFiles:
     def load(self, index: int) -> Image.Image:
         """Decode an image; see `read_image`."""
         return read_image(self.path_of(index), self.max_pixels)
+
+    def open(self, index: int) -> Image.Image | JpegFile:
+        """Read an image, but do not decode most JPEG files; see `read_lazily`."""
+        return read_lazily(self.path_of(index), self.max_pixels)
 
     def check(self, index: int) -> None:
         """Read what comes before an image's pixels; see `read_header`."""

@@ -11,6 +11,7 @@ from typing import IO, Any
 
 import numpy as np
 from PIL import Image, UnidentifiedImageError
+from PIL.ImageFile import ImageFile
 
 from rednet.data.sources import UnreadableImage
 from rednet.wording import printable
@@ -43,7 +44,7 @@ def read_image(
             file.
         MemoryError: There is no memory left.
     """
-    with _opened(path, max_pixels, content) as image:
+    with opened(path, max_pixels, content) as image:
         image.load()
         return as_8_bits(image)
 
@@ -58,7 +59,7 @@ def read_header(
     Raises:
         UnreadableImage: It is no image, is cut, or has too many pixels.
     """
-    with _opened(path, max_pixels, content) as image:
+    with opened(path, max_pixels, content) as image:
         _require_fixed_range(image)
         if not _has_end(image):
             image.load()
@@ -106,9 +107,9 @@ def _require_regular(status: os.stat_result, max_bytes: int) -> None:
 
 
 @contextmanager
-def _opened(
+def opened(
     path: str | os.PathLike[str], max_pixels: int, content: bytes | None
-) -> Iterator[Image.Image]:
+) -> Iterator[ImageFile]:
     """Open an image and read its header; whatever goes wrong makes it unreadable."""
     try:
         # Pillow warns about large images and odd metadata; neither affects the pixels.

@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 from PIL import Image, ImageOps
-from timm.data.transforms import RandomResizedCropAndInterpolation
 
 from rednet.errors import InputError
 
@@ -33,42 +32,26 @@ class OpenCVResize:
     def __call__(self, image: Image.Image) -> Image.Image:
         """Return the upright, resized image."""
         image = ImageOps.exif_transpose(image)
-        width, height = self._target(image)
-        if (width, height) == image.size:
+        if self._target(image.size) == image.size:
             return image
-        cv2 = _opencv()
-        pixels = cv2.resize(np.asarray(image), (width, height), interpolation=cv2.INTER_LINEAR)
+        return self.resize_pixels(np.asarray(image))
+
+    def resize_pixels(self, pixels: np.ndarray) -> Image.Image:
+        """Return upright pixels (H, W) or (H, W, 3) uint8, resized."""
+        height, width = pixels.shape[:2]
+        target = self._target((width, height))
+        if target != (width, height):
+            cv2 = _opencv()
+            pixels = cv2.resize(pixels, target, interpolation=cv2.INTER_LINEAR)
         return Image.fromarray(pixels)
 
-    def _target(self, image: Image.Image) -> tuple[int, int]:
+    def _target(self, size: tuple[int, int]) -> tuple[int, int]:
         if not isinstance(self.size, int):
             height, width = self.size
             return width, height
-        short = min(image.size)
-        width, height = (int(self.size * side / short) for side in image.size)
+        short = min(size)
+        width, height = (int(self.size * side / short) for side in size)
         return width, height
-
-
-class OpenCVRandomResizedCrop:
-    """Crop randomly as timm does, and resize with `OpenCVResize`.
-
-    Args:
-        size: Height and width of the result in pixels.
-        scale: Range of the crop's area, as a fraction of the image's.
-        ratio: Range of the crop's aspect ratio, width / height.
-    """
-
-    def __init__(self, size: int, scale: tuple[float, float], ratio: tuple[float, float]):
-        self.scale = scale
-        self.ratio = ratio
-        self.resize = OpenCVResize((size, size))
-
-    def __call__(self, image: Image.Image) -> Image.Image:
-        """Return a random crop, resized."""
-        image = ImageOps.exif_transpose(image)
-        crop = RandomResizedCropAndInterpolation.get_params
-        top, left, height, width = crop(image, self.scale, self.ratio)
-        return self.resize(image.crop((left, top, left + width, top + height)))
 
 
 def _opencv() -> Any:

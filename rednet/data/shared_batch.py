@@ -23,51 +23,50 @@ _open_files: deque[int] = deque()
 
 
 class SharedBatch:
-    """A batch whose images lie in memory of the system's; unpickling gives the `Batch`.
+    """A batch whose images are in memory of the system's; unpickling gives the `Batch`.
+
+    The file begins with the images, which are stacked there without another copy.
 
     Args:
-        batch: The batch.
+        samples: The samples of the batch.
     """
 
-    def __init__(self, batch: Batch) -> None:
-        rest = pickle.dumps(batch._replace(images=torch.empty(0)), protocol=-1)
-        self.shape, self.num_bytes = tuple(batch.images.shape), len(rest)
+    def __init__(self, samples: Sequence[Sample]) -> None:
         self.file = os.memfd_create("rednet-batch")
         _open_files.append(self.file)
         while len(_open_files) > KEPT:
             os.close(_open_files.popleft())
-        os.write(self.file, rest)
-        if batch.images.numel():
-            os.ftruncate(self.file, _start(self.num_bytes) + batch.images.nbytes)
-            _map(f"/proc/self/fd/{self.file}", self.num_bytes, self.shape).copy_(batch.images)
+        batch = collate(samples, self._allocate)
+        images = batch.images
+        self.layout = tuple(images.shape), images.stride(), images.dtype
+        self.rest = images.nbytes
+        content = pickle.dumps(batch._replace(images=torch.empty(0)), protocol=-1)
+        os.lseek(self.file, self.rest, os.SEEK_SET)
+        os.write(self.file, content)
+
+    def _allocate(self, shape: Sequence[int], dtype: torch.dtype) -> torch.Tensor:
+        path, size = f"/proc/self/fd/{self.file}", prod(shape)
+        return torch.from_file(path, shared=True, size=size, dtype=dtype).view(shape)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _open, (os.getpid(), self.file, self.num_bytes, self.shape)
+        return _open, (os.getpid(), self.file, self.rest, self.layout)
 
 
 def collate_to_share(samples: Sequence[Sample]) -> Any:
     """Collate in a worker, for its parent."""
-    batch = collate(samples)
     is_possible = hasattr(os, "memfd_create") and os.path.exists("/proc/self/fd")
-    return SharedBatch(batch) if is_possible else batch
+    return SharedBatch(samples) if is_possible else collate(samples)
 
 
-def _open(pid: int, file: int, num_bytes: int, shape: Sequence[int]) -> Batch:
+def _open(pid: int, file: int, rest: int, layout: tuple[Any, ...]) -> Batch:
     """Open the batch that a process shares; raise an OSError if the process has died."""
     own = os.open(f"/proc/{pid}/fd/{file}", os.O_RDWR)  # from here on the process may die
+    shape, strides, dtype = layout
     with open(own, "rb") as content:
-        batch: Batch = pickle.loads(content.read(num_bytes))
+        content.seek(rest)
+        batch: Batch = pickle.loads(content.read())
         if prod(shape):
-            batch = batch._replace(images=_map(f"/proc/self/fd/{own}", num_bytes, shape))
+            path = f"/proc/self/fd/{own}"
+            memory = torch.from_file(path, shared=True, size=prod(shape), dtype=dtype)
+            batch = batch._replace(images=memory.as_strided(shape, strides))
     return batch
-
-
-def _start(num_bytes: int) -> int:
-    """Return where the images begin: at a multiple of 64 bytes."""
-    return -(-num_bytes // 64) * 64
-
-
-def _map(path: str, num_bytes: int, shape: Sequence[int]) -> torch.Tensor:
-    """Return the images that a file holds behind the rest."""
-    start = _start(num_bytes) // 4
-    return torch.from_file(path, shared=True, size=start + prod(shape))[start:].view(*shape)

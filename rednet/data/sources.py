@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 from PIL import Image
@@ -11,6 +11,9 @@ from rednet.data.not_read import NotRead
 from rednet.data.split_names import Split
 from rednet.errors import InputError
 from rednet.wording import count
+
+if TYPE_CHECKING:
+    from rednet.data.lazy_reading import JpegFile
 
 
 class UnreadableImage(Exception):
@@ -118,6 +121,10 @@ class SourceSubset:
         """Return a decoded image of the subset."""
         return self.source.load(self.indices[index])
 
+    def open(self, index: int) -> "Image.Image | JpegFile":
+        """Read an image of the subset; see `open_image`."""
+        return open_image(self.source, self.indices[index])
+
     def check(self, index: int) -> None:
         """Look at what is cheap to read of an image of the subset."""
         self.source.check(self.indices[index])
@@ -129,6 +136,16 @@ class SourceSubset:
     def name_of(self, index: int) -> str:
         """Return the name that the image has in the source."""
         return self.source.name_of(self.indices[index])
+
+
+def open_image(source: ImageSource, index: int) -> "Image.Image | JpegFile":
+    """Return an image of a source, or its JPEG file where the source can leave it undecoded.
+
+    Raises:
+        UnreadableImage: The image cannot be decoded.
+    """
+    image: Image.Image | JpegFile = getattr(source, "open", source.load)(index)
+    return image
 
 
 def balanced_subset(source: ImageSource, n: int) -> ImageSource:

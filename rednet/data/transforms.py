@@ -13,12 +13,14 @@ from timm.data.transforms import str_to_pil_interp
 from timm.data.transforms_factory import transforms_imagenet_train
 from torch import Tensor
 
-from rednet.data.opencv import OpenCVRandomResizedCrop, OpenCVResize
+from rednet.data.cropping import DECODED_TO_SIZE, OPENCV, CentreCrop, RandomCrop
+from rednet.data.lazy_reading import JpegFile, PartDecoder
+from rednet.data.normalization import Normalization
+from rednet.data.opencv import OpenCVResize
 from rednet.data.policies import TRIVIAL, check_policy, fix_policy, trivial_augment
 from rednet.errors import InputError
 
 PILLOW_INTERPOLATIONS = ("bilinear", "bicubic", "nearest", "lanczos")
-OPENCV = "opencv"
 INTERPOLATIONS = (*PILLOW_INTERPOLATIONS, OPENCV)
 _MODES = {1: "L", 3: "RGB"}
 
@@ -101,22 +103,65 @@ class Augmentation:
 class ImageTransform:
     """A sequence of transforms from an image of any mode to a normalized tensor (C, H, W).
 
-    ``uses_numpy_random`` tells whether a transform uses numpy's global generator.
+    Args:
+        transforms: The transforms; the last one normalizes pixels, or returns a tensor.
+        mode: Mode that images are converted to first.
+        uses_numpy_random: Whether a transform uses numpy's global generator.
+        takes_files: Whether the first transform takes a `JpegFile`, too, and returns its mode.
     """
 
     def __init__(
-        self, transforms: Sequence[Callable], mode: str, *, uses_numpy_random: bool = False
+        self,
+        transforms: Sequence[Callable],
+        mode: str,
+        *,
+        uses_numpy_random: bool = False,
+        takes_files: bool = False,
     ):
         self.transforms = list(transforms)
         self.mode = mode
         self.uses_numpy_random = uses_numpy_random
+        self.takes_files = takes_files
 
-    def __call__(self, image: Image.Image) -> Tensor:
-        """Convert the image to ``mode`` and apply the transforms."""
-        value: Any = image if image.mode == self.mode else image.convert(self.mode)
-        for transform in self.transforms:
+    def __call__(self, image: Image.Image | JpegFile) -> Tensor:
+        """Convert the image to ``mode`` and apply the transforms.
+
+        Raises:
+            UnreadableImage: A file cannot be decoded.
+        """
+        return self._apply(image, self.transforms)
+
+    @property
+    def normalization(self) -> Normalization | None:
+        """The last transform, if the result of the others is an image; otherwise None."""
+        last = self.transforms[-1] if self.transforms else None
+        return last.normalization if isinstance(last, ToNormalizedTensor) else None
+
+    def to_pixels(self, image: Image.Image | JpegFile) -> Tensor:
+        """Apply all transforms but the normalization; return pixels (C, H, W) uint8.
+
+        They lie in memory as (H, W, C).
+
+        Raises:
+            UnreadableImage: A file cannot be decoded.
+        """
+        return to_pixels(self._apply(image, self.transforms[:-1]))
+
+    def _apply(self, image: Image.Image | JpegFile, transforms: Sequence[Callable]) -> Any:
+        value: Any = image
+        if isinstance(value, JpegFile) and not self.takes_files:
+            value = value.load()
+        if not isinstance(value, JpegFile) and value.mode != self.mode:
+            value = value.convert(self.mode)
+        for transform in transforms:
             value = transform(value)
         return value
+
+
+def to_pixels(image: Image.Image) -> Tensor:
+    """Return an image in mode L or RGB as (C, H, W) uint8, in memory as (H, W, C)."""
+    pixels = torch.from_numpy(np.array(image)).view(image.height, image.width, -1)
+    return pixels.permute(2, 0, 1)
 
 
 class ToNormalizedTensor:
@@ -127,17 +172,22 @@ class ToNormalizedTensor:
     """
 
     def __init__(self, mean: Sequence[float], std: Sequence[float]):
-        self.scale = 1 / (255 * torch.tensor(std).view(-1, 1, 1))
-        self.shift = torch.tensor([-m / s for m, s in zip(mean, std, strict=True)]).view(-1, 1, 1)
+        self.normalization = Normalization(tuple(mean), tuple(std))
 
     def __call__(self, image: Image.Image) -> Tensor:
         """Return a contiguous tensor that shares no memory with the image."""
-        pixels = torch.from_numpy(np.array(image)).view(image.height, image.width, -1)
-        return pixels.permute(2, 0, 1).contiguous().float().mul_(self.scale).add_(self.shift)
+        return self.normalization(to_pixels(image).contiguous())
 
 
-def eval_transform(preprocessing: Preprocessing) -> ImageTransform:
-    """Build the transform of evaluation: resize the short side, crop the centre, normalize."""
+def eval_transform(
+    preprocessing: Preprocessing, decode: PartDecoder | None = None
+) -> ImageTransform:
+    """Build the transform of evaluation: resize the short side, crop the centre, normalize.
+
+    Args:
+        preprocessing: Size, interpolation, mean and standard deviation.
+        decode: Decodes parts of JPEG files in RGB; None to decode whole images.
+    """
     resize, crop, *_ = create_transform(
         preprocessing.image_size,
         interpolation=preprocessing.pillow_interpolation,
@@ -145,15 +195,31 @@ def eval_transform(preprocessing: Preprocessing) -> ImageTransform:
     ).transforms
     if preprocessing.interpolation == OPENCV:
         resize = OpenCVResize(resize.size)
+    mode = _MODES[preprocessing.in_chans]
+    stages: list[Callable] = [resize, crop]
+    can_decode = decode is not None and mode == "RGB" and isinstance(resize.size, int)
+    takes_files = can_decode and preprocessing.interpolation in DECODED_TO_SIZE
+    if takes_files:
+        size, interpolation = preprocessing.image_size, preprocessing.interpolation
+        stages = [CentreCrop(size, interpolation, resize, crop, decode)]
     normalize = ToNormalizedTensor(preprocessing.mean, preprocessing.std)
-    return ImageTransform([resize, crop, normalize], _MODES[preprocessing.in_chans])
+    return ImageTransform([*stages, normalize], mode, takes_files=takes_files)
 
 
-def train_transform(preprocessing: Preprocessing, augmentation: Augmentation) -> ImageTransform:
+def train_transform(
+    preprocessing: Preprocessing,
+    augmentation: Augmentation,
+    decode: PartDecoder | None = None,
+) -> ImageTransform:
     """Build the transform of training: crop, flip, policy, colour jitter, normalize, erase.
 
     Each is left out where ``augmentation`` disables it. Colour jitter is applied with a policy too,
     where timm would drop it. Erased rectangles are filled with the mean.
+
+    Args:
+        preprocessing: Size, interpolation, mean and standard deviation.
+        augmentation: What is varied.
+        decode: Decodes parts of JPEG files in RGB; None to decode whole images.
 
     Raises:
         InputError: ``auto_augment`` is not a policy.
@@ -166,15 +232,25 @@ def train_transform(preprocessing: Preprocessing, augmentation: Augmentation) ->
         vary.insert(0, trivial_augment(preprocessing.pillow_interpolation))
     elif policy:
         fix_policy(vary[0])
-    if _skips_crop(augmentation):
-        crop[0] = _resize_whole(preprocessing)
-    elif preprocessing.interpolation == OPENCV:
-        crop[0] = OpenCVRandomResizedCrop(
-            preprocessing.image_size, augmentation.scale, augmentation.ratio
-        )
-    finish[:2] = [ToNormalizedTensor(preprocessing.mean, preprocessing.std)]
     mode = _MODES[preprocessing.in_chans]
-    return ImageTransform([*crop, *vary, *finish], mode, uses_numpy_random=bool(policy))
+    crops_at_random = not _skips_crop(augmentation)
+    if crops_at_random:
+        crop[0] = RandomCrop(
+            preprocessing.image_size,
+            augmentation.scale,
+            augmentation.ratio,
+            preprocessing.interpolation,
+            decode,
+        )
+    else:
+        crop[0] = _resize_whole(preprocessing)
+    finish[:2] = [ToNormalizedTensor(preprocessing.mean, preprocessing.std)]
+    return ImageTransform(
+        [*crop, *vary, *finish],
+        mode,
+        uses_numpy_random=bool(policy),
+        takes_files=crops_at_random and decode is not None and mode == "RGB",
+    )
 
 
 def _timm_stages(preprocessing: Preprocessing, augmentation: Augmentation) -> list[list[Callable]]:

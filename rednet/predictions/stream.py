@@ -57,10 +57,11 @@ class PredictionStream:
         if not len(batch.targets):
             return
         if self.features:
-            logits, features = self.predictor.logits_and_features(batch.images)
+            logits, features = self.predictor.logits_and_features(batch.images, batch.normalization)
             values = list(features.numpy())
         else:
-            logits, values = self.predictor.logits(batch.images), [None] * len(batch.targets)
+            logits = self.predictor.logits(batch.images, batch.normalization)
+            values = [None] * len(batch.targets)
         is_finite = logits.softmax(1).isfinite().all(1).tolist()
         tops = zip(*top_classes(logits, self.top_k), strict=True)
         indices = batch.indices.tolist()

@@ -89,7 +89,7 @@ class TrainBatches:
         return MicroBatch(images, batch.targets.to(self.runtime.device), failure=batch.failure)
 
     def _place_one(self, batch: Batch, global_step: int, index: int) -> MicroBatch:
-        images = self.runtime.place_images(batch.images)
+        images = self.runtime.place_images(batch.images, batch.normalization)
         targets = batch.targets.to(self.runtime.device, non_blocking=True)
         if self.mixing is not None:
             images, targets = self.mixing(images, targets, global_step, index)

@@ -163,6 +163,7 @@ def evaluation_plan(config, keys):
         (data.batch_size, data.num_workers, data.on_unreadable, data.max_pixels),
         (data.timeout, data.max_worker_restarts),
         [(item.target, digest(item.image)) for item in map(dataset.__getitem__, samples)],
+        dataset.transform.normalization,
         (config.tta, rest),
     )
 
@@ -189,6 +190,7 @@ def prediction_plan(config, keys):
         (loader.num_workers, loader.timeout, loader.max_restarts, dataset.source.max_pixels),
         (stream.top_k, stream.features),
         [[digest(dataset[key].image) for key in batch] for batch in keys_of_batches],
+        dataset.transform.normalization,
         (head, (folder / "predictions.csv").read_text()),
         (setup.predictor.tta, setup.config.sheet_images, rest),
     )

@@ -100,7 +100,10 @@ def test_collate_stacks_samples_in_order(fashion_mnist):
         PartlyUnreadable(fashion_mnist.val, ()), train_transform(PREPROCESSING, CROP_AND_FLIP), 0
     )
     batch = collate([data[0, index] for index in (3, 1)])
-    assert (batch.images.dtype, batch.images.shape) == (torch.float32, (2, 1, 28, 28))
+    assert (batch.images.dtype, batch.images.shape) == (torch.uint8, (2, 1, 28, 28))
+    assert batch.images[0].tolist() == data[0, 3].image.tolist()
+    normalized = batch.normalization(batch.images)
+    assert (normalized.dtype, normalized.shape) == (torch.float32, (2, 1, 28, 28))
     assert batch.targets.tolist() == [data.source.targets[3], data.source.targets[1]]
     assert batch.indices.tolist() == [3, 1]
     assert batch.unreadable == []
