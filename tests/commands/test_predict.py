@@ -16,7 +16,7 @@ import yaml
 from PIL import Image
 
 from rednet.config import PredictionConfig, to_yaml, validate
-from rednet.data import image_files, image_reading, imagenet_synsets
+from rednet.data import image_files, lazy_reading, imagenet_synsets
 
 COLOUR = {"mean": (0.4, 0.5, 0.6), "std": (0.2, 0.3, 0.2)}
 CLASSES = ["Katze", "猫", "=1+1", "dog"]
@@ -307,9 +307,9 @@ def test_an_image_that_costs_workers_is_listed(predict, make_images, monkeypatch
     def read(path, max_pixels):
         if "deadly" in str(path):
             os.kill(os.getpid(), signal.SIGKILL)
-        return image_reading.read_image(path, max_pixels)
+        return lazy_reading.read_lazily(path, max_pixels)
 
-    monkeypatch.setattr(image_files, "read_image", read)
+    monkeypatch.setattr(image_files, "read_lazily", read)
     argv = [checkpoint_of(CLASSES), f"images={root}", "data.batch_size=1", "data.num_workers=1"]
     done = predict(*argv, "output_dir=results")
     assert (done.code, len(table())) == (0, 3)
