@@ -1,20 +1,15 @@
 // The three operators of an involution on the CPU, with a C interface.
-//
-// The work is divided into tasks: some groups of some rows of one image. A task packs the rows that
-// the windows of one row of outputs cover, computes that row in tiles, and moves on to the next
-// row, for which it packs only the rows that are new. One thread computes each sum, in a fixed
-// order, so results do not depend on the number of threads.
-
-#include <omp.h>
 
 #include <algorithm>
 #include <cstdint>
-#include <cstring>
 #include <type_traits>
 
 #include "epilogue.h"
+#include "forward.h"
 #include "interface.h"
+#include "packed_kernels.h"
 #include "rows.h"
+#include "tasks.h"
 #include "tensors.h"
 #include "tiles.h"
 #include "vectors.h"
@@ -22,121 +17,13 @@
 
 namespace {
 
-// Packs the kernels of a group for up to kTile pixels, starting at (i, j), as [pixel][tap]. Pixels
-// beyond the end of the row, which fill the last vector, get zeros.
-template <typename A, int64_t K, int64_t S>
-void pack_kernels(A* packed, const Problem<K, S>& problem, const View<A>& weight, const Task& task,
-                  int64_t group, int64_t i, int64_t j) {
-  const int64_t count = std::min(kTile, problem.out_width - j), pitch = problem.pitch();
-  const char* const from = weight.at(task.n, group * problem.taps(), i, j);
-  const char* const last = weight.at(problem.batch - 1, problem.groups * problem.taps() - 1,
-                                     problem.out_height - 1, problem.out_width - 1);
-  const int64_t read = ((count - 1) * weight.w + pitch - 1) * weight.storage.bytes;
-  weight.storage.pack(packed, pitch, from, weight.w, weight.c, count, problem.taps(),
-                      from + read <= last);
-  const int64_t computed = round_up(count, kOutputs<A>);
-  std::memset(packed + count * pitch, 0, (computed - count) * pitch * sizeof(A));
-}
-
-// Calls body(block, column, kernels) for every kOutputs columns of row `i` of a group's outputs,
-// with `rows` set to the packed rows that their taps read.
-template <typename A, int64_t K, int64_t S, typename Rows, typename Row, typename F>
-INLINE void each_tile(const Problem<K, S>& problem, const View<A>& weight, const Task& task,
-                      int64_t group, int64_t i, const Rows& packed, Row* rows, A* kernels,
-                      F&& body) {
-  for (int64_t j = 0; j < problem.out_width; j += kTile) {
-    pack_kernels(kernels, problem, weight, task, group, i, j);
-    const int64_t end = std::min(kTile, problem.out_width - j);
-    for (int64_t block = 0; block < problem.blocks; ++block) {
-      for (int64_t kh = 0; kh < problem.size(); ++kh) rows[kh] = packed.row(group, block, i, kh);
-      for (int64_t k = 0; k < end; k += kOutputs<A>)
-        body(block, j + k, kernels + k * problem.pitch());
-    }
-  }
-}
-
-// A thread's memory for a task: the rows that it keeps packed, one more packed row, one packed
-// tile, and the rows that the taps of the current row of outputs use.
-template <typename A, typename Rows> struct Workspace {
-  Rows& kept;
-  A* const row;
-  A* const tile;
-  typename Rows::Row* const rows;
-};
-
-// Divides `all_rows` rows of every image among threads and runs body(workspace, task) for each.
-template <typename Rows, typename A, int64_t K, int64_t S, typename Body>
-Status for_each_task(const Problem<K, S>& problem, const View<A>& image, int64_t all_rows,
-                     int threads, int64_t row_size, int64_t tile_size, Body&& body) {
-  using Row = typename Rows::Row;
-  const Plan plan(problem, all_rows, problem.reach, Rows::need(problem, 1), threads);
-  const Scratch scratch(threads, Rows::need(problem, plan.groups) + Scratch::need<A>(row_size) +
-                                     Scratch::need<A>(tile_size) +
-                                     Scratch::need<Row>(problem.size()));
-  if (!scratch) return kOutOfMemory;
-#pragma omp parallel num_threads(threads)
-  {
-    char* memory = scratch.of_thread(omp_get_thread_num());
-    Rows kept(problem, image, plan.groups, memory);
-    A* const row = Scratch::take<A>(memory, row_size);
-    A* const tile = Scratch::take<A>(memory, tile_size);
-    const Workspace<A, Rows> workspace{kept, row, tile, Scratch::take<Row>(memory, problem.size())};
-#pragma omp for schedule(dynamic)
-    for (int64_t index = 0; index < plan.tasks; ++index) {
-      const Task task(plan, problem, all_rows, index);
-      kept.begin(task);
-      body(workspace, task);
-    }
-  }
-  return kDone;
-}
-
-template <typename A, int64_t K, int64_t S>
-Status involution2d(const Shape& shape, int threads, const View<A>& input, const View<A>& weight,
-                    const View<A>& output, const Affine* affine) {
-  using Rows = InputRows<A, K, S, false>;
-  const Problem<K, S> problem(shape, kOutputs<A>);
-  const Epilogue<A> epilogue(problem, affine);
-  if (!epilogue) return kOutOfMemory;
-  const int64_t row_size = problem.out_columns * kBlock, tile_size = kTile * problem.pitch();
-  const auto compute = [&](const Workspace<A, Rows>& space, const Task& task) INLINED {
-    const int64_t parts = (task.end_group - task.group) * problem.blocks *
-                          divide_up(shape.out_width, kOutputs<A>);
-    for (int64_t i = task.row; i < task.end_row; ++i) {
-      space.kept.fetch(i);
-      Ahead ahead(parts);
-      if (i + 1 < shape.out_height) {
-        ahead.will_read(weight, task.n, i + 1, shape.out_width);
-        ahead.will_write(output, task.n, i + 1, shape.out_width);
-        problem.each_new_row(problem.row(i, problem.size() - 1) + 1, [&](int64_t y) {
-          ahead.will_read(input, task.n, y, shape.width);
-        });
-      }
-      for (int64_t group = task.group; group < task.end_group; ++group) {
-        each_tile(problem, weight, task, group, i, space.kept, space.rows, space.tile,
-                  [&](int64_t block, int64_t j, const A* taps) INLINED {
-                    ahead.ask();
-                    A* const sums = space.row + block * row_size + j * kBlock;
-                    correlate<A>(problem, space.rows, j, taps, sums);
-                    epilogue.apply(group * problem.blocks + block, sums);
-                  });
-        for (int64_t block = 0; block < problem.blocks; ++block)
-          output.storage.unpack(output.at(task.n, problem.channel(group, block), i, 0), output.w,
-                                output.c, space.row + block * row_size, kBlock, shape.out_width,
-                                problem.block_channels(block));
-      }
-    }
-  };
-  return for_each_task<Rows>(problem, input, shape.out_height, threads, problem.blocks * row_size,
-                             tile_size, compute);
-}
-
 template <typename A, int64_t K, int64_t S>
 Status involution2d_grad_input(const Shape& shape, int threads, const View<A>& grad,
                                const View<A>& weight, const View<A>& grad_input) {
   using Rows = GradientRows<A, K, S>;
   const Problem<K, S> problem(shape, kOutputs<A>);
-  const int64_t row_size = problem.out_columns * kBlock, tile_size = kTile * problem.pitch();
+  const PackedKernels<A, K, S> kernels(problem, weight);
+  const int64_t row_size = problem.out_columns * kBlock;
   const auto compute = [&](const Workspace<A, Rows>& space, const Task& task) INLINED {
     const int64_t parts = (task.end_group - task.group) * problem.blocks *
                           divide_up(shape.out_width, kOutputs<A>);
@@ -147,7 +34,7 @@ Status involution2d_grad_input(const Shape& shape, int threads, const View<A>& g
       space.kept.flush(problem.row(i, 0));
       Ahead ahead(parts);
       if (i + 1 < shape.out_height) {
-        ahead.will_read(weight, task.n, i + 1, shape.out_width);
+        kernels.will_read(ahead, task, i + 1);
         ahead.will_read(grad, task.n, i + 1, shape.out_width);
         problem.each_new_row(problem.row(i, 0), [&](int64_t y) {
           ahead.will_write(grad_input, task.n, y, shape.width);
@@ -158,7 +45,7 @@ Status involution2d_grad_input(const Shape& shape, int threads, const View<A>& g
           grad.storage.pack(space.row + block * row_size, kBlock,
                             grad.at(task.n, problem.channel(group, block), i, 0), grad.w, grad.c,
                             shape.out_width, problem.block_channels(block), false);
-        each_tile(problem, weight, task, group, i, space.kept, space.rows, space.tile,
+        each_tile(problem, kernels, task, group, i, space,
                   [&](int64_t block, int64_t j, const A* taps) INLINED {
                     ahead.ask();
                     const A* const gradients = space.row + block * row_size + j * kBlock;
@@ -169,7 +56,7 @@ Status involution2d_grad_input(const Shape& shape, int threads, const View<A>& g
     space.kept.flush(task.end_row);
   };
   return for_each_task<Rows>(problem, grad_input, shape.height, threads,
-                             problem.blocks * row_size, tile_size, compute);
+                             problem.blocks * row_size, kernels.memory(), compute);
 }
 
 template <typename A, int64_t K, int64_t S>
@@ -220,9 +107,10 @@ enum class Operator { kForward, kGradInput, kGradWeight };
 template <Operator which, typename A, int64_t K, int64_t S>
 Status run(const Shape& shape, int threads, const View<A>& a, const View<A>& b,
            const View<A>& result, const Affine* affine) {
-  if constexpr (which == Operator::kForward)
-    return involution2d<A, K, S>(shape, threads, a, b, result, affine);
-  else if constexpr (which == Operator::kGradInput)
+  if constexpr (which == Operator::kForward) {
+    const Problem<K, S> problem(shape, kOutputs<A>);
+    return involution2d(problem, threads, a, PackedKernels<A, K, S>(problem, b), result, affine);
+  } else if constexpr (which == Operator::kGradInput)
     return involution2d_grad_input<A, K, S>(shape, threads, a, b, result);
   else
     return involution2d_grad_weight<A, K, S>(shape, threads, a, b, result);

@@ -22,14 +22,16 @@ template <typename A> constexpr int64_t kOutputs = kVectors<A> == 1 ? 8 : 4;
 template <int64_t S, int64_t Remainder, int64_t K> constexpr int64_t kPhaseTaps =
     Remainder < K ? (K - Remainder + S - 1) / S : 0;
 
-// output[j] = sum over the taps of kernels[j][tap] * pixel of the tap, for kOutputs neighbours.
-template <typename A, int64_t K, int64_t S>
+// output[j] = sum over the taps of kernels[j][tap] * pixel of the tap, for kOutputs neighbours; in
+// memory the kernels have the given order.
+template <Order order, typename A, int64_t K, int64_t S>
 INLINE void correlate(const Problem<K, S>& problem, const A* const* rows, int64_t first,
                       const A* kernels, A* output) {
   constexpr int64_t vectors = kVectors<A>, lanes = Vector<A>::lanes, outputs = kOutputs<A>;
-  const int64_t size = problem.size(), pitch = problem.pitch();
+  const int64_t size = problem.size();
+  const int64_t pitch = problem.pixel_pitch(order), step = problem.tap_pitch(order);
   Vec<A> sums[outputs][vectors] = {};
-  for (int64_t kh = 0; kh < size; ++kh, kernels += size) {
+  for (int64_t kh = 0; kh < size; ++kh, kernels += size * step) {
     if constexpr (K > 0) {
       unroll<S>([&](auto remainder) INLINED {
         constexpr int64_t taps = kPhaseTaps<S, remainder, K>;
@@ -43,7 +45,7 @@ INLINE void correlate(const Problem<K, S>& problem, const A* const* rows, int64_
             constexpr int64_t j = column - tap;
             if constexpr (j >= 0 && j < outputs)
               unroll<vectors>([&](auto v) INLINED {
-                sums[j][v] += kernels[j * pitch + tap * S + remainder] * pixel[v];
+                sums[j][v] += kernels[j * pitch + (tap * S + remainder) * step] * pixel[v];
               });
           });
         });
@@ -53,7 +55,8 @@ INLINE void correlate(const Problem<K, S>& problem, const A* const* rows, int64_
         const A* pixels = rows[kh] + (first + problem.offset(kw)) * kBlock;
         unroll<outputs>([&](auto j) INLINED {
           unroll<vectors>([&](auto v) INLINED {
-            sums[j][v] += kernels[j * pitch + kw] * load_vector(pixels + j * kBlock + v * lanes);
+            sums[j][v] += kernels[j * pitch + kw * step] *
+                          load_vector(pixels + j * kBlock + v * lanes);
           });
         });
       }

@@ -28,6 +28,9 @@ constexpr int64_t kBlock = 16;              // channels of a packed pixel
 constexpr int64_t kTile = 16;               // pixels whose kernels are packed at a time
 constexpr int64_t kCacheBytes = 512 << 10;  // of packed rows, to stay in a core's cache
 
+// How the kernels of a tile lie in memory.
+enum class Order { kPixelTap, kTapPixel };
+
 // With K, S > 0, kernel size and stride are compile-time constants and the dilation is 1.
 template <int64_t K, int64_t S> struct Problem : Shape {
   int64_t group_channels, blocks;  // of a group: channels, and blocks of 16 channels
@@ -53,6 +56,9 @@ template <int64_t K, int64_t S> struct Problem : Shape {
   INLINE int64_t taps() const { return size() * size(); }
   // The distance of two packed kernels.
   INLINE int64_t pitch() const { return round_up(taps(), kTile); }
+  // The distances of pixels and of taps in a tile of kernels.
+  INLINE int64_t pixel_pitch(Order order) const { return order == Order::kPixelTap ? pitch() : 1; }
+  INLINE int64_t tap_pitch(Order order) const { return order == Order::kPixelTap ? 1 : kTile; }
   // The column, in a packed row, that tap kw reads for the first output.
   INLINE int64_t offset(int64_t kw) const {
     return kw * gap() % step() * phase + kw * gap() / step();

@@ -171,20 +171,21 @@ def _measure_network(device: torch.device, seconds: float) -> float:
 
 
 def _time(work: Callable[[], object], device: torch.device, seconds: float) -> float:
-    """Return the median of the seconds that a call takes.
+    """Return the median of the seconds that a call takes, of one call at least.
 
-    The first call warms up and does not count, unless it takes longer than all may take.
+    The first call warms up and does not count: it may compile kernels.
     """
     times: list[float] = []
-    end = time.perf_counter() + seconds
     with torch.cuda.device(device) if device.type == "cuda" else nullcontext():
+        work()
+        _wait(device)
+        end = time.perf_counter() + seconds
         while not times or time.perf_counter() < end:
-            _wait(device)
             start = time.perf_counter()
             work()
             _wait(device)
             times.append(time.perf_counter() - start)
-    return statistics.median(times[1:] or times)
+    return statistics.median(times)
 
 
 def _wait(device: torch.device) -> None:

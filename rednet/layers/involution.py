@@ -5,6 +5,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from rednet.layers.conv import LayerType, init_conv
+from rednet.layers.fused_span import fused_span
 from rednet.layers.generators import KernelSpec, make_generator
 from rednet.layers.recompute import apply_with_recomputed_kernel
 from rednet.layers.scripting import NotScriptable
@@ -71,15 +72,22 @@ class Involution2d(NotScriptable, nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (N, C, H, W) to (N, C, ceil(H/stride), ceil(W/stride))."""
-        if not self.recompute_kernel or self._has_another_kernel():
+        if self._is_replaced("kernel"):
             return self.apply_kernel(x, self.kernel(x))
-        keeps = getattr(self.conv2, "keeps_result", False)
         source = self.conv1(x)
+        if not self._is_replaced("apply_kernel"):
+            output = fused_span(self.conv2, x, source, self.window)
+            if output is not None:
+                return output
+        if not self.recompute_kernel:
+            return self.apply_kernel(x, self.conv2(source))
+        keeps = getattr(self.conv2, "keeps_result", False)
         return apply_with_recomputed_kernel(self.apply_kernel, x, self.conv2, source, keeps)
 
-    def _has_another_kernel(self) -> bool:
-        """Return whether a subclass, or something else, has replaced the method `kernel`."""
-        return type(self).kernel is not Involution2d.kernel or "kernel" in vars(self)
+    def _is_replaced(self, method: str) -> bool:
+        """Return whether a subclass, or something else, has replaced a method of this class."""
+        is_inherited = getattr(type(self), method) is getattr(Involution2d, method)
+        return not is_inherited or method in vars(self)
 
     def kernel(self, x: Tensor) -> Tensor:
         """Return the kernels (N, G*K*K, Ho, Wo) generated for images (N, C, H, W)."""

@@ -10,23 +10,25 @@ import threading
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
-from struct import Struct
 
 import torch
 from torch import Tensor
 
 from rednet.ops import carried, compiler
 from rednet.ops.broken_backend import BrokenBackend
-from rednet.ops.c_interface import DTYPE_CODES, check_status
+from rednet.ops.c_interface import (
+    DTYPE_CODES,
+    affine_struct,
+    check_status,
+    shape_struct,
+    tensor_struct,
+)
 from rednet.ops.results import empty_grad_input, empty_grad_weight, empty_output
 from rednet.ops.window import Window
 
 SOURCE = Path(__file__).parents[1] / "kernels" / "cpu" / "involution.cpp"
 FLAGS: tuple[str, ...] = ()
 
-_pack_tensor = Struct("P4q").pack
-_pack_shape = Struct("11q").pack
-_pack_affine = Struct("2Pq").pack
 # The kernels, and the number of structs that each takes.
 _STRUCTS = {
     "involution2d": 4,
@@ -55,7 +57,7 @@ def involution2d(input: Tensor, weight: Tensor, window: Window) -> Tensor:
     """Return the output (N, C, Ho, Wo) of an involution."""
     groups = weight.shape[1] // window.area
     output = empty_output(input, weight)
-    shape = _shape(input.shape, groups, weight.shape[2:], window)
+    shape = shape_struct(input.shape, groups, weight.shape[2:], window)
     return _run("involution2d", shape, input, weight, output)
 
 
@@ -65,10 +67,10 @@ def involution2d_affine(
     """Return the output (N, C, Ho, Wo) of an involution times scale plus shift, and a ReLU."""
     groups = weight.shape[1] // window.area
     output = empty_output(input, weight)
-    shape = _shape(input.shape, groups, weight.shape[2:], window)
+    shape = shape_struct(input.shape, groups, weight.shape[2:], window)
     # Kept here until the kernel has run: it reads their memory.
     scale, shift = (vector.contiguous().resolve_neg() for vector in (scale, shift))
-    affine = _pack_affine(scale.data_ptr(), shift.data_ptr(), relu)
+    affine = affine_struct(scale, shift, relu)
     return _run("involution2d_affine", shape, input, weight, output, affine)
 
 
@@ -78,21 +80,15 @@ def involution2d_grad_input(
     """Return the gradient (N, C, H, W) of the input from `grad` (N, C, Ho, Wo)."""
     groups = weight.shape[1] // window.area
     output = empty_grad_input(grad, weight, input_size)
-    shape = _shape(output.shape, groups, grad.shape[2:], window)
+    shape = shape_struct(output.shape, groups, grad.shape[2:], window)
     return _run("involution2d_grad_input", shape, grad, weight, output)
 
 
 def involution2d_grad_weight(grad: Tensor, input: Tensor, groups: int, window: Window) -> Tensor:
     """Return the gradient (N, G*K*K, Ho, Wo) of the weight from `grad` (N, C, Ho, Wo)."""
     output = empty_grad_weight(grad, input, groups, window)
-    shape = _shape(input.shape, groups, grad.shape[2:], window)
+    shape = shape_struct(input.shape, groups, grad.shape[2:], window)
     return _run("involution2d_grad_weight", shape, grad, input, output)
-
-
-def _shape(input: torch.Size, groups: int, output: torch.Size, window: Window) -> bytes:
-    """Pack the C++ struct Shape."""
-    sides = window.kernel_size, window.stride, window.padding, window.dilation
-    return _pack_shape(input[0], input[1], groups, *input[2:], *output, *sides)
 
 
 def _run(
@@ -106,7 +102,7 @@ def _run(
         raise RuntimeError(kernels)
     # The kernels read memory, where a tensor with torch's negative bit has the opposite sign.
     first, second = first.resolve_neg(), second.resolve_neg()
-    tensors = [_pack_tensor(t.data_ptr(), *t.stride()) for t in (first, second, output)]
+    tensors = [tensor_struct(tensor) for tensor in (first, second, output)]
     status = kernels[name](
         DTYPE_CODES[output.dtype], torch.get_num_threads(), shape, *tensors, *rest
     )

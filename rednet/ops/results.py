@@ -1,5 +1,7 @@
 """The tensors that the operators write: shape, dtype, device and memory format."""
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 from torch._prims_common import suggest_memory_format
@@ -26,6 +28,13 @@ def empty_result(first: Tensor, second: Tensor, shape: tuple[int, ...]) -> Tenso
     """Return an uninitialised result of two tensors: their dtype, device and memory format."""
     layout = memory_format_of(first, second)
     return torch.empty(shape, dtype=first.dtype, device=first.device, memory_format=layout)
+
+
+def empty_like_images(images: Tensor, size: Sequence[int]) -> Tensor:
+    """Return uninitialised images of another size: in channels_last if these are, quickly."""
+    is_last = images.is_contiguous(memory_format=torch.channels_last)
+    layout = torch.channels_last if is_last else torch.contiguous_format
+    return torch.empty((*images.shape[:2], *size), dtype=images.dtype, memory_format=layout)
 
 
 def memory_format_of(*tensors: Tensor) -> torch.memory_format:

@@ -12,8 +12,9 @@ import torch
 from torch import Tensor
 from torch.fx import Graph, GraphModule, Node
 
-from rednet.export.fusing import FUSED
+from rednet.export.fusing import FUSED, INVOLUTION
 from rednet.ops import torch_ops
+from rednet.ops.span import can_run, pack_span, span_involution2d
 
 aten = torch.ops.aten
 mkldnn: Any = torch.ops.mkldnn
@@ -24,7 +25,7 @@ PACKED = (mkldnn._convolution_pointwise.default, mkldnn._convolution_pointwise_.
 # Their results are new tensors, which no other node has a view of, and may be written over.
 FRESH = (
     *(CONV, *PACKED, RELU, ADD, aten.max_pool2d.default, aten.avg_pool2d.default),
-    *(torch_ops.involution2d._opoverload, FUSED),
+    *(INVOLUTION, FUSED, span_involution2d),
 )
 
 
@@ -47,6 +48,10 @@ def pack(module: GraphModule, batch: int) -> GraphModule:
         batch: The number of images for which weights are packed.
     """
     graph = module.graph
+    for target in (FUSED, INVOLUTION):
+        for node in graph.find_nodes(op="call_function", target=target):
+            if _is_spanned(node):
+                _join_span(module, node)
     for node in graph.find_nodes(op="call_function", target=CONV):
         if _can_pack(node):
             _pack_convolution(module, node, batch)
@@ -84,6 +89,45 @@ def _can_pack(conv: Node) -> bool:
 
 def _is_constant(node: Any) -> bool:
     return isinstance(node, Node) and node.op == "get_attr"
+
+
+def _is_spanned(involution: Node) -> bool:
+    """Return whether a 1x1 convolution that nothing else uses makes an involution's kernels."""
+    conv: Any = involution.args[1]
+    if conv.target is not CONV or len(conv.users) != 1 or not _can_pack(conv):
+        return False
+    _, weight, _, numbers = _convolution_arguments(conv)
+    return (
+        weight.meta["val"].shape[2:] == (1, 1)
+        and numbers == [[0, 0], [1, 1], [1, 1], 1]
+        and can_run(conv.meta["val"].dtype)
+    )
+
+
+def _join_span(module: GraphModule, involution: Node) -> None:
+    """Replace an involution and the convolution that makes its kernels by one function."""
+    graph = module.graph
+    image, conv, *rest = involution.args
+    if involution.target is INVOLUTION:
+        rest = [None, None, False, *rest]  # no scale, no shift, no ReLU
+    kernel_size: Any = rest[3]
+    reduced, weight, bias, _ = _convolution_arguments(conv)  # type: ignore[arg-type]
+    packed = pack_span(
+        _value(module, weight),
+        None if bias is None else _value(module, bias),
+        kernel_size**2,
+        reduced.meta["val"].dtype,
+    )
+    with graph.inserting_before(involution):
+        constants = [
+            _constant(module, f"{involution.name}_span_{name}", value)
+            for name, value in zip(("weight", "bias"), packed, strict=True)
+        ]
+        fused = graph.call_function(span_involution2d, (image, reduced, *constants, *rest))
+    fused.meta["val"] = involution.meta["val"]
+    involution.replace_all_uses_with(fused)
+    for node in (involution, conv):
+        graph.erase_node(node)  # type: ignore[arg-type]
 
 
 def _pack_convolution(module: GraphModule, conv: Node, batch: int) -> None:

@@ -8,6 +8,7 @@ from torch import Tensor
 from rednet import involution2d, involution2d_grad_input, involution2d_grad_weight
 from rednet.ops import Window, backend, involution2d_affine, reference, results
 from rednet.ops.checks import affine_dtype
+from rednet.ops.span import pack_span, span_involution2d
 
 
 @pytest.fixture(scope="session")
@@ -97,9 +98,10 @@ def each_backend(request) -> Iterator[None]:
 @pytest.fixture(scope="module")
 def only_native() -> Iterator[None]:
     """Force the native backend, with results in memory that was NaN before."""
-    empty = results.empty_result
     with pytest.MonkeyPatch.context() as patch, backend("native"):
-        patch.setattr(results, "empty_result", lambda *args: empty(*args).fill_(torch.nan))
+        for name in ("empty_result", "empty_like_images"):
+            empty = getattr(results, name)
+            patch.setattr(results, name, lambda *args, empty=empty: empty(*args).fill_(torch.nan))
         yield
 
 
@@ -187,5 +189,39 @@ def assert_affine_accurate() -> Callable[..., None]:
         found = involution2d_affine(input, weight, scale, shift, *window, relu=relu)
         assert found.dtype == input.dtype
         assert_rounded(found, exact, finest, (window[0] ** 2 + 3) * magnitude)
+
+    return check
+
+
+@pytest.fixture(scope="session")
+def assert_span_accurate() -> Callable[..., None]:
+    """Return a check of an involution with a span against the reference in float64.
+
+    A kernel's value is a sum of D + 1 terms, whose roundings the sum of K*K products takes over.
+    Without `relu` (None) there is no scale and no shift.
+    """
+
+    def check(input, reduced, groups, window, relu):
+        area, depth = window[0] ** 2, reduced.shape[1]
+        generator = torch.Generator().manual_seed(1)
+        weight = torch.randn(groups * area, depth, 1, 1, generator=generator).to(input.dtype)
+        bias = torch.randn(groups * area, generator=generator).to(input.dtype)
+        scale, shift = torch.randn(2, input.shape[1], generator=generator)
+        if relu is None:
+            scale, shift = torch.ones_like(scale), torch.zeros_like(shift)
+        tensors = input, reduced, weight, bias, scale, shift
+        exact, magnitude = (
+            reference.involution2d_affine(
+                x, F.conv2d(small, *span), *affine, bool(relu) and not is_bound, Window(*window)
+            )
+            for is_bound in (False, True)
+            for x, small, *rest in [[t.double().abs() if is_bound else t.double() for t in tensors]]
+            for span, affine in [(rest[:2], rest[2:])]
+        )
+        packed = pack_span(weight, bias, area, input.dtype)
+        affine = (None, None, False) if relu is None else (scale, shift, relu)
+        found = span_involution2d(input, reduced, *packed, *affine, *window)
+        assert found.dtype == input.dtype
+        assert_rounded(found, exact, torch.float32, (area + depth + 5) * magnitude)
 
     return check

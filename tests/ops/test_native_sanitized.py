@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from rednet.ops import compiler, native
+from rednet.ops import compiler, native, span
 
 SWEEP = Path(__file__).with_name("test_native_sweep.py")
 # The address sanitizer also finds null pointers and objects that are too small. Calls instead of
@@ -25,10 +25,10 @@ import os, sys
 os.environ.pop("LD_PRELOAD", None)
 import pytest
 from hypothesis import settings
-from rednet.ops import native
+from rednet.ops import native, span
 settings.register_profile("short", max_examples=25)
 flags, *arguments = sys.argv[1:]
-native.FLAGS = tuple(flags.split())
+native.FLAGS = span.FLAGS = tuple(flags.split())
 sys.exit(pytest.main([*arguments, "-qs", "-W", "ignore::pytest.PytestAssertRewriteWarning"]))
 """
 
@@ -85,6 +85,7 @@ WINDOWS = [(3, 1, 1, 1), (3, 2, 1, 1), (7, 1, 3, 1), (7, 2, 3, 1), (5, 1, 2, 1),
 SIZES = [(5, 1), (7, 56), (16, 17), (2, 33)]
 GROUPS = [(1, 3), (2, 17), (1, 16), (3, 4), (4, 1)]
 DTYPES = [torch.float32, torch.bfloat16, torch.float64]
+LIBRARIES = [(native, native._build), (span, span._library), (span, span._multiplies_pairs)]
 needs_x86 = pytest.mark.skipif(
     platform.machine() != "x86_64", reason="the flags that narrow vectors are those of x86"
 )
@@ -95,10 +96,12 @@ def narrower_vectors(request, only_native):
     """Compile the kernels for vectors of 32 or 16 bytes; less optimization compiles faster."""
     runtime("libstdc++.so")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(native, "FLAGS", ("-O1", request.param))
-        native._build.cache_clear()
+        for kernels, load in LIBRARIES:
+            patch.setattr(kernels, "FLAGS", ("-O1", request.param))
+            load.cache_clear()
         yield request.param
-    native._build.cache_clear()
+    for _, load in LIBRARIES:
+        load.cache_clear()
 
 
 @needs_x86
@@ -109,6 +112,18 @@ def test_narrower_vectors(narrower_vectors, window, dtype, make_case, view, asse
     for size, (groups, width), views in zip(cycle(SIZES), cycle(GROUPS), layouts, strict=False):
         case = make_case(size, groups, window, group_width=width, dtype=dtype)
         assert_accurate(*map(view, case, views), groups, window)
+
+
+@needs_x86
+@pytest.mark.parametrize("dtype", span.DTYPES)
+@pytest.mark.parametrize("window", WINDOWS)
+def test_a_span_with_narrower_vectors(
+    narrower_vectors, window, dtype, make_case, view, assert_span_accurate
+):
+    for size, (groups, width), depth in zip(SIZES, GROUPS, (1, 8, 17, 32), strict=False):
+        input, reduced, _ = make_case(size, groups, window, group_width=width, dtype=dtype)
+        reduced = reduced[:, :1].expand(-1, depth, -1, -1)
+        assert_span_accurate(view(input, "inside"), reduced, groups, window, True)
 
 
 @pytest.mark.nightly

@@ -45,6 +45,23 @@ def test_values_with_scale_shift_and_relu(
 
 
 @same_each_time(2)
+@given(
+    problem=problems(),
+    dtype=st.sampled_from([torch.float32, torch.bfloat16]),
+    views=st.tuples(*[st.sampled_from(VIEWS)] * 2),
+    depth=st.sampled_from([1, 2, 3, 8, 15, 16, 17, 32, 33]),
+    relu=st.sampled_from([None, False, True]),
+)
+def test_values_with_kernels_of_a_span(
+    make_case, view, assert_span_accurate, problem, dtype, views, depth, relu
+):
+    input, weight, _ = make_case(**problem, dtype=dtype)
+    reduced = weight[:, :1].expand(-1, depth, -1, -1) * torch.linspace(-1, 1, depth)[:, None, None]
+    case = map(view, (input, reduced.to(dtype)), views)
+    assert_span_accurate(*case, problem["groups"], problem["window"], relu)
+
+
+@same_each_time(2)
 @given(problem=problems(), views=st.tuples(*[st.sampled_from(VIEWS)] * 3))
 def test_the_gradients_are_the_adjoints(make_case, view, operators, problem, views):
     """<involution2d(x, w), g> = <x, grad_input(g, w)> = <w, grad_weight(g, x)>."""
