@@ -16,7 +16,7 @@ import yaml
 from PIL import Image
 
 from rednet.config import PredictionConfig, to_yaml, validate
-from rednet.data import image_files, lazy_reading, imagenet_synsets
+from rednet.data import image_files, imagenet_synsets, lazy_reading
 
 COLOUR = {"mean": (0.4, 0.5, 0.6), "std": (0.2, 0.3, 0.2)}
 CLASSES = ["Katze", "猫", "=1+1", "dog"]
