@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from rednet.data.arrow_labels import read_texts
 from rednet.data.encoded_images import EncodedImages
 from rednet.data.image_reading import MAX_BYTES_PER_PIXEL, read_file
 from rednet.errors import InputError
@@ -74,7 +75,7 @@ def _read(column: Any, name: str) -> tuple[list[str], np.ndarray]:
 
     types, kind, none = pyarrow.types, column.type, np.zeros(len(column), bool)
     if types.is_string(kind) or types.is_large_string(kind):
-        return _texts(column), none
+        return read_texts(column, name), none
     if types.is_binary(kind) or types.is_large_binary(kind):
         return [""] * len(column), column.is_valid().to_numpy()
     fields = {field.name for field in kind} if types.is_struct(kind) else set()
@@ -84,14 +85,10 @@ def _read(column: Any, name: str) -> tuple[list[str], np.ndarray]:
         )
     paths, stored = [""] * len(column), none
     if "path" in fields:
-        paths = _texts(pyarrow.compute.struct_field(column, "path"))
+        paths = read_texts(pyarrow.compute.struct_field(column, "path"), name)
     if "bytes" in fields:
         stored = pyarrow.compute.struct_field(column, "bytes").is_valid().to_numpy()
     return paths, stored
-
-
-def _texts(column: Any) -> list[str]:
-    return [text or "" for text in column.to_pylist()]
 
 
 class ArrowImages(EncodedImages):

@@ -84,8 +84,19 @@ def _read(table: Any, column: str) -> np.ndarray:
         return np.maximum(filled.to_numpy(), -1)
     if pyarrow.types.is_nested(labels.type) or pyarrow.types.is_binary(labels.type):
         raise InputError(f"data.label_column={column}: it holds {labels.type}, no labels")
-    texts = ["" if value is None else str(value).strip() for value in labels.to_pylist()]
-    return np.array(texts, object)
+    return np.array([text.strip() for text in read_texts(labels, column)], object)
+
+
+def read_texts(column: Any, name: str) -> list[str]:
+    """Return the values of a column as texts; null gives an empty one.
+
+    Raises:
+        InputError: They are not UTF-8.
+    """
+    try:
+        return ["" if value is None else str(value) for value in column.to_pylist()]
+    except UnicodeDecodeError as error:
+        raise InputError(f"the column {printable(name)} has texts that are not UTF-8") from error
 
 
 def _translate(

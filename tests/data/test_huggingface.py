@@ -22,6 +22,7 @@ from rednet.data import (
     open_image_folder,
 )
 from rednet.data.arrow_images import ArrowImages
+from rednet.data.arrow_labels import read_texts
 from rednet.errors import InputError
 
 hub = pytest.importorskip("datasets", reason='needs pip install "rednet[huggingface]"')
@@ -257,6 +258,13 @@ def test_one_line_about_what_cannot_be_loaded(monkeypatch, make_images, capsys):
     monkeypatch.setitem(sys.modules, "datasets", None)
     with pytest.raises(InputError, match=r'needs datasets: pip install "rednet\[huggingface\]"$'):
         open_data("data")
+
+
+def test_texts_that_are_not_utf_8():
+    pyarrow = pytest.importorskip("pyarrow")
+    column = pyarrow.array([b"\xff"]).view(pyarrow.string())
+    with pytest.raises(InputError, match=r"^the column path has texts that are not UTF-8$"):
+        read_texts(column, "path")
 
 
 def test_the_configuration():
