@@ -137,4 +137,8 @@ def _shorten(name: str) -> str:
 def _save(figure: Figure, path: Path, **options: Any) -> None:
     # Matplotlib warns about characters that the font lacks.
     with warnings.catch_warnings(action="ignore"):
+        # Once; a figure with a layout engine is laid out and drawn twice when it is saved.
+        if engine := figure.get_layout_engine():
+            engine.execute(figure)
+            figure.set_layout_engine("none")
         figure.savefig(path, **options)

@@ -43,6 +43,15 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
             item.add_marker(pytest.mark.skip(reason="a long proof: -m nightly runs it"))
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _cached_configs() -> Iterator[None]:
+    """Compose in half the time."""
+    from cached_configs import cached_configs
+
+    with cached_configs():
+        yield
+
+
 @pytest.fixture(autouse=True)
 def _root_logger() -> Iterator[None]:
     """Undo what Hydra does to the root logger, whose handlers would outlive the test's stderr."""

@@ -23,11 +23,11 @@ from rednet.training.step import TrainStep
 
 EPOCHS, STEPS_PER_EPOCH, WARMUP_EPOCHS, BATCH = 6, 5, 2, 8
 SMALL = [
-    *("model=rednet26", "model.options.width=0.25", "model.options.stem=small"),
+    *("model=rednet26", "model.options.width=0.125", "model.options.stem=small"),
     *("model.options.layers=[1,1,1,1]", "data=fashion_mnist", "data.num_workers=0"),
     *(f"data.batch_size={BATCH}", f"data.train_samples={BATCH * STEPS_PER_EPOCH}"),
     *(f"schedule.epochs={EPOCHS}", f"schedule.warmup_epochs={WARMUP_EPOCHS}"),
-    *("data.val_samples=10", "optimizer.lr_base_size=null", "trainer.device=cpu"),
+    *("data.image_size=16", "data.val_samples=10", "optimizer.lr_base_size=null", "trainer.device=cpu"),
 ]
 
 

@@ -7,7 +7,7 @@ import pytest
 RUN = """
 import pytest
 from hypothesis import settings
-settings.register_profile("short", max_examples=50)
+settings.register_profile("short", max_examples=25)
 settings.register_profile("long", max_examples=200)
 sys.exit(pytest.main([*sys.argv[1:], "-qs", "-W", "ignore::pytest.PytestAssertRewriteWarning"]))
 """
