@@ -27,7 +27,8 @@ SMALL = [
     *("model.options.layers=[1,1,1,1]", "data=fashion_mnist", "data.num_workers=0"),
     *(f"data.batch_size={BATCH}", f"data.train_samples={BATCH * STEPS_PER_EPOCH}"),
     *(f"schedule.epochs={EPOCHS}", f"schedule.warmup_epochs={WARMUP_EPOCHS}"),
-    *("data.image_size=16", "data.val_samples=10", "optimizer.lr_base_size=null", "trainer.device=cpu"),
+    *("data.image_size=16", "data.val_samples=10", "trainer.device=cpu"),
+    "optimizer.lr_base_size=null",
 ]
 
 
