@@ -120,7 +120,7 @@ def _directions(shape: Shape, batch: int, form: str) -> dict[str, Work]:
         output = layer(images)
 
     def forward() -> Tensor:
-        with torch.no_grad(), using_pointwise_forms(FORMS[form]):
+        with using_pointwise_forms(FORMS[form]):  # without gradients there is no choice
             result: Tensor = layer(images)
         return result
 

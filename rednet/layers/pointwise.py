@@ -15,9 +15,9 @@ class PointwiseConv2d(NotScriptable, nn.Conv2d):
     """1x1 convolution without bias, on the CPU by the faster of two routines.
 
     For float32 channels_last images each direction is a matrix product or torch's convolution, see
-    `rednet.layers.pointwise_forms`. Everything else is torch's convolution, which is faster in
-    bfloat16 and with a bias. Attributes and parameters are those of
-    `nn.Conv2d`, and may be changed in the same way.
+    `rednet.layers.pointwise_forms`. Everything else is torch's convolution, which is faster without
+    gradients, in bfloat16 and with a bias. Attributes and parameters are those of `nn.Conv2d`, and
+    may be changed in the same way.
     """
 
     def __init__(self, in_channels: int, out_channels: int) -> None:
@@ -53,6 +53,8 @@ def _may_be_product(images: Tensor, weight: Tensor) -> bool:
         and weight.dtype is torch.float32
         and weight.shape[1:] == (images.shape[1], 1, 1)
         and not torch.is_autocast_enabled("cpu")
+        and torch.is_grad_enabled()
+        and (images.requires_grad or weight.requires_grad)
     )
 
 

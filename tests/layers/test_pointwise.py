@@ -23,9 +23,9 @@ from rednet.ops import compiler
 OF_INTEL, OF_AMD = forms_of("GenuineIntel"), forms_of("AuthenticAMD")
 FORMS = {
     "Intel": OF_INTEL,
-    "AMD": OF_AMD,
+    "mixed": Forms("convolution", "convolution", "product"),
     "opposite": Forms("product", "product", "convolution"),
-    "convolution": CONVOLUTIONS,
+    "AMD": OF_AMD,
 }
 
 
@@ -110,7 +110,7 @@ def test_what_needs_no_gradient_gets_none(forms):
 
 def test_the_rule_goes_by_vendor(monkeypatch, tmp_path):
     set_pointwise_forms(None)
-    assert OF_INTEL == forms_of("") == PRODUCTS != OF_AMD
+    assert OF_INTEL == forms_of("") == PRODUCTS != OF_AMD == CONVOLUTIONS
     for vendor in ("AuthenticAMD", "GenuineIntel"):
         (tmp_path / "cpuinfo").write_text(f"processor\t: 0\nvendor_id\t: {vendor}\n")
         monkeypatch.setattr(compiler, "CPU_INFO", tmp_path / "cpuinfo")
