@@ -20,9 +20,9 @@ pytestmark = pytest.mark.usefixtures("compiler")
 EVERYWHERE = "stage2"
 """The layer whose kernels are compiled for every architecture; the others are for one in turn."""
 
-EVERY = 5
-"""Of the kernels of other layers, every fifth is compiled in every run, the others nightly; no
-number of dtypes, layouts, operators or architectures has the factor 5."""
+EVERY = 11
+"""Of the kernels of other layers, every eleventh is compiled in every run, the others nightly; no
+number of dtypes, layouts, operators or architectures has the factor 11."""
 
 
 @cache
