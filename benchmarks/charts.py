@@ -171,6 +171,22 @@ def draw_saving(rows: Sequence[Row], path: Path) -> None:
     figure.savefig(path, dpi=110)
 
 
+def draw_input(rows: Sequence[Row], path: Path) -> None:
+    """Draw how many times as many images per second each contender gives as the first one."""
+    stages = list(dict.fromkeys(row["stage"] for row in rows))
+    figure = Figure(figsize=(9, 3.2 * len(stages)), layout="constrained")
+    panels = figure.subplots(len(stages), 1, squeeze=False)[:, 0]
+    for stage, axes in zip(stages, panels, strict=True):
+        own = [row for row in rows if row["stage"] == stage]
+        bars: dict[str, list[Bar]] = {}
+        for row in own:
+            bars.setdefault(row["contender"], []).append(_bar(row["over_baseline"]))
+        _bars(axes, list(dict.fromkeys(row["source"] for row in own)), bars)
+        axes.axhline(1, color="black", linewidth=0.8)
+        axes.set_title(f"{stage}: images per second over {own[0]['baseline']}")
+    figure.savefig(path, dpi=110)
+
+
 def draw_export(rows: Sequence[Row], path: Path) -> None:
     """Draw the time of an image in each form over PyTorch's, by batch."""
     _draw_ratios(

@@ -16,12 +16,13 @@ PARTS = {
     "growth": "how the operator's cost grows: batch, size, kernel, groups, cores",
     "network": "RedNet against the ResNet of equal depth and against a free involution",
     "pointwise": "1x1 convolutions as matrix products and as convolutions",
+    "input": "images from files and shards to batches: each stage, against timm and torchvision",
     "saving": "what a checkpoint costs: the copy, for which training waits, and the write",
     "export": "RedNet as exported files: size, time to export, speed and error, on the CPU",
     "optimized": "RedNet optimized for inference against ResNet in runtimes for CPUs",
     "onnx-forms": "ways to write the involution in ONNX, in two runtimes on the CPU",
 }
-ON_CPU = ("export", "optimized", "onnx-forms")
+ON_CPU = ("input", "export", "optimized", "onnx-forms")
 LAYERS = (
     *("stem", "stage1", "stage2-first", "stage2"),
     *("stage3-first", "stage3", "stage4-first", "stage4"),
@@ -81,14 +82,13 @@ def _parser() -> Parser:
     _add_network(made["network"])
     _add_depth(made["saving"])
     _add_pointwise(made["pointwise"])
+    _add_input(made["input"])
     for name in ("export", "optimized"):
         _add_depth(made[name])
         _add_image_size(made[name])
         _add_batch(made[name], [1, 16], "export_batch")
     _add_precision(made["optimized"], PRECISIONS["all"], "optimized_precision")
-    made["optimized"].add_argument(
-        "--clock", choices=("wall", "cpu"), default="wall", help="time, or processor time (wall)"
-    )
+    _add_clock(made["optimized"], "wall")
     _add_batch(made["onnx-forms"], [4], "form_batch")
     made["all"].set_defaults(
         layer=list(LAYERS),
@@ -101,6 +101,9 @@ def _parser() -> Parser:
         form_batch=[4],
         optimized_precision=list(PRECISIONS["all"]),
         clock="wall",
+        images=None,
+        number=64,
+        workers=[],
     )
     return parser
 
@@ -167,6 +170,22 @@ def _add_pointwise(parser: argparse.ArgumentParser) -> None:
     _add_depth(parser)
     _add_batch(parser, [16], "batch")
     _add_image_size(parser)
+
+
+def _add_input(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--images", help="folder of JPEG files (images of noise are made)")
+    parser.add_argument("--number", type=_at_least(1), default=64, help="images (64)")
+    parser.add_argument(
+        "--workers", type=_at_least(1), nargs="*", default=[], help="loaders with workers (none)"
+    )
+    _add_image_size(parser)
+    _add_clock(parser, "cpu")
+
+
+def _add_clock(parser: argparse.ArgumentParser, default: str) -> None:
+    parser.add_argument(
+        "--clock", choices=("wall", "cpu"), default=default, help=f"or processor time ({default})"
+    )
 
 
 def _add_network(parser: argparse.ArgumentParser) -> None:

@@ -1,16 +1,20 @@
 """Run the parts of the benchmark that the options select, one after the other."""
 
+import time
 from argparse import Namespace
 from collections.abc import Iterator, Sequence
 from datetime import datetime
 from itertools import product
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import torch
 
-from benchmarks import growth
+from benchmarks import growth, input
 from benchmarks.ceilings import check_device, measure_ceilings
 from benchmarks.commandline import make_output_folder
 from benchmarks.exports import CPU, Exports
+from benchmarks.input_sources import Source, open_files, write_shard
 from benchmarks.layers import OPERATORS, layers_of
 from benchmarks.network import Setting, measure_setting
 from benchmarks.onnx_forms import measure_forms
@@ -21,12 +25,17 @@ from benchmarks.pointwise import find_shapes, measure_shape, summarize
 from benchmarks.results import Results, Row
 from benchmarks.runtimes import left_out
 from benchmarks.saving import measure_saving
+from rednet.decoding import unavailable_reason
 from rednet.errors import InputError
 from rednet.machine import describe_machine
 from rednet.runtime import keep_freed_memory, set_numerics
 
 FORMS_IMAGE_SIZE, FORMS_LAYER = 224, "stage1"
 """The involution that `onnx-forms` measures: 64 channels of 56x56, 7x7 kernels."""
+
+FILES = "files"
+SHORT_SIDES = {FILES: None, "shards": None, "shards-400": 400, "shards-256": 256}
+"""Sources of `input`, with the pixels to which longer short sides are reduced."""
 
 
 def run(options: Namespace) -> None:
@@ -186,6 +195,42 @@ def _pointwise(options: Namespace, device: torch.device) -> None:
                 results.say(f"RedNet-{depth}, batch {batch}, {line}")
 
 
+def _input(options: Namespace, device: torch.device) -> None:
+    keep_freed_memory()
+    clock = {"wall": time.perf_counter, "cpu": time.process_time}[options.clock]
+    rounds = len(SHORT_SIDES) * input.STAGES + len(options.workers)
+    with _start("input", options, CPU, rounds) as results, TemporaryDirectory() as folder:
+        if reason := unavailable_reason():
+            results.say(f"rednet decodes with Pillow only: {reason}")
+        files = open_files(options.images, options.number, Path(folder))
+        for name, short_side in SHORT_SIDES.items():
+            source: Source = files
+            if name != FILES:
+                source = write_shard(files, short_side, Path(folder, f"{name}.tar"))
+            rows = input.measure_source(
+                name, source, options.image_size, options.turns, results.on_turn, clock
+            )
+            for row in rows:
+                results.add([row])
+                results.say(_input_line(row))
+        for workers in options.workers:
+            loaders = input.measure_loaders(
+                FILES, files, options.image_size, workers, options.turns, results.on_turn
+            )
+            results.add(loaders)
+            for row in loaders:
+                results.say(_input_line(row))
+
+
+def _input_line(row: Row) -> str:
+    rate, ratio = row["images_per_second"]["median"], row["over_baseline"]
+    return (
+        f"{row['source']}: {row['stage']}, {row['contender']}: {rate:.0f} images/s, "
+        f"{ratio['median']:.2f} ({ratio['lower']:.2f} to {ratio['upper']:.2f}) times "
+        f"{row['baseline']}"
+    )
+
+
 def _saving(options: Namespace, device: torch.device) -> None:
     keep_freed_memory()
     with _start("saving", options, device, len(options.depth)) as results:
@@ -245,6 +290,7 @@ PARTS = {
     "growth": _growth,
     "network": _network,
     "pointwise": _pointwise,
+    "input": _input,
     "saving": _saving,
     "export": _export,
     "optimized": _optimized,

@@ -23,6 +23,16 @@ COLUMNS = {
         "best": "best",
         "unit": "unit",
     },
+    "input": {
+        "source": "source",
+        "stage": "stage",
+        "contender": "contender",
+        "images_per_second_median": "images/s",
+        "baseline": "baseline",
+        "over_baseline_median": "x baseline",
+        "over_baseline_lower": "q1",
+        "over_baseline_upper": "q3",
+    },
     "saving": {
         "depth": "depth",
         "megabytes": "MB",
@@ -129,6 +139,7 @@ GPU_COLUMNS = {
 }
 RECORDS: dict[str, Callable[[list[Row]], Iterable[report.Record]]] = {
     "ceilings": iter,
+    "input": report.flat_records,
     "saving": iter,
     "export": report.flat_records,
     "optimized": report.flat_records,
@@ -140,6 +151,7 @@ RECORDS: dict[str, Callable[[list[Row]], Iterable[report.Record]]] = {
 }
 CHARTS: dict[str, Callable[[Sequence[Row], Path], None]] = {
     "ceilings": charts.draw_ceilings,
+    "input": charts.draw_input,
     "saving": charts.draw_saving,
     "export": charts.draw_export,
     "optimized": charts.draw_optimized,

@@ -32,6 +32,7 @@ struct Request {
   int64_t left, top, box_width, box_height;    // the part
   int64_t filter, new_width, new_height;       // what the part is resampled to; kNone: nothing
   int64_t out_left, out_top, out_width, out_height;  // what is wanted of the result
+  int64_t is_mirrored;                         // the result, left to right; not for kNone
   int64_t may_begin_with_columns;              // the order of Pillow's passes, see Rows
   uint8_t* output;                             // (out_height, out_width, 3)
 };
@@ -175,7 +176,7 @@ class Rows {
       outputs[i] = output + i * stride;
     }
     interleave(inputs, columns(), interleaved_.data());
-    resample_rows(across_, interleaved_.data(), count, outputs);
+    resample_rows(across_, interleaved_.data(), count, request_.is_mirrored, outputs);
   }
 
   const Request& request_;

@@ -100,11 +100,12 @@ inline void interleave(const uint8_t* const* rows, int width, uint32_t* output) 
 }
 
 // Resample interleaved rows, which begin with column taps.begin(). The first `count` results are
-// rows of pixels of 3 bytes, with room for one byte more.
-inline void resample_rows(const Taps& taps, const uint32_t* interleaved, int count,
+// rows of pixels of 3 bytes, with room for one byte more, which may be mirrored.
+inline void resample_rows(const Taps& taps, const uint32_t* interleaved, int count, bool mirror,
                           uint8_t* const* outputs) {
   const int size = static_cast<int>(taps.first.size());
-  for (int out = 0; out < size; ++out) {
+  for (int x = 0; x < size; ++x) {  // in the order of the output, as the fourth byte is in its way
+    const int out = mirror ? size - 1 - x : x;
     const auto* pixels = reinterpret_cast<const uint8_t*>(
         interleaved + kRowsAtOnce * (taps.first[out] - taps.begin()));
     const int32_t* weights = taps.weights.data() + static_cast<size_t>(out) * taps.stride;
@@ -114,7 +115,7 @@ inline void resample_rows(const Taps& taps, const uint32_t* interleaved, int cou
     }
     uint8_t bytes[kLanes];
     round_off(sums, bytes);
-    for (int row = 0; row < count; ++row) std::memcpy(outputs[row] + 3 * out, bytes + 4 * row, 4);
+    for (int row = 0; row < count; ++row) std::memcpy(outputs[row] + 3 * x, bytes + 4 * row, 4);
   }
 }
 

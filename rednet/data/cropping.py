@@ -6,6 +6,7 @@ The pixels are the same either way.
 from typing import Any
 
 import numpy as np
+import torch
 from PIL import Image, ImageOps
 from timm.data.transforms import RandomResizedCropAndInterpolation
 
@@ -21,13 +22,14 @@ Box = tuple[int, int, int, int]
 
 
 class RandomCrop:
-    """A crop of random size and aspect ratio, as timm draws it, resized to a square.
+    """A crop of random size and aspect ratio, as timm draws it, resized to a square and flipped.
 
     Args:
         size: Height and width of the result in pixels.
         scale: Range of the crop's area, as a fraction of the image's.
         ratio: Range of the crop's aspect ratio, width / height.
         interpolation: A filter of Pillow's, or "opencv".
+        hflip: Probability of exchanging left and right.
         decode: Decodes parts of JPEG files in RGB; None for images only.
     """
 
@@ -37,10 +39,11 @@ class RandomCrop:
         scale: tuple[float, float],
         ratio: tuple[float, float],
         interpolation: str,
+        hflip: float = 0.0,
         decode: PartDecoder | None = None,
     ) -> None:
         self.size, self.scale, self.ratio = (size, size), scale, ratio
-        self.interpolation, self.decode = interpolation, decode
+        self.interpolation, self.hflip, self.decode = interpolation, hflip, decode
         self._opencv = OpenCVResize(self.size) if interpolation == OPENCV else None
 
     def __call__(self, image: Image.Image | JpegFile) -> Image.Image:
@@ -50,38 +53,52 @@ class RandomCrop:
             UnreadableImage: A file cannot be decoded.
         """
         if isinstance(image, JpegFile):
-            if self._opencv is None or image.is_upright:
-                return self._crop_file(image)
-            image = image.load().convert("RGB")
+            return Image.fromarray(self.read(image))
         if self._opencv is not None:
             image = ImageOps.exif_transpose(image)
-        return self._crop(image, self._draw(image))
+        return self._crop(image, self.draw(image), self._draw_flip())
 
-    def _draw(self, image: Image.Image) -> Box:
+    def read(self, file: JpegFile) -> np.ndarray:
+        """Return a random crop of a file, resized: pixels (H, W, 3) uint8.
+
+        Raises:
+            UnreadableImage: The file cannot be decoded.
+        """
+        if self._opencv is not None and not file.is_upright:
+            return np.array(self(file.load().convert("RGB")))
+        box, mirror = self.draw(file.header), self._draw_flip()
+        how: dict[str, Any] = {}
+        if self.interpolation in DECODED_TO_SIZE:
+            how = {"interpolation": self.interpolation, "new_size": self.size, "mirror": mirror}
+        pixels = _decode(self.decode, file, box, how)
+        if pixels is None:
+            return np.array(self._crop(file.load().convert("RGB"), box, mirror))
+        if not how:
+            pixels = np.array(_flip(self._resize(Image.fromarray(pixels)), mirror))
+        return pixels
+
+    def draw(self, image: Image.Image) -> Box:
+        """Draw a box; of the image, only the size is looked at."""
         draw = RandomResizedCropAndInterpolation.get_params
         top, left, height, width = draw(image, self.scale, self.ratio)
         return left, top, width, height
 
-    def _crop_file(self, file: JpegFile) -> Image.Image:
-        box = self._draw(file.header)
-        how: dict[str, Any] = {}
-        if self.interpolation in DECODED_TO_SIZE:
-            how = {"interpolation": self.interpolation, "new_size": self.size}
-        pixels = _decode(self.decode, file, box, how)
-        if pixels is None:
-            return self._crop(file.load().convert("RGB"), box)
-        if self._opencv is not None:
-            return self._opencv.resize_pixels(pixels)
-        return Image.fromarray(pixels) if how else self._resize(Image.fromarray(pixels))
+    def _draw_flip(self) -> bool:
+        """Draw as torchvision's RandomHorizontalFlip does, which is left out without `hflip`."""
+        return self.hflip > 0 and bool(torch.rand(1) < self.hflip)
 
-    def _crop(self, image: Image.Image, box: Box) -> Image.Image:
+    def _crop(self, image: Image.Image, box: Box, mirror: bool) -> Image.Image:
         left, top, width, height = box
-        return self._resize(image.crop((left, top, left + width, top + height)))
+        return _flip(self._resize(image.crop((left, top, left + width, top + height))), mirror)
 
     def _resize(self, image: Image.Image) -> Image.Image:
         if self._opencv is not None:
             return self._opencv(image)
         return image.resize(self.size, Image.Resampling[self.interpolation.upper()])
+
+
+def _flip(image: Image.Image, mirror: bool) -> Image.Image:
+    return image.transpose(Image.Transpose.FLIP_LEFT_RIGHT) if mirror else image
 
 
 class CentreCrop:
@@ -108,12 +125,18 @@ class CentreCrop:
             UnreadableImage: A file cannot be decoded.
         """
         if isinstance(image, JpegFile):
-            pixels = self._decode_file(image)
-            if pixels is not None:
-                return Image.fromarray(pixels)
-            image = image.load().convert("RGB")
+            return Image.fromarray(self.read(image))
         cropped: Image.Image = self.crop(self.resize(image))
         return cropped
+
+    def read(self, file: JpegFile) -> np.ndarray:
+        """Return the centre of a file: pixels (H, W, 3) uint8.
+
+        Raises:
+            UnreadableImage: The file cannot be decoded.
+        """
+        pixels = self._decode_file(file)
+        return np.array(self(file.load().convert("RGB"))) if pixels is None else pixels
 
     def _decode_file(self, file: JpegFile) -> np.ndarray | None:
         short = min(file.size)

@@ -1,5 +1,6 @@
 """Image files of which only the part that is needed is decoded."""
 
+import contextlib
 import os
 from dataclasses import dataclass
 from typing import Protocol
@@ -7,8 +8,16 @@ from typing import Protocol
 import numpy as np
 from PIL import Image
 
-from rednet.data.image_reading import MAX_PIXELS, as_8_bits, opened, read_image
+from rednet.data.image_reading import (
+    MAX_BYTES_PER_PIXEL,
+    MAX_PIXELS,
+    as_8_bits,
+    opened,
+    read_file,
+    read_image,
+)
 
+_SUFFIXES = (".jpg", ".jpeg", ".jpe", ".jfif")
 _UPRIGHT = (0, 1)
 """Values of the EXIF orientation that leave an image as it is, beside unknown ones."""
 
@@ -25,6 +34,7 @@ class PartDecoder(Protocol):
         interpolation: str | None = None,
         new_size: tuple[int, int] | None = None,
         part: tuple[int, int, int, int] | None = None,
+        mirror: bool = False,
     ) -> np.ndarray | None:
         """Return pixels (H, W, 3) uint8, or None if Pillow must decode the file."""
 
@@ -74,12 +84,13 @@ def read_lazily(
         UnreadableImage: The file is no image that can be decoded.
         MemoryError: There is no memory left.
     """
+    if content is None and os.fspath(path).lower().endswith(_SUFFIXES):
+        # Pillow would read the file in many small pieces. Opening it again says what is wrong.
+        with contextlib.suppress(OSError):
+            content = read_file(path, MAX_BYTES_PER_PIXEL * max_pixels)
     with opened(path, max_pixels, content) as image:
         is_plain = image.format == "JPEG" and image.mode in ("RGB", "L")
-        if is_plain and "progressive" not in image.info and image.fp is not None:
-            if content is None:
-                image.fp.seek(0)
-                content = image.fp.read()
+        if is_plain and "progressive" not in image.info and content is not None:
             return JpegFile(path, content, image, max_pixels)
         image.load()
         return as_8_bits(image)

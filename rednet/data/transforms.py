@@ -107,7 +107,7 @@ class ImageTransform:
         transforms: The transforms; the last one normalizes pixels, or returns a tensor.
         mode: Mode that images are converted to first.
         uses_numpy_random: Whether a transform uses numpy's global generator.
-        takes_files: Whether the first transform takes a `JpegFile`, too, and returns its mode.
+        takes_files: Whether the first transform also takes a `JpegFile`, as `RandomCrop` does.
     """
 
     def __init__(
@@ -145,6 +145,9 @@ class ImageTransform:
         Raises:
             UnreadableImage: A file cannot be decoded.
         """
+        first: Any = self.transforms[0]
+        if isinstance(image, JpegFile) and self.takes_files and len(self.transforms) == 2:
+            return _as_tensor(first.read(image))  # without a detour by Pillow's layout in memory
         return to_pixels(self._apply(image, self.transforms[:-1]))
 
     def _apply(self, image: Image.Image | JpegFile, transforms: Sequence[Callable]) -> Any:
@@ -160,8 +163,12 @@ class ImageTransform:
 
 def to_pixels(image: Image.Image) -> Tensor:
     """Return an image in mode L or RGB as (C, H, W) uint8, in memory as (H, W, C)."""
-    pixels = torch.from_numpy(np.array(image)).view(image.height, image.width, -1)
-    return pixels.permute(2, 0, 1)
+    return _as_tensor(np.array(image))
+
+
+def _as_tensor(pixels: np.ndarray) -> Tensor:
+    """Return pixels (H, W) or (H, W, C) as (C, H, W)."""
+    return torch.from_numpy(pixels).view(*pixels.shape[:2], -1).permute(2, 0, 1)
 
 
 class ToNormalizedTensor:
@@ -235,13 +242,16 @@ def train_transform(
     mode = _MODES[preprocessing.in_chans]
     crops_at_random = not _skips_crop(augmentation)
     if crops_at_random:
-        crop[0] = RandomCrop(
-            preprocessing.image_size,
-            augmentation.scale,
-            augmentation.ratio,
-            preprocessing.interpolation,
-            decode,
-        )
+        crop = [
+            RandomCrop(
+                preprocessing.image_size,
+                augmentation.scale,
+                augmentation.ratio,
+                preprocessing.interpolation,
+                augmentation.hflip,
+                decode,
+            )
+        ]
     else:
         crop[0] = _resize_whole(preprocessing)
     finish[:2] = [ToNormalizedTensor(preprocessing.mean, preprocessing.std)]

@@ -29,7 +29,7 @@ FILTERS = {None: 0, "bilinear": 1, "bicubic": 2}
 
 DONE, OUT_OF_MEMORY, REFUSED = range(3)
 
-_pack_request = Struct("Pq2q4q3q4qqP").pack
+_pack_request = Struct("Pq2q4q3q4q2qP").pack
 
 Size = tuple[int, int]
 """Width and height in pixels."""
@@ -45,6 +45,7 @@ def decode_jpeg(
     interpolation: str | None = None,
     new_size: Size | None = None,
     part: Box | None = None,
+    mirror: bool = False,
 ) -> np.ndarray | None:
     """Return a part of an image, resized, as Pillow would decode, crop and resize it.
 
@@ -55,6 +56,7 @@ def decode_jpeg(
         interpolation: A filter of Pillow's; None to leave the part as it is.
         new_size: Width and height that the part is resized to.
         part: What is wanted of the resized part; None for all.
+        mirror: Whether to exchange left and right at the end; only of a resized part.
 
     Returns:
         The pixels (H, W, 3) uint8; None if Pillow must decode the file, because of its kind, or
@@ -66,7 +68,7 @@ def decode_jpeg(
     decoder = _decoder()
     if isinstance(decoder, str) or interpolation not in FILTERS:
         return None
-    return decoder.decode(content, size, box, interpolation, new_size, part)
+    return decoder.decode(content, size, box, interpolation, new_size, part, mirror)
 
 
 def unavailable_reason() -> str | None:
@@ -95,6 +97,7 @@ class _Decoder:
         interpolation: str | None = None,
         new_size: Size | None = None,
         part: Box | None = None,
+        mirror: bool = False,
     ) -> np.ndarray | None:
         """Decode, as `decode_jpeg` does."""
         new_size = box[2:] if new_size is None else new_size
@@ -104,7 +107,7 @@ class _Decoder:
             *(ctypes.cast(ctypes.c_char_p(content), ctypes.c_void_p).value, len(content)),
             *(*size, *box),
             *(FILTERS[interpolation], *new_size, *part),
-            *(self.may_begin_with_columns, pixels.ctypes.data),
+            *(mirror, self.may_begin_with_columns, pixels.ctypes.data),
         )
         status = self._decode(self._library, request)
         if status == OUT_OF_MEMORY:
