@@ -12,7 +12,7 @@ from rednet.layers.involution import Involution2d
 from rednet.layers.norm import norm_act
 from rednet.layers.observers import is_bare
 from rednet.layers.pointwise import PointwiseConv2d
-from rednet.layers.recompute import checkpoint_module
+from rednet.layers.recompute import checkpoint_module, may_checkpoint
 from rednet.layers.repeatable import repeatable
 
 __all__ = [
@@ -26,6 +26,7 @@ __all__ = [
     "is_bare",
     "make_act",
     "make_norm",
+    "may_checkpoint",
     "norm_act",
     "repeatable",
 ]

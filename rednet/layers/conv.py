@@ -7,6 +7,7 @@ from timm.layers import create_act_layer, get_norm_layer
 from torch import Tensor, nn
 
 from rednet.layers.norm import norm_act
+from rednet.layers.repeatable import repeatable
 from rednet.layers.scripting import NotScriptable
 
 LayerType = str | Callable[..., nn.Module] | type[nn.Module]
@@ -32,6 +33,7 @@ def make_act(act_layer: LayerType) -> nn.Module:
         ) from error
 
 
+@repeatable
 class ConvNormAct(NotScriptable, nn.Module):
     """Convolution without bias, normalisation, and activation unless `act_layer` is None."""
 

@@ -58,6 +58,7 @@ class KernelSpec:
         return CeilAvgPool2d(stride) if stride > 1 else nn.Identity()
 
 
+@repeatable
 class Reduce(nn.Module):
     """W0 of the paper: pooling, 1x1 convolution to C/r channels, normalisation, activation."""
 

@@ -8,12 +8,14 @@ from rednet.layers.conv import LayerType, init_conv
 from rednet.layers.fused_span import fused_span
 from rednet.layers.generators import KernelSpec, make_generator
 from rednet.layers.recompute import apply_with_recomputed_kernel
+from rednet.layers.repeatable import repeatable
 from rednet.layers.scripting import NotScriptable
 from rednet.ops import Window, involution2d
 from rednet.ops.window import Side, as_integer, as_side
 from rednet.wording import count
 
 
+@repeatable
 class Involution2d(NotScriptable, nn.Module):
     """The inverse of convolution: one kernel for every pixel, shared by the channels of a group.
 

@@ -7,10 +7,12 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from rednet.layers.pointwise_forms import CONVOLUTIONS, PRODUCTS, Forms, pointwise_forms
+from rednet.layers.repeatable import repeatable
 from rednet.layers.scripting import NotScriptable
 from rednet.ops.plain_tensors import is_channels_last, is_plain, is_plain_eager
 
 
+@repeatable
 class PointwiseConv2d(NotScriptable, nn.Conv2d):
     """1x1 convolution without bias, on the CPU by the faster of two routines.
 

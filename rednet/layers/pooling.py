@@ -5,7 +5,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.fx.experimental.symbolic_shapes import statically_known_true
 
+from rednet.layers.repeatable import repeatable
 
+
+@repeatable
 class CeilAvgPool2d(nn.Module):
     """`nn.AvgPool2d(stride, ceil_mode=True)`: windows at the edge average the pixels they have.
 

@@ -1,6 +1,6 @@
 """Tensors that autograd does not save for the backward pass but computes again there."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import nullcontext
 from functools import partial
 from typing import Any
@@ -11,6 +11,7 @@ from torch.utils.checkpoint import checkpoint
 
 from rednet.layers.repeatable import Replay, is_repeatable
 from rednet.ops.autocast import has_autocast
+from rednet.ops.plain_tensors import is_plain_eager
 
 
 def apply_with_recomputed_kernel(
@@ -128,3 +129,17 @@ def checkpoint_module(module: nn.Module, x: Tensor) -> Tensor:
         return (first_run.pop() if first_run else replay)(x)
 
     return checkpoint(run, x, use_reentrant=False)
+
+
+def may_checkpoint(modules: Iterable[nn.Module], x: Any) -> bool:
+    """Return whether `checkpoint_module` of some modules would change nothing but the memory.
+
+    It could be noticed by hooks and by what observes single operations, and modules that are random
+    or of other classes could give other results.
+    """
+    return (
+        isinstance(x, Tensor)  # unlike the proxies of torch.fx
+        and is_plain_eager()
+        and not saved_tensor_hooks_active()
+        and all(is_repeatable(module, but_for_buffers=True) for module in modules)
+    )

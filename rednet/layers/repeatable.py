@@ -12,7 +12,9 @@ from rednet.layers.observers import has_global_hooks, is_bare
 
 _Class = TypeVar("_Class", bound=type[nn.Module])
 
-_repeatable: set[type[nn.Module]] = {nn.Conv2d}
+_repeatable: set[type[nn.Module]] = {nn.Conv2d, nn.ReLU, nn.Identity}
+# These change nothing but their buffers, of which a `Replay` can keep those of the first run.
+_repeatable_but_for_buffers = {nn.BatchNorm2d}
 
 
 def repeatable(cls: _Class) -> _Class:
@@ -24,12 +26,18 @@ def repeatable(cls: _Class) -> _Class:
     return cls
 
 
-def is_repeatable(module: Any) -> bool:
-    """Return whether a module is repeatable, with all modules inside, and nothing observes it."""
+def is_repeatable(module: Any, but_for_buffers: bool = False) -> bool:
+    """Return whether a module is repeatable, with all modules inside, and nothing observes it.
+
+    Args:
+        module: The module.
+        but_for_buffers: Whether it may update its buffers, such as running statistics.
+    """
+    classes = _repeatable | _repeatable_but_for_buffers if but_for_buffers else _repeatable
     return (
         isinstance(module, nn.Module)
         and not has_global_hooks()
-        and all(type(each) in _repeatable and is_bare(each) for each in module.modules())
+        and all(type(each) in classes and is_bare(each) for each in module.modules())
     )
 
 

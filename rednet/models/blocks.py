@@ -6,7 +6,7 @@ released weights fit.
 Shapes: N batch, H W input size.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,9 +18,11 @@ from rednet.layers import (
     Involution2d,
     LayerType,
     PointwiseConv2d,
+    checkpoint_module,
     is_bare,
     make_act,
     make_norm,
+    may_checkpoint,
     norm_act,
 )
 from rednet.models.variants import EXPANSION, STEM_GROUP_CHANNELS, Stem
@@ -127,15 +129,34 @@ class Bottleneck(nn.Module):
             nn.init.zeros_(self.bn3.weight)
 
 
+class _StemStart(nn.Sequential):
+    """The first four layers of a stem with an involution, whose activations are its largest."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return _start_stem(self, x)
+
+
 class InvolutionStem(nn.Sequential):
-    """3x3 convolution, involution with normalisation and activation, 3x3 convolution."""
+    """3x3 convolution, involution with normalisation and activation, 3x3 convolution.
+
+    Where the involution recomputes its kernels in the backward pass, all but the last convolution
+    is computed again there: it takes little time, and a lot of memory.
+    """
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (N, in_chans, H, W) to (N, out_channels, ceil(H/stride), ceil(W/stride))."""
         if len(self) != 5:
             return super().forward(x)
-        first, involution, norm, act, last = self
-        return last(norm_act(involution(first(x)), norm, act))
+        *layers, last = self
+        recomputes = self.training and getattr(self[1], "recompute_kernel", False)
+        if recomputes and may_checkpoint(layers, x):
+            return last(checkpoint_module(_StemStart(*layers), x))
+        return last(_start_stem(layers, x))
+
+
+def _start_stem(layers: Iterable[nn.Module], x: Tensor) -> Tensor:
+    first, involution, norm, act = layers
+    return norm_act(involution(first(x)), norm, act)
 
 
 def make_stem(
