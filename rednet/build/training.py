@@ -31,7 +31,15 @@ from rednet.build.starting import Start
 from rednet.config import Config, to_yaml
 from rednet.config import Schedule as ScheduleConfig
 from rednet.config import Trainer as TrainerConfig
-from rednet.data import ImageSource, Preprocessing, Splits, TrainSampler, describe_splits
+from rednet.data import (
+    ImageLoader,
+    ImageSource,
+    Preprocessing,
+    Splits,
+    TrainSampler,
+    describe_splits,
+)
+from rednet.data.loading import usable_cores
 from rednet.errors import InputError
 from rednet.layers.pointwise_forms import pointwise_forms, set_pointwise_forms
 from rednet.program import say
@@ -44,6 +52,7 @@ from rednet.training.clipping import Clipping
 from rednet.training.counters import Counters
 from rednet.training.early_stopping import EarlyStopping
 from rednet.training.freezing import Freezing
+from rednet.training.input_limit import LoadingSpeed
 from rednet.training.log import RunLog
 from rednet.training.losses import Loss
 from rednet.training.mixing import Mixing
@@ -117,6 +126,8 @@ def build_trainer(
         config.trainer.log_every,
         enabled=runtime.is_primary,
         workload=_build_workload(config, freezing, sampler, len(splits.val)),
+        loading_speed=partial(_loading_speed, batches.loader),
+        world_size=runtime.world_size,
     )
     description = _describe(config, preprocessing, splits, sampler, loss)
     saver = _build_saver(config.trainer, description, folder, runtime)
@@ -216,6 +227,10 @@ def _build_nonfinite(trainer: TrainerConfig, folder: Path, runtime: Runtime) -> 
         max_skips_in_a_row=trainer.max_skips_in_a_row,
         max_rollbacks=trainer.max_rollbacks,
     )
+
+
+def _loading_speed(loader: ImageLoader) -> LoadingSpeed:
+    return LoadingSpeed(loader.num_workers, loader.seconds_per_image, usable_cores())
 
 
 def _build_batches(

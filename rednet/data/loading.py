@@ -2,10 +2,12 @@
 
 import os
 from collections.abc import Callable, Iterator
+from math import ceil
 
 import torch
 from torch.utils.data import DataLoader
 
+from rednet.cgroup import core_limit
 from rednet.data.dataset import Batch, ImageDataset, collate
 from rednet.data.sampling import EvalSampler, TrainSampler
 from rednet.data.worker_pool import Rest, WorkerPool, WorkersLost
@@ -107,6 +109,11 @@ class ImageLoader:
             given_up=self._given_up,
         )
 
+    @property
+    def seconds_per_image(self) -> float | None:
+        """Mean duration of an image in a worker in seconds; None if not known."""
+        return self._pool.seconds_per_image if self._pool is not None else None
+
     def __enter__(self) -> "ImageLoader":
         return self
 
@@ -142,7 +149,19 @@ class ImageLoader:
 
 def default_num_workers() -> int:
     """Return the number of cores that this process can use, at most 8."""
+    return min(8, usable_cores())
+
+
+def usable_cores() -> int:
+    """Return this process's share of the cores that it may use.
+
+    The other processes that `torchrun` started on this machine have the same share.
+    """
     # Not available on macOS and Windows.
     affinity = getattr(os, "sched_getaffinity", None)
-    usable = len(affinity(0)) if affinity else os.cpu_count() or 1
-    return min(8, usable)
+    cores = len(affinity(0)) if affinity else os.cpu_count() or 1
+    limit = core_limit()
+    if limit is not None:
+        cores = min(cores, ceil(limit))
+    processes = os.environ.get("LOCAL_WORLD_SIZE", "1")
+    return max(1, cores // max(1, int(processes))) if processes.isdigit() else cores

@@ -1,5 +1,6 @@
 """Worker processes that load batches, and the discovery that they no longer do."""
 
+import gc
 import multiprocessing.connection
 from collections.abc import Iterator, Mapping
 from itertools import islice
@@ -81,6 +82,11 @@ class WorkerPool:
             # generator.
             generator=torch.Generator(),
         )
+
+    @property
+    def seconds_per_image(self) -> float | None:
+        """Mean duration of an image in a worker in seconds; None before the first one."""
+        return self._watch.seconds_per_image
 
     def batches(self, start: int) -> Iterator[Batch]:
         """Yield the batches of the sampler from a position on.
@@ -197,3 +203,5 @@ class Rest(Sampler[Keys]):
 
 def _start_worker(_: int) -> None:
     obey_parent_only()
+    # What the parent made is never garbage here: looking at it takes time and copies its pages.
+    gc.freeze()

@@ -1,6 +1,7 @@
 """What the data loading workers are doing, and what became of them."""
 
 import signal
+import time
 from collections.abc import Sequence
 from multiprocessing.process import BaseProcess
 from multiprocessing.sharedctypes import RawArray
@@ -24,6 +25,7 @@ class WorkerWatch:
 
     def __init__(self, num_workers: int) -> None:
         self.words = RawArray("q", WORDS * num_workers)
+        self._spent = RawArray("q", 2 * num_workers)  # nanoseconds and images of each worker
         self.num_workers = num_workers
         self._kills = count_oom_kills()
 
@@ -35,6 +37,17 @@ class WorkerWatch:
     def put_down(self, worker: int) -> None:
         """Note, in a worker, that it is done with an image."""
         self.words[WORDS * worker] = 0
+
+    def spend(self, worker: int, nanoseconds: int) -> None:
+        """Note, in a worker, how long an image took."""
+        self._spent[2 * worker] += nanoseconds
+        self._spent[2 * worker + 1] += 1
+
+    @property
+    def seconds_per_image(self) -> float | None:
+        """Mean duration of an image in a worker in seconds; None before the first one."""
+        nanoseconds, images = sum(self._spent[::2]), sum(self._spent[1::2])
+        return nanoseconds / images / 1e9 if images else None
 
     def in_hand(self, worker: int) -> int | None:
         """Return the index that a worker has in hand, also after its end."""
@@ -103,7 +116,9 @@ class WatchedDataset(Dataset[Sample]):
         info = get_worker_info()
         assert info is not None
         self.watch.take(info.id, index)
+        start = time.perf_counter_ns()
         sample = self.dataset[key]
+        self.watch.spend(info.id, time.perf_counter_ns() - start)
         self.watch.put_down(info.id)
         return sample
 

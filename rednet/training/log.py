@@ -1,7 +1,7 @@
 """The log of a run: progress on the screen, TensorBoard, and metrics.jsonl."""
 
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -11,6 +11,7 @@ import torch
 
 from rednet.best_effort import BestEffort
 from rednet.evaluation import Evaluation
+from rednet.training.input_limit import LoadingSpeed, describe_limit
 from rednet.training.metrics import METRICS, EpochMetrics, append_row, read_metrics
 from rednet.training.progress import Progress
 from rednet.training.step import StepResult
@@ -54,6 +55,8 @@ class RunLog:
         log_every: Steps between two lines on the screen and two points in TensorBoard.
         enabled: Whether this process writes.
         workload: Work of the run.
+        loading_speed: Returns how fast this process loads images, None for no line about it.
+        world_size: Number of processes.
 
     Attributes:
         rows: What metrics.jsonl should hold about the completed epochs.
@@ -66,9 +69,12 @@ class RunLog:
         log_every: int = 50,
         enabled: bool = True,
         workload: Workload | None = None,
+        loading_speed: Callable[[], LoadingSpeed] | None = None,
+        world_size: int = 1,
     ) -> None:
         self.folder, self.log_every, self.enabled = folder, log_every, enabled
         self.workload = workload or Workload()
+        self.loading_speed, self.world_size = loading_speed, world_size
         self.board: TensorBoard | None = None
         self.progress: Progress
         self.rows: list[dict[str, Any]] = []
@@ -270,6 +276,10 @@ class RunLog:
             rate = self.workload.later_rate(throughput)
             line += f"; after {epochs} of fewer layers about {rate:.0f} images/s"
         self.say(line)
+        if self.loading_speed is not None:
+            limit = describe_limit(throughput, self.loading_speed(), self.world_size)
+            if limit:
+                self.say(limit)
 
     def _write(self, scalars: Mapping[str, float], global_step: int) -> None:
         if self.board is not None:

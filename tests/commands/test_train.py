@@ -180,6 +180,8 @@ def test_a_run_says_how_long_it_will_take_once_that_is_known(train_tiny):
     found = [line for line in done.out.splitlines() if line.startswith("duration ")]
     pattern = r"duration   about \d+ s from here: \d+ images/s, \d+ % of the time waiting for data"
     assert len(found) == 1 and re.fullmatch(pattern, found[0])
+    found = [line for line in done.out.splitlines() if line.startswith("input ")]
+    assert len(found) == 1 and re.match(r"input      the (network|loader) is the limit", found[0])
 
 
 @pytest.mark.parametrize("flat", [False, True])

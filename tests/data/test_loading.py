@@ -15,9 +15,11 @@ from rednet.data import (
     balanced_subset,
     default_num_workers,
     eval_transform,
+    loading,
     open_image_folder,
     train_transform,
 )
+from rednet.data.loading import usable_cores
 
 PREPROCESSING = Preprocessing(28, 1.0, "bilinear", (0.286,), (0.353,))
 EVERYTHING = Augmentation((0.3, 1.0), (0.75, 4 / 3), 0.5, 0.4, "rand-m9-mstd0.5", 0.5)
@@ -96,5 +98,20 @@ def test_workers_use_one_thread(fashion_mnist):
     assert all(batch.images.tolist() == [1, 1] for batch in loader)
 
 
-def test_default_number_of_workers():
+def test_workers_tell_how_long_they_take_for_an_image(fashion_mnist):
+    dataset = ImageDataset(fashion_mnist.val, eval_transform(PREPROCESSING))
+    with ImageLoader(dataset, EvalSampler(4, 2), num_workers=1) as loader:
+        assert loader.seconds_per_image is None
+        assert len(list(loader)) == 2
+        assert 0 < loader.seconds_per_image < 60
+
+
+def test_default_number_of_workers(monkeypatch):
+    monkeypatch.setattr(loading, "core_limit", lambda: None)
     assert 1 <= default_num_workers() <= min(8, os.cpu_count())
+    cores = usable_cores()
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", "2")
+    assert usable_cores() == max(1, cores // 2)
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", "1")
+    monkeypatch.setattr(loading, "core_limit", lambda: 0.5)
+    assert default_num_workers() == usable_cores() == 1
