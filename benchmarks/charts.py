@@ -173,10 +173,11 @@ def draw_saving(rows: Sequence[Row], path: Path) -> None:
 
 def draw_input(rows: Sequence[Row], path: Path) -> None:
     """Draw how many times as many images per second each contender gives as the first one."""
-    stages = list(dict.fromkeys(row["stage"] for row in rows))
-    figure = Figure(figsize=(9, 3.2 * len(stages)), layout="constrained")
-    panels = figure.subplots(len(stages), 1, squeeze=False)[:, 0]
-    for stage, axes in zip(stages, panels, strict=True):
+    compared = {row["stage"] for row in rows if row["contender"] != row["baseline"]}
+    stages = [stage for stage in dict.fromkeys(row["stage"] for row in rows) if stage in compared]
+    figure = Figure(figsize=(9, 3.2 * max(1, len(stages))), layout="constrained")
+    panels = figure.subplots(max(1, len(stages)), 1, squeeze=False)[:, 0]
+    for stage, axes in zip(stages, panels, strict=False):
         own = [row for row in rows if row["stage"] == stage]
         bars: dict[str, list[Bar]] = {}
         for row in own:

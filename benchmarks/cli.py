@@ -23,6 +23,7 @@ PARTS = {
     "onnx-forms": "ways to write the involution in ONNX, in two runtimes on the CPU",
 }
 ON_CPU = ("input", "export", "optimized", "onnx-forms")
+STAGES = ("read", "decode", "crop", "collate", "sample")
 LAYERS = (
     *("stem", "stage1", "stage2-first", "stage2"),
     *("stage3-first", "stage3", "stage4-first", "stage4"),
@@ -104,6 +105,7 @@ def _parser() -> Parser:
         images=None,
         number=64,
         workers=[],
+        stage=list(STAGES),
     )
     return parser
 
@@ -177,6 +179,9 @@ def _add_input(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--number", type=_at_least(1), default=64, help="images (64)")
     parser.add_argument(
         "--workers", type=_at_least(1), nargs="*", default=[], help="loaders with workers (none)"
+    )
+    parser.add_argument(
+        "--stage", nargs="+", choices=STAGES, default=list(STAGES), help="stages (all)"
     )
     _add_image_size(parser)
     _add_clock(parser, "cpu")

@@ -2,7 +2,8 @@
 
 All contenders read the same files and draw the same crops, except torchvision, which draws its own.
 A batch is one of 8-bit pixels, as timm's workers hand it to the device; where it says floats, the
-CPU normalizes.
+CPU normalizes. The stages are reading, decoding, decoding with the crop and its resizing, flipping
+and collating, and all of them.
 """
 
 import io
@@ -41,36 +42,44 @@ CPU = torch.device("cpu")
 SCALE, RATIO = (0.08, 1.0), (3 / 4, 4 / 3)
 BATCH = 32
 FILTER = Image.Resampling.BILINEAR
-STAGES = 5
 Row = dict[str, Any]
 
 
 def measure_source(
-    name: str, source: Source, size: int, turns: int, on_turn: Work, clock: Clock
+    name: str,
+    source: Source,
+    files: Source,
+    size: int,
+    turns: int,
+    on_turn: Work,
+    clock: Clock,
+    stages: Sequence[str],
 ) -> Iterator[Row]:
     """Time each stage of a source on one core.
 
     Args:
         name: The source's name.
         source: The images.
+        files: The same images as original files, which timm reads as the baseline of samples.
         size: Height and width of a crop after it is resized, in pixels.
         turns: Turns of each contender.
         on_turn: Called after every round of turns.
         clock: Clock of the turns.
+        stages: Stages that are measured, of `STAGES`.
 
     Yields:
         A row for each contender of each stage; the first contender of a stage is what the others
         are compared with.
     """
-    stages = {
-        "read": _read(source),
-        "decode": _decode(source, size),
-        "decode, crop and resize": _crop(source, size),
-        "flip and collate": _finish(source, size),
-        "sample": _samples(source, size),
+    makers: dict[str, Callable[[], dict[str, Work]]] = {
+        "read": lambda: _read(source),
+        "decode": lambda: _decode(source, size),
+        "crop": lambda: _crop(source, size),
+        "collate": lambda: _finish(source, size),
+        "sample": lambda: _samples(source, files, size),
     }
-    for stage, contenders in stages.items():
-        times = take_turns(contenders, turns, CPU, on_turn, clock)
+    for stage in stages:
+        times = take_turns(makers[stage](), turns, CPU, on_turn, clock)
         yield from _rows({"source": name, "stage": stage}, times, len(source))
 
 
@@ -206,7 +215,7 @@ def _transform(size: int, decode: Any) -> Callable[..., Any]:
     return train_transform(preprocessing, Augmentation(SCALE, RATIO, 0.5), decode)
 
 
-def _samples(source: Source, size: int) -> dict[str, Work]:
+def _samples(source: Source, files: Source, size: int) -> dict[str, Work]:
     indices = range(len(source))
     common = {"input_size": size, "is_training": True, "color_jitter": None}
     common |= {"interpolation": "bilinear", "scale": SCALE, "ratio": RATIO}
@@ -229,7 +238,9 @@ def _samples(source: Source, size: int) -> dict[str, Work]:
 
         return work
 
-    def theirs(transform: Callable[..., Any], stack: Callable[..., Any]) -> Work:
+    def theirs(
+        transform: Callable[..., Any], stack: Callable[..., Any], source: Source = source
+    ) -> Work:
         epochs = count()
 
         def work() -> None:
@@ -243,8 +254,10 @@ def _samples(source: Source, size: int) -> dict[str, Work]:
 
         return work
 
+    pixels = create_transform(**common, use_prefetcher=True)
     return {
-        "timm": theirs(create_transform(**common, use_prefetcher=True), fast_collate),
+        "timm from files": theirs(pixels, fast_collate, files),
+        "timm": theirs(pixels, fast_collate),
         "timm, floats": theirs(create_transform(**common), default_collate),
         "torchvision, floats": theirs(floats, default_collate),
         "rednet, Pillow only": ours(None),

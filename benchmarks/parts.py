@@ -198,7 +198,7 @@ def _pointwise(options: Namespace, device: torch.device) -> None:
 def _input(options: Namespace, device: torch.device) -> None:
     keep_freed_memory()
     clock = {"wall": time.perf_counter, "cpu": time.process_time}[options.clock]
-    rounds = len(SHORT_SIDES) * input.STAGES + len(options.workers)
+    rounds = len(SHORT_SIDES) * len(options.stage) + len(options.workers)
     with _start("input", options, CPU, rounds) as results, TemporaryDirectory() as folder:
         if reason := unavailable_reason():
             results.say(f"rednet decodes with Pillow only: {reason}")
@@ -208,7 +208,14 @@ def _input(options: Namespace, device: torch.device) -> None:
             if name != FILES:
                 source = write_shard(files, short_side, Path(folder, f"{name}.tar"))
             rows = input.measure_source(
-                name, source, options.image_size, options.turns, results.on_turn, clock
+                name,
+                source,
+                files,
+                options.image_size,
+                options.turns,
+                results.on_turn,
+                clock,
+                options.stage,
             )
             for row in rows:
                 results.add([row])

@@ -23,7 +23,7 @@ def test_input(tmp_path):
     assert len(records) == len(content["rows"])
     assert len(stages) == 5 * len(parts.SHORT_SIDES) + 1
     for source in parts.SHORT_SIDES:
-        assert stages[source, "sample"][0] == "timm"
+        assert stages[source, "sample"][:2] == ["timm from files", "timm"]
         assert stages[source, "sample"][-1] == "rednet"
     assert stages["files", "loader, 1 workers"] == ["timm", "rednet"]
 
