@@ -59,7 +59,7 @@ def _make(number: int, folder: Path) -> Iterator[str]:
 
 
 def write_shard(source: ImageFiles, short_side: int | None, path: Path) -> TarImages:
-    """Write a shard as `scripts/make_shards.py` does, and open it.
+    """Write a shard as `rednet.data.shard_writing` does, and open it.
 
     Args:
         source: The images.

