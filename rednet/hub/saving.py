@@ -17,6 +17,7 @@ from rednet.data import english_names
 from rednet.errors import InputError
 from rednet.files import write_atomically
 from rednet.hub.card import Card, write_card
+from rednet.program import say
 from rednet.weights import (
     OURS,
     Checkpoint,
@@ -45,6 +46,7 @@ def save_for_hub(
     class_names: Sequence[str] | None = None,
     license: str | None = None,
     overwrite: bool = False,
+    quiet: bool = False,
 ) -> None:
     """Write ``config.json``, ``model.safetensors`` and a model card ``README.md``.
 
@@ -61,6 +63,7 @@ def save_for_hub(
         license: Licence of the weights for the card, such as "apache-2.0"; by default none is
             stated.
         overwrite: Whether to replace the three files.
+        quiet: Whether not to print what was assumed, and where the files are.
 
     Raises:
         InputError: The file cannot be read, or the folder cannot be written.
@@ -87,6 +90,8 @@ def save_for_hub(
     # timm knows how to prepare images for a network that it has made.
     data = {} if network is source else _data_config(described.preprocessing or {})
     _write(network, folder, described, data, card)
+    if not quiet:
+        _report(folder, notes, described)
 
 
 def _open(
@@ -95,7 +100,7 @@ def _open(
     options: Mapping[str, Any],
     class_names: Sequence[str] | None,
 ) -> Checkpoint:
-    checkpoint = read_checkpoint(path)
+    checkpoint = read_checkpoint(path, key="source")
     if model is not None:
         checkpoint = override_network(checkpoint, model, options)
     elif options:
@@ -136,6 +141,16 @@ def _from_network(
         path, "hub", {}, network.state_dict(), num_classes=outputs, **description
     )
     return network, replace(described, class_names=[*names] if names else None), []
+
+
+def _report(folder: Path, notes: Sequence[str], described: Checkpoint) -> None:
+    for note in notes:
+        say(note)
+    path = fspath(folder)
+    say(
+        f"{path}: wrote {CONFIG}, {WEIGHTS} and {CARD} for {described.describe_network()}; "
+        f"timm.create_model({f'local-dir:{path}'!r}, pretrained=True) loads them"
+    )
 
 
 def _data_config(known: Mapping[str, Any]) -> dict[str, Any]:

@@ -84,6 +84,6 @@ def require_network(checkpoint: Checkpoint) -> dict[str, Any]:
     if checkpoint.model is None:
         raise InputError(
             f"{checkpoint.label} does not say which network it is for: add e.g. model=rednet50, "
-            "or model=timm model.name=resnet50"
+            'or model=timm model.name=resnet50 (in Python model="resnet50")'
         )
     return checkpoint.model

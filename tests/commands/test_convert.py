@@ -123,7 +123,7 @@ def test_mistakes(original, error, work_folder):
     torch.save(unknown, "unknown.pt")
     assert error("checkpoint=unknown.pt", "output=b.safetensors") == (
         "checkpoint=unknown.pt does not say which network it is for: add e.g. model=rednet50, "
-        "or model=timm model.name=resnet50"
+        'or model=timm model.name=resnet50 (in Python model="resnet50")'
     )
     assert sorted(path.name for path in work_folder.iterdir()) == [
         "a.safetensors",

@@ -114,9 +114,12 @@ def test_gray_images_and_opencv(tmp_path):
     assert data["interpolation"] == "bilinear"
 
 
-def test_a_network_of_timms(tmp_path):
+def test_a_network_of_timms(tmp_path, capsys):
     model = make(num_classes=3, drop_rate=0.5, **OPTIONS)
     rednet.save_for_hub(model, tmp_path, class_names=NAMES)
+    (line,) = capsys.readouterr().out.splitlines()
+    assert line.startswith(f"{tmp_path}: wrote config.json, model.safetensors and README.md for ")
+    assert line.endswith(f"timm.create_model('local-dir:{tmp_path}', pretrained=True) loads them")
     same_logits(model, load(tmp_path))
     card = (tmp_path / "README.md").read_text()
     assert "rednet26 (width=0.25, layers=\\[1, 2, 1, 1\\], stem=small, kernel\\_size=5," in card
@@ -129,9 +132,10 @@ def test_a_network_of_timms(tmp_path):
         rednet.save_for_hub(torch.nn.Linear(2, 2), tmp_path / "other")
 
 
-def test_a_network_without_classifier(tmp_path):
+def test_a_network_without_classifier(tmp_path, capsys):
     model = make(num_classes=0, **OPTIONS)
-    rednet.save_for_hub(model, tmp_path)
+    rednet.save_for_hub(model, tmp_path, quiet=True)
+    assert capsys.readouterr().out == ""
     same_logits(model, load(tmp_path))
 
 
@@ -181,6 +185,8 @@ def test_files_are_replaced_on_request_only(tmp_path):
     assert len(list((tmp_path / "hub").iterdir())) == 3
     with pytest.raises(InputError, match="is a file"):
         rednet.save_for_hub(tmp_path / "own.pt", tmp_path / "own.pt")
+    with pytest.raises(InputError, match=r"^source=\S+missing\.pt: "):
+        rednet.save_for_hub(tmp_path / "missing.pt", tmp_path / "other")
 
 
 @pytest.mark.nightly
