@@ -162,7 +162,7 @@ def _training_rows(facts: Mapping[str, Any]) -> Iterator[Row]:
         yield "data", f"{data['name']}: {', '.join(splits)}"
     if facts["versions"]:
         yield "versions", _describe_values(facts["versions"], sign=" ")
-    elif facts["values"]:
+    elif facts["values"] and facts["file"]["format"] is None:  # a file of ours has rows for all
         values = dict(list(facts["values"].items())[:SHOWN_VALUES])
         more = len(facts["values"]) - len(values)
         rest = f", and {more} more with format=json" if more else ""

@@ -19,6 +19,9 @@ PURPOSES = {
     "opencv": "data.interpolation=opencv and experiment=paper",
     "onnx": "export format=onnx",
     "cluster": "scripts/submit.py",
+    "parquet": "data=csv with a parquet file",
+    "huggingface": "data=huggingface",
+    "webdataset": "data=webdataset",
 }
 """What an extra is for; those for developers are left out."""
 
@@ -61,6 +64,9 @@ def check_extras(report: Report) -> None:
     requirements = _requirements()
     for extra, purpose in PURPOSES.items():
         names = [each.name for each in requirements if _is_needed(each, extra)]
+        if not names:  # the package was installed before it had the extra
+            report.add(f"extra {extra}", "not known to this installation: install rednet again")
+            continue
         found = {name: installed_version(name) for name in names}
         texts = [f"{name} {version}" for name, version in found.items() if version is not None]
         missing = [name for name, version in found.items() if version is None]

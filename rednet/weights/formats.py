@@ -90,7 +90,9 @@ def _read_head(path: Path) -> bytes:
     try:
         if path.is_dir():
             best = path / "checkpoints" / "best.pt"
-            hint = f"; the best epoch of this run is {best}" if best.is_file() else ""
+            hint = "; only one with model.safetensors, as for timm, can be read"
+            if best.is_file():
+                hint = f"; the best epoch of this run is {best}"
             raise InputError(f"is a folder, not a file{hint}")
         if not path.is_file():
             raise InputError("no such file")

@@ -15,6 +15,8 @@ from rednet.doctor.report import Report
 from rednet.ops import Backend, reference, register_backend
 from rednet.ops.broken_backend import BrokenBackend
 
+FOR_DEVELOPERS = {"accuracy", "test", "dev"}
+
 
 @pytest.fixture
 def report():
@@ -66,6 +68,17 @@ def test_packages_that_are_missing_or_too_old(report, monkeypatch):
     extra = dict(report.rows)["extra onnx"]
     missing = 'onnxruntime not installed: pip install "rednet[onnx]" for export format=onnx'
     assert extra.endswith(missing)
+
+
+def test_every_extra_has_a_row():
+    extras = packages._project()["optional-dependencies"].keys()
+    assert packages.PURPOSES.keys() == extras - FOR_DEVELOPERS
+
+
+def test_an_extra_that_is_newer_than_the_installation(report, monkeypatch):
+    monkeypatch.setattr(packages, "_requirements", list)
+    packages.check_extras(report)
+    assert dict(report.rows)["extra huggingface"].startswith("not known to this installation: ")
 
 
 def test_a_machine_with_little_of_everything(report, monkeypatch, tmp_path):

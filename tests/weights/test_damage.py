@@ -70,7 +70,7 @@ def test_any_byte_may_change(name, whole, tmp_path):
 def test_a_missing_file(tmp_path):
     with pytest.raises(InputError, match=r"none.pt: no such file"):
         read_checkpoint(tmp_path / "none.pt")
-    with pytest.raises(InputError, match=r"is a folder, not a file$"):
+    with pytest.raises(InputError, match=r"is a folder, not a file; only one with model"):
         read_checkpoint(tmp_path)
     with pytest.raises(InputError, match=r"cannot be read: File name too long$"):
         read_checkpoint(tmp_path / ("a" * 300))
