@@ -7,7 +7,7 @@ from argparse import Namespace
 from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, cast
+from typing import Any, NoReturn, cast
 
 import hydra
 
@@ -104,10 +104,20 @@ def _expand_home(text: str) -> str:
     return f"{option}{equals}{os.path.expanduser(path)}" if is_path else text
 
 
+class _SettingsParser(OneLineParser):
+    """A parser that also says how settings are written, where an option is unknown."""
+
+    def error(self, message: str) -> NoReturn:
+        # The programs that users know, such as timm's train.py, take every setting as an option.
+        is_unknown = message.startswith("unrecognized arguments: ")
+        hint = "; settings are written key=value, such as optimizer.lr=0.1" if is_unknown else ""
+        super().error(f"{message}{hint}")
+
+
 def _parser() -> OneLineParser:
     """Return Hydra's parser, whose ``--version`` prints our versions instead of Hydra's."""
     hydras = get_args_parser()
-    parser = OneLineParser(parents=[hydras], add_help=False, conflict_handler="resolve")
+    parser = _SettingsParser(parents=[hydras], add_help=False, conflict_handler="resolve")
     parser.add_argument("--version", action="version", version=version_line())
     return parser
 

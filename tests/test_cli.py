@@ -183,7 +183,7 @@ def test_the_home_folder_in_a_file_a_variable_and_a_sweep(
 MISTAKES = [
     (["output_dir=~nobody1/x"], ["output_dir: there is no such user (./~nobody1/x is a path in t"]),
     (["seed=~"], ['seed: must be a whole number, got "~"']),
-    (["--nonsense"], ["unrecognized arguments: --nonsense"]),
+    (["--lr", "1"], ["unrecognized arguments: --lr; settings are written key=value, such as opt"]),
     (["--cfg", "jobs"], ["argument --cfg/-c: invalid choice: 'jobs' (choose from"]),
     (["model=rednet5O"], ["unknown choice 'model=rednet5O': did you mean 'rednet50'? the choices"]),
     (
@@ -485,13 +485,18 @@ def test_mistakes_in_the_users_files(
     assert second == "error: seed: must be at least 0, got -1"
 
 
+UNKNOWN_OPTION = (
+    "unrecognized arguments: --nonsense; settings are written key=value, such as optimizer.lr=0.1"
+)
+
+
 @pytest.mark.parametrize(
     ("argv", "code", "out", "err"),
     [
         (["experiment=smoke"], 0, "rednet26 0.05\n", ""),
         (["modle=x"], 2, "", "error: unknown key 'modle': did you mean 'model'?\n"),
         (["--version"], 0, f"rednet {version('rednet')}, torch {version('torch')}\n", ""),
-        (["--nonsense"], 2, "", "error: unrecognized arguments: --nonsense\n"),
+        (["--nonsense"], 2, "", f"error: {UNKNOWN_OPTION}\n"),
         (["seed=1"], 1, "rednet50 0.8\n", "RuntimeError: a bug\n"),
     ],
     ids=["right", "typo", "version", "option", "bug"],
