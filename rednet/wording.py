@@ -35,6 +35,12 @@ def duration(seconds: float) -> str:
     return f"{count(days, 'day')} {hours} h"
 
 
+def format_rate(rate: float) -> str:
+    """Return a number per second with two digits or more: 0.42, 8.1 or 1234."""
+    digits = 0 if rate >= 9.95 else 1 if rate >= 0.995 else 2
+    return f"{rate:.{digits}f}"
+
+
 def printable(name: str | os.PathLike[str]) -> str:
     r"""Return a name or path as text that any terminal and any text file can take.
 

@@ -2,7 +2,7 @@ import os
 
 import pytest
 
-from rednet.wording import count, join_names, printable
+from rednet.wording import count, format_rate, join_names, printable
 
 
 @pytest.mark.parametrize(
@@ -21,6 +21,12 @@ from rednet.wording import count, join_names, printable
 )
 def test_a_number_with_its_noun(number, noun, text):
     assert count(number, noun) == text
+
+
+def test_a_slow_rate_has_decimals():
+    assert [format_rate(rate) for rate in (0, 0.416, 0.996, 8.12, 9.96, 1234.5)] == [
+        *("0.00", "0.42", "1.0", "8.1", "10", "1234")
+    ]
 
 
 @pytest.mark.parametrize(

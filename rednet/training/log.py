@@ -18,7 +18,7 @@ from rednet.training.step import StepResult
 from rednet.training.tensorboard import TensorBoard
 from rednet.training.throughput import Throughput
 from rednet.training.workload import Workload
-from rednet.wording import count, duration
+from rednet.wording import count, duration, format_rate
 
 FIRST_STEPS, FIRST_SECONDS = 10, 30.0
 """Steps, or seconds, after which the duration of the run is known."""
@@ -268,13 +268,13 @@ class RunLog:
         self._has_told_duration = True
         line = (
             f"duration   about {duration(progress.seconds_left)} from here: "
-            f"{throughput.images_per_second:.0f} images/s, {throughput.waiting:.0f} % of the "
-            "time waiting for data"
+            f"{format_rate(throughput.images_per_second)} images/s, "
+            f"{throughput.waiting:.0f} % of the time waiting for data"
         )
         if self.workload.later_images(progress.total or 0):
             epochs = count(self.workload.first_epochs, "epoch")
             rate = self.workload.later_rate(throughput)
-            line += f"; after {epochs} of fewer layers about {rate:.0f} images/s"
+            line += f"; after {epochs} of fewer layers about {format_rate(rate)} images/s"
         self.say(line)
         if self.loading_speed is not None:
             limit = describe_limit(throughput, self.loading_speed(), self.world_size)

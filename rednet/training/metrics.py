@@ -13,7 +13,7 @@ from typing import Any
 from rednet.best_effort import reason_of
 from rednet.files import write_atomically
 from rednet.program import say
-from rednet.wording import join_names, printable
+from rednet.wording import format_rate, join_names, printable
 
 METRICS = "metrics.jsonl"
 RENAMED: dict[str, str] = {"update": "global_step"}
@@ -62,7 +62,7 @@ class EpochMetrics:
             "val loss": _format(self.val_loss, ".4f"),
             "top-1": _format(self.val_top1, ".2f"),
             **({} if self.val_top5 is None else {"top-5": f"{self.val_top5:.2f}"}),
-            "images/s": f"{self.images_per_second:.0f}",
+            "images/s": format_rate(self.images_per_second),
             "seconds": f"{self.seconds:.0f}",
         }
         return "  ".join(f"{name} {text}" for name, text in parts.items())

@@ -9,6 +9,7 @@ from rednet.program import say
 from rednet.screen import SCREEN
 from rednet.training.throughput import Throughput
 from rednet.training.workload import Workload
+from rednet.wording import format_rate
 
 STALLED_S = 5.0
 MIN_BAR = 8
@@ -114,7 +115,7 @@ class Progress:
     def _rate(self, *, short: bool = False) -> str:
         if not self.throughput.steps:
             return f"starting ... {self.seconds:.0f} s"
-        rate = f"{self.throughput.images_per_second:.0f} images/s"
+        rate = f"{format_rate(self.throughput.images_per_second)} images/s"
         if self.total is None:
             rate = f"{self.done} images  {rate}"
         waiting = self.throughput.waiting

@@ -169,16 +169,18 @@ def test_a_run_says_what_it_trains(train_tiny):
     lr = "lr 0.0015625 = 0.8 x 4 / 2048 at global batch 4"
     assert lines[6] == f"schedule   {lr}; 1 epoch of 3 steps"
     assert len(lines) == 12
-    rate = r"\d+ images/s(, \d+ % waiting for data)?  \d\d:\d\d left"
+    rate = r"[\d.]+ images/s(, \d+ % waiting for data)?  \d\d:\d\d left"
     for line in lines[7:10]:
         assert re.fullmatch(rf"epoch 1/1  loss \d\.\d{{4}}  norm \d+\.\d\d  {rate}", line)
-    assert re.fullmatch(r"epoch 1  lr .*  train loss .*  top-1 .*  images/s \d+ .*", lines[10])
+    assert re.fullmatch(r"epoch 1  lr .*  train loss .*  top-1 .*  images/s [\d.]+ .*", lines[10])
 
 
 def test_a_run_says_how_long_it_will_take_once_that_is_known(train_tiny):
     done = train_tiny("data.train_samples=48", "schedule.epochs=2", "output_dir=run")
     found = [line for line in done.out.splitlines() if line.startswith("duration ")]
-    pattern = r"duration   about \d+ s from here: \d+ images/s, \d+ % of the time waiting for data"
+    pattern = (
+        r"duration   about \d+ s from here: [\d.]+ images/s, \d+ % of the time waiting for data"
+    )
     assert len(found) == 1 and re.fullmatch(pattern, found[0])
     found = [line for line in done.out.splitlines() if line.startswith("input ")]
     assert len(found) == 1 and re.match(r"input      the (network|loader) is the limit", found[0])
