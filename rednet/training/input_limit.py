@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from math import ceil
 
 from rednet.training.throughput import Throughput
-from rednet.wording import count
+from rednet.wording import count, format_rate
 
 NOTICEABLE = 0.1
 """Share of the time waiting for data from which the loader is the limit."""
@@ -55,16 +55,17 @@ def describe_limit(throughput: Throughput, speed: LoadingSpeed, world_size: int)
     if waiting < NOTICEABLE:
         would_do = f"; {needed} would do" if speed.workers else ""
         return (
-            f"input      the network is the limit, with {network:.0f} images/s: {who} could load "
-            f"{loader:.0f} images/s{would_do}"
+            f"input      the network is the limit, with {format_rate(network)} images/s: {who} "
+            f"could load {format_rate(loader)} images/s{would_do}"
         )
     if speed.workers == 0:
-        rates = f"{who} loads {loader:.0f} images/s between the steps"
+        rates = f"{who} loads {format_rate(loader)} images/s between the steps"
     else:
-        rates = f"{who} load {rate:.0f} images/s"
+        rates = f"{who} load {format_rate(rate)} images/s"
     return (
-        f"input      the loader is the limit: {rates}, the network could take {network:.0f} "
-        f"images/s; data.num_workers={needed} would do{_beyond(needed, speed)}"
+        f"input      the loader is the limit: {rates}, the network could take "
+        f"{format_rate(network)} images/s; data.num_workers={needed} would do"
+        f"{_beyond(needed, speed)}"
     )
 
 
