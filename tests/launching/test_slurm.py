@@ -91,13 +91,10 @@ def test_a_preempted_run_is_queued_again_and_resumes(processes, signals, tmp_pat
 
 def follow(path, process):
     """Yield the lines of a file that a process writes, until the process ends."""
-    while not path.exists():
-        assert process.poll() is None
-        os.sched_yield()
-    with path.open() as file:
-        while process.poll() is None:
-            if line := file.readline():
-                yield line
+    tail = ["tail", "--lines=+1", "--follow=name", "--retry", f"--pid={process.pid}", str(path)]
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL, "text": True}
+    with subprocess.Popen(tail, **pipes) as lines:
+        yield from lines.stdout
 
 
 def task_of(output):
