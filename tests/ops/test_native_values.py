@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from rednet.ops import Window, compiler, native
+from rednet.ops.c_interface import shape_struct
 
 pytestmark = [
     pytest.mark.usefixtures("only_native"),
@@ -182,7 +183,7 @@ def test_results_beyond_32_bits(dim, make_case, operators):
     sides = (3, 1, 1, 1)
     input, weight, grad = make_case((3, 3), 2, sides, group_width=17, dtype=torch.bfloat16)
     expected = operators(input, weight, grad, 2, sides)
-    shape = native._shape(input.shape, 2, weight.shape[2:], Window(*sides))
+    shape = shape_struct(input.shape, 2, weight.shape[2:], Window(*sides))
     pairs = [(input, weight), (grad, weight), (grad, input)]
     names = ["involution2d", "involution2d_grad_input", "involution2d_grad_weight"]
     for name, pair, result in zip(names, pairs, expected, strict=True):

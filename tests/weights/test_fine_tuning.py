@@ -38,7 +38,8 @@ def test_classes_in_another_order(make_tiny, images, saved):
     trained, model = make_tiny().eval(), make_tiny().eval()
     (note,) = start_from(model, saved(trained.state_dict(), NAMES), NAMES[::-1])
     assert note == "its classes are the data's in another order: the classifier is reordered"
-    assert torch.equal(model(images()), trained(images()).flip(1))
+    # Not equal: a product may sum in an order that depends on the column.
+    torch.testing.assert_close(model(images()), trained(images()).flip(1))
 
 
 @pytest.mark.parametrize("others", [[*"abcdef", "z"], list("tuvwxyz")])
