@@ -121,7 +121,8 @@ def _open_synsets(listing: Listing, reader: FolderReader) -> ImageFiles:
     if unknown:
         raise InputError(
             f"{printable(listing.root)} has folders that are not among the {NUM_CLASSES} "
-            f"ImageNet synsets (such as {imagenet_synsets()[0]}): {join_names(unknown)}"
+            f"ImageNet synsets (such as {imagenet_synsets()[0]}): {join_names(unknown)}; "
+            "data=image_folder reads other classes"
         )
     images = images_by_class(listing, reader)
     return ImageFiles(listing.root, list(class_index), label_images(images, class_index))
