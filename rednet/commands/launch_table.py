@@ -4,7 +4,7 @@ from argparse import ArgumentParser, Namespace
 from collections.abc import Sequence
 from pathlib import Path
 
-from rednet.arguments import OneLineParser
+from rednet.arguments import command_parser
 from rednet.errors import InputError
 from rednet.launching.slurm import Job, Resources, make_executor
 from rednet.launching.speeds import describe_runs, measure, read_speeds
@@ -61,7 +61,7 @@ def _submit(runs: Sequence[Run], array: Resources) -> int:
 
 
 def _parser() -> ArgumentParser:
-    parser = OneLineParser(prog="rednet launch-table", description=__doc__)
+    parser = command_parser("launch-table", __doc__)
     parser.add_argument("overrides", nargs="*", help="more of train.py's, for every run, after --")
     parser.add_argument("--dry-run", action="store_true", help="print what would run")
     parser.add_argument("--measure", action="store_true", help="measure the speed of each network")

@@ -4,7 +4,7 @@ from argparse import ArgumentParser, ArgumentTypeError, Namespace
 from collections.abc import Sequence
 from pathlib import Path
 
-from rednet.arguments import OneLineParser
+from rednet.arguments import command_parser
 from rednet.config import compose
 from rednet.program import DONE, announce_torch, run_program, say
 from rednet.wording import count, printable
@@ -43,10 +43,10 @@ def _make_shards(options: Namespace) -> int:
 
 
 def _parser() -> ArgumentParser:
-    parser = OneLineParser(
-        prog="rednet make-shards",
-        description=__doc__,
-        epilog="The same images give the same shards, byte for byte. Run it again after an "
+    parser = command_parser(
+        "make-shards",
+        __doc__,
+        "The same images give the same shards, byte for byte. Run it again after an "
         "interruption: shards that are complete are not written again.",
     )
     parser.add_argument("folder", type=Path, help="folder to write")

@@ -4,7 +4,7 @@ from argparse import ArgumentParser, Namespace
 from collections.abc import Sequence
 from pathlib import Path
 
-from rednet.arguments import OneLineParser
+from rednet.arguments import command_parser
 from rednet.errors import InputError
 from rednet.program import DONE, announce_torch, run_program, say
 from rednet.wording import printable
@@ -45,10 +45,10 @@ def _prepare_imagenet(options: Namespace) -> int:
 
 
 def _parser() -> ArgumentParser:
-    parser = OneLineParser(
-        prog="rednet prepare-imagenet",
-        description=__doc__,
-        epilog="Run it again after an interruption: what was verified, indexed or extracted is not "
+    parser = command_parser(
+        "prepare-imagenet",
+        __doc__,
+        "Run it again after an interruption: what was verified, indexed or extracted is not "
         "done twice.",
     )
     names = "ILSVRC2012_img_train.tar, ILSVRC2012_img_val.tar"

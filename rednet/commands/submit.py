@@ -3,7 +3,7 @@
 from argparse import ArgumentParser, Namespace
 from collections.abc import Sequence
 
-from rednet.arguments import OneLineParser
+from rednet.arguments import command_parser
 from rednet.errors import InputError
 from rednet.launching.slurm import Job, Resources, make_executor
 from rednet.program import DONE, run_program
@@ -38,7 +38,7 @@ def _submit(options: Namespace) -> int:
 
 
 def _parser() -> ArgumentParser:
-    parser = OneLineParser(prog="rednet submit", description=__doc__)
+    parser = command_parser("submit", __doc__)
     parser.add_argument("overrides", nargs="+", help="command line of train.py, after --")
     parser.add_argument("--cluster", choices=["slurm", "local"], default="slurm")
     parser.add_argument("--jobs", default="jobs", help="folder of the jobs' logs")

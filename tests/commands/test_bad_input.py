@@ -292,7 +292,7 @@ except SystemExit as end:
 USAGE = (
     "usage: python -m rednet [--version] "
     "{train,evaluate,predict,convert-weights,export,info,doctor,paper-tables,visualize,"
-    "build-kernels} [arguments]"
+    "build-kernels,prepare-imagenet,make-shards,launch-table,submit} [arguments]"
 )
 VERSIONS = f"rednet {version('rednet')}, torch {version('torch')}"
 
@@ -306,6 +306,8 @@ VERSIONS = f"rednet {version('rednet')}, torch {version('torch')}"
         (["--version"], 0, f"{VERSIONS}\n"),
         (["train", "--version"], 0, f"{VERSIONS}\n"),
         (["paper_tables", "seed=3", "--version"], 0, f"{VERSIONS}\n"),
+        (["launch_table", "--version"], 0, f"{VERSIONS}\n"),
+        (["make-shards"], 2, "error: the following arguments are required: folder, overrides\n"),
     ],
 )
 def test_the_name_of_a_command(argv, code, text, monkeypatch, capsys):
