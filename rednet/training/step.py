@@ -180,9 +180,13 @@ class TrainStep:
         return {"optimizer": self.optimizer.state_dict(), "scaler": self.scaler.state_dict()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Load optimizer and scaler; learning rate, weight decay and the like stay this run's."""
+        """Load optimizer and scaler; weight decay and the like stay this run's.
+
+        So does the learning rate, which every step sets. Until then it is that of the last step, as
+        in a run that was not interrupted.
+        """
         settings = [
-            {name: value for name, value in group.items() if name != "params"}
+            {name: value for name, value in group.items() if name not in ("params", "lr")}
             for group in self.optimizer.param_groups
         ]
         self.optimizer.load_state_dict(state["optimizer"])
