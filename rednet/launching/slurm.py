@@ -84,7 +84,7 @@ class Job:
         finally:
             self._process.kill()
         code = self._process.wait()
-        while code and self._is_stopping:
+        while code and self._is_stopping and "SLURM_JOB_ID" in os.environ:
             signal.pause()  # Slurm kills this process and queues it again, unless it has ended
         if code:
             raise RuntimeError(f"the training ended with exit code {code}")

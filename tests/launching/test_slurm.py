@@ -13,6 +13,10 @@ from pathlib import Path
 
 import pytest
 
+# Its import closes the handlers of all loggers, and absl's closes a stream that a test captures:
+# it has to come before any test.
+import submitit  # noqa: F401
+
 from rednet.commands import launch_table, submit
 from rednet.launching.slurm import Job
 
