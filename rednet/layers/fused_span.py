@@ -6,8 +6,9 @@ import torch
 from torch import Tensor, nn
 
 from rednet.layers.generators import Span
+from rednet.layers.pointwise import is_pointwise
 from rednet.layers.repeatable import is_repeatable
-from rednet.ops.plain_tensors import is_channels_last, is_plain, is_plain_eager
+from rednet.ops.plain_tensors import is_channels_last, is_plain, is_plain_eager, is_recorded
 from rednet.ops.span import DTYPES, can_run, pack_span, span_involution2d
 from rednet.ops.window import Window
 
@@ -25,20 +26,24 @@ def fused_span(span: nn.Module, x: Tensor, reduced: Tensor, window: Window) -> T
     It is None where that would be noticed or would not work: where gradients are recorded, or
     something observes the modules or single operations, on a GPU, for other dtypes and layouts.
     """
-    if not (is_plain_eager() and is_channels_last(x, DTYPES) and _is_plain_span(span)):
+    if not (
+        is_plain_eager()
+        and is_channels_last(x, DTYPES)
+        and not is_recorded(x)  # in training nothing more is looked at
+        and _is_plain_span(span)
+    ):
         return None
     conv: Any = span.conv
     if not (
         is_channels_last(reduced, (x.dtype,))
-        and not _is_recorded(x, reduced, *conv.parameters())
+        and not is_recorded(reduced, *conv.parameters())
         and _computes_in(x.dtype, conv)
         and _fits(x, reduced, conv, window)
         and can_run(x.dtype)
     ):
         return None
     weight, bias = pack_span(conv.weight, conv.bias, window.area, x.dtype)
-    sides = window.kernel_size, window.stride, window.padding, window.dilation
-    return span_involution2d(x, reduced, weight, bias, None, None, False, *sides)
+    return span_involution2d(x, reduced, weight, bias, None, None, False, *window.sides)
 
 
 def _is_plain_span(span: Any) -> bool:
@@ -47,16 +52,8 @@ def _is_plain_span(span: Any) -> bool:
         return False
     conv = span.conv
     return (
-        _functions() == _FUNCTIONS
-        and conv.kernel_size == conv.stride == conv.dilation == (1, 1)
-        and conv.padding == (0, 0)
-        and conv.groups == 1
-        and all(map(is_plain, conv.parameters()))
+        _functions() == _FUNCTIONS and is_pointwise(conv) and all(map(is_plain, conv.parameters()))
     )
-
-
-def _is_recorded(*tensors: Tensor) -> bool:
-    return torch.is_grad_enabled() and any(tensor.requires_grad for tensor in tensors)
 
 
 def _computes_in(dtype: torch.dtype, conv: nn.Conv2d) -> bool:

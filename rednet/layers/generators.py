@@ -141,16 +141,7 @@ class Attend(nn.Module):
         """Map queries (N, G*width, Ho, Wo), keys (N, G*width, H, W) to (N, G*K*K, Ho, Wo)."""
         query, key = query_and_key
         query = query * self.scale
-        window = self.window
-        scores = involution2d_grad_weight(
-            query,
-            key,
-            self.groups,
-            window.kernel_size,
-            window.stride,
-            window.padding,
-            window.dilation,
-        )
+        scores = involution2d_grad_weight(query, key, self.groups, *self.window.sides)
         if self.position is not None:
             scores = scores + self.position(query)
         return self._softmax(scores, key) if self.softmax else scores

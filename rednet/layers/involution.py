@@ -97,10 +97,7 @@ class Involution2d(NotScriptable, nn.Module):
 
     def apply_kernel(self, x: Tensor, kernel: Tensor) -> Tensor:
         """Return the involution of images (N, C, H, W) with kernels (N, G*K*K, Ho, Wo)."""
-        window = self.window
-        return involution2d(
-            x, kernel, window.kernel_size, window.stride, window.padding, window.dilation
-        )
+        return involution2d(x, kernel, *self.window.sides)
 
     def extra_repr(self) -> str:
         """Return the layer's numbers, for print(model)."""

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from rednet.layers.pointwise_forms import CONVOLUTIONS, PRODUCTS, Forms, pointwise_forms
 from rednet.layers.repeatable import repeatable
 from rednet.layers.scripting import NotScriptable
-from rednet.ops.plain_tensors import is_channels_last, is_plain, is_plain_eager
+from rednet.ops.plain_tensors import is_channels_last, is_plain, is_plain_eager, is_recorded
 
 
 @repeatable
@@ -27,7 +27,7 @@ class PointwiseConv2d(NotScriptable, nn.Conv2d):
 
     # forward() passes the weight and bias as hooks, parametrizations and subclasses left them.
     def _conv_forward(self, input: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-        if bias is not None or not (self._is_pointwise() and _may_be_product(input, weight)):
+        if bias is not None or not (is_pointwise(self) and _may_be_product(input, weight)):
             return super()._conv_forward(input, weight, bias)
         forms = pointwise_forms()
         if forms == CONVOLUTIONS:
@@ -36,14 +36,15 @@ class PointwiseConv2d(NotScriptable, nn.Conv2d):
             return _product(input, weight)
         return _Mixed.apply(input, weight, forms)
 
-    def _is_pointwise(self) -> bool:
-        """Return whether every output is read from one pixel, given a 1x1 weight."""
-        return (
-            self.stride == (1, 1)
-            and self.padding == (0, 0)
-            and self.groups == 1
-            and self.padding_mode == "zeros"
-        )
+
+def is_pointwise(conv: nn.Conv2d) -> bool:
+    """Return whether every output is read from all channels of one pixel, given a 1x1 weight."""
+    return (
+        conv.stride == (1, 1)
+        and conv.padding == (0, 0)
+        and conv.groups == 1
+        and conv.padding_mode == "zeros"
+    )
 
 
 def _may_be_product(images: Tensor, weight: Tensor) -> bool:
@@ -55,8 +56,7 @@ def _may_be_product(images: Tensor, weight: Tensor) -> bool:
         and weight.dtype is torch.float32
         and weight.shape[1:] == (images.shape[1], 1, 1)
         and not torch.is_autocast_enabled("cpu")
-        and torch.is_grad_enabled()
-        and (images.requires_grad or weight.requires_grad)
+        and is_recorded(images, weight)
     )
 
 

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from rednet.ops import torch_ops
 from rednet.ops.involution import involution2d
-from rednet.ops.plain_tensors import is_plain_eager
+from rednet.ops.plain_tensors import is_plain_eager, is_recorded
 from rednet.ops.window import Side, as_side
 
 
@@ -46,7 +46,7 @@ def involution2d_affine(
         ValueError: Shapes, dtypes or devices do not fit.
     """
     tensors = (input, weight, scale, shift)
-    if _is_recorded(*tensors) or not (is_plain_eager() or torch.compiler.is_compiling()):
+    if is_recorded(*tensors) or not (is_plain_eager() or torch.compiler.is_compiling()):
         output = involution2d(input, weight, kernel_size, stride, padding, dilation)
         return torch_ops.apply_affine(output, scale, shift, relu)
     sides = {
@@ -57,8 +57,3 @@ def involution2d_affine(
     }
     window = (as_side(name, side) for name, side in sides.items())
     return torch_ops.involution2d_affine(*tensors, relu, *window)
-
-
-def _is_recorded(*tensors: Tensor) -> bool:
-    """Return whether autograd would record an operation on the tensors."""
-    return torch.is_grad_enabled() and any(tensor.requires_grad for tensor in tensors)

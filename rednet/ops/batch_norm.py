@@ -16,7 +16,13 @@ from torch import Tensor
 from rednet.ops import carried, compiler
 from rednet.ops.backends import select
 from rednet.ops.c_interface import DTYPE_CODES, check_status
-from rednet.ops.plain_tensors import is_channels_last, is_plain, is_plain_eager, is_vector
+from rednet.ops.plain_tensors import (
+    is_channels_last,
+    is_plain,
+    is_plain_eager,
+    is_recorded,
+    is_vector,
+)
 
 SOURCE = Path(__file__).parents[1] / "kernels" / "cpu" / "batch_norm.cpp"
 FLAGS = ("-fno-math-errno",)
@@ -93,7 +99,7 @@ def batch_norm(
         shortcut: Tensor of x's shape, dtype and memory format, or None.
     """
     inputs = (x, channels.weight, channels.bias, shortcut)
-    if torch.is_grad_enabled() and any(t is not None and t.requires_grad for t in inputs):
+    if is_recorded(*inputs):
         return _BatchNorm.apply(*inputs, channels, statistics, relu)
     return _forward(x, channels, statistics, relu, shortcut)[0]
 

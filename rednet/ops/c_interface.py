@@ -45,8 +45,7 @@ def tensor_struct(tensor: Tensor) -> bytes:
 
 def shape_struct(input: torch.Size, groups: int, output: Sequence[int], window: Window) -> bytes:
     """Return the struct Shape of an involution from (N, C, H, W) to (Ho, Wo)."""
-    sides = window.kernel_size, window.stride, window.padding, window.dilation
-    return _pack_shape(input[0], input[1], groups, *input[2:], *output, *sides)
+    return _pack_shape(input[0], input[1], groups, *input[2:], *output, *window.sides)
 
 
 def affine_struct(scale: Tensor, shift: Tensor, relu: bool) -> bytes:

@@ -18,6 +18,11 @@ def is_plain_eager() -> bool:
     )
 
 
+def is_recorded(*tensors: Tensor | None) -> bool:
+    """Return whether autograd would record an operation on the tensors."""
+    return torch.is_grad_enabled() and any(t is not None and t.requires_grad for t in tensors)
+
+
 def is_plain(tensor: Tensor) -> bool:
     """Return whether a tensor is an ordinary array in the CPU's memory."""
     # Other subclasses may hold anything; type() also excludes those of Parameter.

@@ -136,10 +136,9 @@ def _compose(
     """Return the same by other backends, with a tensor of kernels."""
     rows = weight.transpose(1, 2).reshape(-1, reduced.shape[1], 1, 1)
     kernel = F.conv2d(reduced, rows.to(input.dtype), bias.to(input.dtype))
-    sides = window.kernel_size, window.stride, window.padding, window.dilation
     if scale is None or shift is None:
-        return torch_ops.involution2d(input, kernel, *sides)
-    return torch_ops.run_affine(input, kernel, scale, shift, relu, *sides)
+        return torch_ops.involution2d(input, kernel, *window.sides)
+    return torch_ops.run_affine(input, kernel, scale, shift, relu, *window.sides)
 
 
 @cache

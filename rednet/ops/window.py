@@ -60,6 +60,11 @@ class Window:
             raise ValueError(f"padding must not be negative, got {self.padding}")
 
     @property
+    def sides(self) -> tuple[int, int, int, int]:
+        """All four numbers, in the order of the operators' arguments."""
+        return self.kernel_size, self.stride, self.padding, self.dilation
+
+    @property
     def area(self) -> int:
         """Number of taps, K*K."""
         return self.kernel_size * self.kernel_size
