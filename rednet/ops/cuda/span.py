@@ -1,0 +1,98 @@
+"""An involution together with the 1x1 convolution that makes its kernels, the span, on a GPU.
+
+No tensor of kernels (N, G*K*K, Ho, Wo) exists: each block makes the taps that it needs. A tap is
+summed over D in float32, and rounded to the dtype of the images before it is used, so that the
+results are those of the stored kernels up to the order of that sum.
+
+N batch, C channels, D channels of the reduced images, G groups, K kernel size, H W input, Ho Wo
+output. All tensors of a call have one dtype and are on one GPU; their sizes have been checked.
+`span_weight` is the convolution's own weight (G*K*K, D, 1, 1), `span_bias` its bias (G*K*K,), or
+None. `unavailable_reason` is asked first, with the tensors of the call in the order of its
+arguments; otherwise the tensors may have any strides.
+"""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from rednet.ops.span_sizes import SpanSizes
+from rednet.ops.window import Window
+
+SPAN_OPERATORS = ("span_involution2d", "span_grad_input", "span_gradients")
+
+
+def unavailable_reason(
+    operator: str,
+    sizes: SpanSizes,
+    dtype: torch.dtype,
+    architecture: int,
+    tensors: Sequence[Tensor] = (),
+) -> str | None:
+    """Return why a fused kernel cannot run, or None if it can.
+
+    It is pure: the same arguments give the same answer on every rank and in every step.
+
+    Args:
+        operator: One of `SPAN_OPERATORS`.
+        sizes: Sizes of the layer.
+        dtype: Dtype of all tensors.
+        architecture: Compute capability of the GPU, such as 80 or 90.
+        tensors: Tensors of the call, without a bias that is None. Where none are given, the answer
+            is that for channels_last images of an ordinary size, by which a layer decides.
+    """
+    return f"the fused kernel of {operator} is not written yet"
+
+
+def span_involution2d(
+    input: Tensor, reduced: Tensor, span_weight: Tensor, span_bias: Tensor | None, window: Window
+) -> Tensor:
+    """Return the output (N, C, Ho, Wo), channels_last if the input or `reduced` is.
+
+    Args:
+        input: Images (N, C, H, W).
+        reduced: Images (N, D, Ho, Wo).
+        span_weight: Weight (G*K*K, D, 1, 1).
+        span_bias: Bias (G*K*K,), or None.
+        window: Window of the involution.
+    """
+    raise NotImplementedError
+
+
+def span_grad_input(
+    grad: Tensor,
+    reduced: Tensor,
+    span_weight: Tensor,
+    span_bias: Tensor | None,
+    input_size: tuple[int, int],
+    window: Window,
+) -> Tensor:
+    """Return the gradient (N, C, H, W) of the input, channels_last if `grad` or `reduced` is.
+
+    Args:
+        grad: Gradient of the output (N, C, Ho, Wo).
+        reduced: Images (N, D, Ho, Wo).
+        span_weight: Weight (G*K*K, D, 1, 1).
+        span_bias: Bias (G*K*K,), or None.
+        input_size: (H, W).
+        window: Window of the involution.
+    """
+    raise NotImplementedError
+
+
+def span_gradients(
+    grad: Tensor, input: Tensor, reduced: Tensor, span_weight: Tensor, window: Window
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Return the gradients of `reduced`, the span's weight and the span's bias.
+
+    They have the shapes and the dtype of the three: (N, D, Ho, Wo), in channels_last if `reduced`
+    is; (G*K*K, D, 1, 1), contiguous; and (G*K*K,), also where there is no bias.
+
+    Args:
+        grad: Gradient of the output (N, C, Ho, Wo).
+        input: Images (N, C, H, W).
+        reduced: Images (N, D, Ho, Wo).
+        span_weight: Weight (G*K*K, D, 1, 1).
+        window: Window of the involution.
+    """
+    raise NotImplementedError
