@@ -115,6 +115,7 @@ class WorkerPool:
             raise self._hung() from error
         self._iterator._timeout = self.poll
         self._workers = self._iterator._workers
+        _leave_to_pool(self._iterator)
 
     def _next(self) -> Batch:
         waited, seen = 0.0, self._watch.snapshot()
@@ -171,9 +172,6 @@ class WorkerPool:
     def _forget(self, iterator: Any) -> None:
         """Do what is left of torch's shutdown, which would wait for locks of killed workers."""
         iterator._shutdown = True
-        if iterator._worker_pids_set:
-            signal_handling._remove_worker_pids(id(iterator))
-            iterator._worker_pids_set = False
         for queue in (*iterator._index_queues, iterator._worker_result_queue):
             queue.cancel_join_thread()
             queue.close()
@@ -199,6 +197,16 @@ class Rest(Sampler[Keys]):
 
     def __iter__(self) -> Iterator[Keys]:
         return islice(iter(self.sampler), self.start, None)
+
+
+def _leave_to_pool(iterator: Any) -> None:
+    """Take the workers off torch's list, which a handler that another loader has set goes through.
+
+    It would raise their end as an error in the middle of anything, even when they are closed.
+    """
+    if iterator._worker_pids_set:
+        signal_handling._remove_worker_pids(id(iterator))
+        iterator._worker_pids_set = False
 
 
 def _start_worker(_: int) -> None:

@@ -1,5 +1,6 @@
 """Whatever becomes of the workers, the batches are the same, or say why there are none."""
 
+import multiprocessing.connection
 import os
 import signal
 import time
@@ -7,6 +8,9 @@ import time
 import numpy as np
 import pytest
 import torch
+
+from torch.utils.data import DataLoader
+from torch.utils.data._utils import signal_handling
 
 from rednet.data import EvalSampler, ImageDataset, ImageLoader, Preprocessing, eval_transform
 
@@ -163,3 +167,26 @@ def test_workers_that_die_between_epochs_or_while_nothing_is_waited_for(fashion_
     assert signal.getsignal(signal.SIGCHLD) == before
     assert_equal(batches, plain)
     assert loader.restarts == 2
+
+
+def test_another_loader_of_the_process_does_not_look_after_the_workers(
+    fashion_mnist, plain, monkeypatch
+):
+    """It would raise their end as an error, even when they are closed."""
+    before = signal.getsignal(signal.SIGCHLD)
+    monkeypatch.setattr(signal_handling, "_SIGCHLD_handler_set", False)
+    try:
+        list(DataLoader(range(2), num_workers=1))
+        assert signal.getsignal(signal.SIGCHLD) != before
+        dataset = ImageDataset(fashion_mnist.val, eval_transform(PREPROCESSING))
+        loader = ImageLoader(dataset, EvalSampler(COUNT, BATCH), num_workers=2, max_restarts=1)
+        batches = list(loader)
+        worker = loader._pool._workers[0]
+        worker.kill()
+        multiprocessing.connection.wait([worker.sentinel])
+        batches += loader
+        assert loader.restarts == 1
+        loader.close()
+    finally:
+        signal.signal(signal.SIGCHLD, before)
+    assert_equal(batches, plain)
