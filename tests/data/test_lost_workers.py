@@ -8,7 +8,6 @@ import time
 import numpy as np
 import pytest
 import torch
-
 from torch.utils.data import DataLoader
 from torch.utils.data._utils import signal_handling
 
