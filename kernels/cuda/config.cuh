@@ -6,6 +6,9 @@
 #define INVOLUTION2D 0
 #define INVOLUTION2D_GRAD_INPUT 1
 #define INVOLUTION2D_GRAD_WEIGHT 2
+#define SPAN_INVOLUTION2D 3
+#define SPAN_GRAD_INPUT 4
+#define SPAN_GRADIENTS 5
 
 // For an editor, which sets no macros: the kernels of a 7 x 7 window.
 #ifndef OPERATOR
@@ -26,4 +29,5 @@
 #define SECOND_ORDER PACKED
 #define RESULT_ORDER PACKED
 #define WIDE_INDEX 0
+#define REDUCED_CHANNELS 16
 #endif

@@ -18,6 +18,9 @@
 #include "tiles.cuh"
 #include "pixels.cuh"
 #include "taps.cuh"
+#if OPERATOR >= SPAN_INVOLUTION2D
+#include "span_problem.cuh"
+#endif
 #if OPERATOR == INVOLUTION2D
 #include "forward.cuh"
 #elif OPERATOR == INVOLUTION2D_GRAD_INPUT

@@ -20,6 +20,8 @@ NARROW_BYTES = 2**31
 
 # In the order of their numbers in kernels/cuda/config.cuh.
 OPERATORS = ("involution2d", "involution2d_grad_input", "involution2d_grad_weight")
+SPAN_OPERATORS = ("span_involution2d", "span_grad_input", "span_gradients")
+_NUMBERS = {name: number for number, name in enumerate((*OPERATORS, *SPAN_OPERATORS))}
 
 STORAGE = {
     torch.float32: "float",
@@ -90,7 +92,7 @@ def select_kernel(
 ) -> LaunchConfig:
     """Select kernel and grid for the two arguments of an operator and its result."""
     operands = tuple(Operand.of(geometry, dtype.itemsize) for geometry in geometries)
-    selector = _KernelSelector(operator, dtype, operands, roles, window)
+    selector = KernelSelector(operator, dtype, operands, roles, window)
     tile = selector.tile()
     kernel = selector.direct_kernel() if tile is None else selector.tiled_kernel(tile)
     grid = selector.direct_grid() if tile is None else selector.tiled_grid(tile)
@@ -99,7 +101,7 @@ def select_kernel(
 
 
 @dataclass(frozen=True)
-class _KernelSelector:
+class KernelSelector:
     """Selects the kernel and the grid for an operator's three tensors, the result last."""
 
     operator: str
@@ -110,10 +112,12 @@ class _KernelSelector:
 
     @property
     def groups(self) -> int:
+        """Groups G."""
         return self.operands[self.roles.taps].shape[1] // self.window.area
 
     @property
     def group_width(self) -> int:
+        """Channels of a group."""
         return self.operands[self.roles.image].shape[1] // self.groups
 
     @property
@@ -123,6 +127,7 @@ class _KernelSelector:
 
     @property
     def sizes(self) -> tuple[int, ...]:
+        """The last members of struct Problem."""
         batch, channels, height, width = self.operands[self.roles.image].shape
         output = self.operands[self.roles.taps].shape[2:]
         return batch, channels, self.groups, height, width, *output, self.window.padding
@@ -137,6 +142,7 @@ class _KernelSelector:
         return tile if x <= MAX_GRID_X and y <= MAX_GRID_Y else None
 
     def tiled_grid(self, tile: Tile) -> tuple[int, int, int]:
+        """Return the blocks in x, y and z of a tiled kernel."""
         batch, _, height, width = self.operands[2].shape
         rows = self.blocks(height, tile.rows)
         columns = self.blocks(width, tile.columns)
@@ -147,10 +153,12 @@ class _KernelSelector:
         return min(size, -(-size // (self.phases * pixels)) * self.phases)
 
     def direct_grid(self) -> tuple[int, int, int]:
+        """Return the blocks in x, y and z of a direct kernel."""
         blocks = -(-prod(self.operands[2].shape) // DIRECT_THREADS)
         return min(blocks, MAX_GRID_X), 1, 1
 
     def tiled_kernel(self, tile: Tile) -> Kernel:
+        """Return the kernel that computes a tile per block."""
         orders = [self.order(index, tile) for index in range(3)]
         defines = {
             **self.defines(tile.threads),
@@ -167,6 +175,7 @@ class _KernelSelector:
         return operand.image_bytes + reach >= NARROW_BYTES
 
     def order(self, index: int, tile: Tile) -> int:
+        """Return the order in which a tiled kernel accesses a tensor."""
         operand = self.operands[index]
         if index == self.roles.taps:
             return operand.tap_order
@@ -175,6 +184,7 @@ class _KernelSelector:
         return operand.pixel_order if is_whole else operand.loose_order
 
     def direct_kernel(self) -> Kernel:
+        """Return the kernel without tiles."""
         defines = {
             **self.defines(DIRECT_THREADS),
             "TILED": 0,
@@ -186,7 +196,7 @@ class _KernelSelector:
     def defines(self, threads: int) -> dict[str, str | int]:
         """Return the macros that both kinds of kernel have."""
         return {
-            "OPERATOR": OPERATORS.index(self.operator),
+            "OPERATOR": _NUMBERS[self.operator],
             "STORAGE": STORAGE[self.dtype],
             "KERNEL_SIZE": self.window.kernel_size,
             "STRIDE": self.window.stride,

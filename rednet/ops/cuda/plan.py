@@ -8,7 +8,13 @@ from struct import Struct
 
 from torch import Tensor
 
-from rednet.ops.cuda.launch_config import OPERATORS, Kernel, Roles, select_kernel
+from rednet.ops.cuda.launch_config import (
+    OPERATORS,
+    Kernel,
+    LaunchConfig,
+    Roles,
+    select_kernel,
+)
 from rednet.ops.cuda.operand import Geometry
 from rednet.ops.cuda.tiles import VECTOR_BYTES
 from rednet.ops.window import Window
@@ -52,14 +58,18 @@ def plan_grad_weight(grad: Tensor, input: Tensor, result: Tensor, window: Window
 def _plan(
     operator: str, tensors: tuple[Tensor, Tensor, Tensor], roles: Roles, window: Window
 ) -> Launch:
-    pointers = [tensor.data_ptr() for tensor in tensors]
-    geometries = tuple(
-        Geometry(tensor.shape, tensor.stride(), pointer % VECTOR_BYTES)
-        for tensor, pointer in zip(tensors, pointers, strict=True)
-    )
+    geometries = tuple(map(geometry_of, tensors))
     config = select_kernel(operator, tensors[0].dtype, geometries, roles, window)
-    first, second, result = config.strides
-    problem = _pack_problem(
-        *(pointers[0], *first), *(pointers[1], *second), *(pointers[2], *result), *config.sizes
-    )
-    return Launch(config.kernel, config.grid, problem)
+    return Launch(config.kernel, config.grid, pack_problem(config, tensors))
+
+
+def geometry_of(tensor: Tensor) -> Geometry:
+    """Return a tensor's sizes, strides and misalignment."""
+    return Geometry(tensor.shape, tensor.stride(), tensor.data_ptr() % VECTOR_BYTES)
+
+
+def pack_problem(config: LaunchConfig, tensors: tuple[Tensor, Tensor, Tensor]) -> bytes:
+    """Return struct Problem of `kernels/cuda/problem.cuh` for the tensors of a launch."""
+    pointers = (tensor.data_ptr() for tensor in tensors)
+    members = [(pointer, *sides) for pointer, sides in zip(pointers, config.strides, strict=True)]
+    return _pack_problem(*members[0], *members[1], *members[2], *config.sizes)

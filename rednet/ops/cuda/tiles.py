@@ -35,7 +35,7 @@ MAX_KERNEL_SIZE = {
     "involution2d_grad_weight": 15,
 }
 """Larger windows use the direct kernels, because of registers or of the time to compile."""
-_SIZES = ((8, 16), (8, 8), (8, 4), (4, 4), (2, 4), (1, 4))
+SIZES = ((8, 16), (8, 8), (8, 4), (4, 4), (2, 4), (1, 4))
 
 
 @dataclass(frozen=True)
@@ -89,7 +89,7 @@ def select_tile(
     thread_channels = min(channels, READ_BYTES[operator] // itemsize, MAX_THREAD_CHANNELS[operator])
     is_grad_weight = operator == "involution2d_grad_weight"
     lanes = window.kernel_size if is_grad_weight else channels // thread_channels
-    for rows, columns in _SIZES:
+    for rows, columns in SIZES:
         fetched = _shared_bytes(operator, rows, columns, channels * itemsize, itemsize, window)
         threads = rows * columns // STRIP * lanes
         too_wide = columns >= 2 * width and threads >= 2 * MIN_THREADS
@@ -109,26 +109,27 @@ def _shared_bytes(
         reach = (-(-size * common // stride) - 1) * dilation // common
         width = columns + reach
         taps = 2 * _tap_bytes(rows, width, size, itemsize)
-        return _round_up(_pixel_bytes(rows + reach, width, pixel), VECTOR_BYTES) + taps
+        return round_up(pixel_bytes(rows + reach, width, pixel), VECTOR_BYTES) + taps
     reach = dilation * (size - 1) + 1
     height, width = (rows - 1) * stride + reach, (columns - 1) * stride + reach
-    fetched = _pixel_bytes(height, width, pixel)
+    fetched = pixel_bytes(height, width, pixel)
     taps = _tap_bytes(rows, columns, size * size, itemsize)
     if operator == "involution2d":
-        return _round_up(fetched, VECTOR_BYTES) + taps
-    return max(fetched + _pixel_bytes(rows, columns, pixel), taps)
+        return round_up(fetched, VECTOR_BYTES) + taps
+    return max(fetched + pixel_bytes(rows, columns, pixel), taps)
 
 
-def _pixel_bytes(height: int, width: int, pixel: int) -> int:
+def pixel_bytes(height: int, width: int, pixel: int) -> int:
     """Return the bytes of a tile of pixels, whose rows are padded to an odd number."""
     return height * (width | 1) * pixel
 
 
 def _tap_bytes(height: int, width: int, count: int, itemsize: int) -> int:
     """Return the bytes of a tile with `count` taps per pixel, each pixel in whole vectors."""
-    slot = _round_up((count - 1) * itemsize + VECTOR_BYTES, VECTOR_BYTES)
-    return height * (_round_up(width * slot - 16, 128) + 16)
+    slot = round_up((count - 1) * itemsize + VECTOR_BYTES, VECTOR_BYTES)
+    return height * (round_up(width * slot - 16, 128) + 16)
 
 
-def _round_up(value: int, unit: int) -> int:
+def round_up(value: int, unit: int) -> int:
+    """Round a value up to a multiple of a unit."""
     return -(-value // unit) * unit

@@ -1,0 +1,29 @@
+// The argument of the kernels that make their taps themselves, by a span.
+//
+// A span is the 1x1 convolution that makes the kernels (N, G*K*K, Ho, Wo) of an involution from
+// reduced images (N, D, Ho, Wo), with a weight (G*K*K, D) and a bias (G*K*K).
+
+#pragma once
+
+#include "config.cuh"
+#include "device.cuh"
+#include "problem.cuh"
+
+constexpr int DEPTH = REDUCED_CHANNELS;  // D of the span; D alone is the dilation
+
+// Strides are in bytes.
+struct Matrix {
+  void* data;
+  long long row, column;
+};
+
+struct Vector {
+  void* data;  // null if there is no vector
+  long long step;
+};
+
+// `second` is the tensor of reduced images; a row of `weight` has the factors of one tap.
+struct SpanProblem : Problem {
+  Matrix weight;
+  Vector bias;
+};
