@@ -25,7 +25,9 @@ def test_input(tmp_path):
     for source in parts.SHORT_SIDES:
         assert stages[source, "sample"][:2] == ["timm from files", "timm"]
         assert stages[source, "sample"][-1] == "rednet"
-    assert stages["files", "loader, 1 workers"] == ["timm", "rednet"]
+    assert stages["files", "loader, 1 workers"] == [
+        *("timm", "rednet", "rednet, left as pixels", "samples only")
+    ]
 
 
 def test_a_folder_without_jpeg_files(tmp_path, capsys):
