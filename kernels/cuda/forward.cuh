@@ -11,28 +11,10 @@
 #include "problem.cuh"
 #include "taps.cuh"
 #include "tiles.cuh"
+#include "window_row.cuh"
 
 using Pixels = PixelTile<INPUT_ROWS, INPUT_COLUMNS>;
 using Taps = TapTile<ROWS, COLUMNS, K * K, SECOND_ORDER>;
-
-// Adds the products of one row of the windows.
-__device__ __forceinline__ void add_row(Real (&sums)[STRIP][THREAD_CHANNELS], const Storage* pixels,
-                                        const Storage* const (&taps)[STRIP], int tap) {
-#pragma unroll
-  for (int x = 0; x < STRIP_INPUTS; ++x) {
-    Real values[THREAD_CHANNELS];
-    load(values, pixels + x * CHANNELS);
-#pragma unroll
-    for (int i = 0; i < STRIP; ++i) {
-      const int offset = x - i * S;
-      if (offset < 0 || offset % D || offset / D >= K) continue;
-      const Real weight = to_real(taps[i][tap + offset / D]);
-#pragma unroll
-      for (int c = 0; c < THREAD_CHANNELS; ++c)
-        sums[i][c] = multiply_add(weight, values[c], sums[i][c]);
-    }
-  }
-}
 
 extern "C" __global__ void __launch_bounds__(THREADS) involution2d(const Problem problem) {
   __shared__ __align__(16) Storage pixel_space[Pixels::SIZE];
@@ -63,7 +45,8 @@ extern "C" __global__ void __launch_bounds__(THREADS) involution2d(const Problem
     Real sums[STRIP][THREAD_CHANNELS] = {};
 #pragma unroll(K <= 9 ? K : 1)
     for (int tap = 0; tap < K; ++tap)
-      add_row(sums, pixels.at(row * S + tap * D, column * S, c), kernels, tap * K);
+      add_window_row(sums, pixels.at(row * S + tap * D, column * S, c),
+              [&](int i, int offset) { return to_real(kernels[i][tap * K + offset]); });
 #pragma unroll
     for (int i = 0; i < STRIP; ++i)
       if (output.has(y, x + i)) put<RESULT_ORDER>(output, c, y, x + i, sums[i]);

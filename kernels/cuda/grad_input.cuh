@@ -1,61 +1,34 @@
 // The gradient of an involution's input, computed by tiles.
 //
-// A pixel gathers from the outputs whose windows cover it. At stride S the pixels form S x S
-// interleaved phases, and only every STEP-th tap covers pixels of a phase. A block computes pixels
-// of one phase, a thread STRIP neighbours in a phase, of THREAD_CHANNELS channels. The weights are
-// fetched one row of taps at a time, each while the previous one is used.
+// A block computes pixels of one phase, a thread STRIP neighbours in a phase, of THREAD_CHANNELS
+// channels. The weights are fetched one row of taps at a time, each while the previous one is used.
 
 #pragma once
 
 #include "config.cuh"
 #include "device.cuh"
+#include "phases.cuh"
 #include "pixels.cuh"
 #include "problem.cuh"
 #include "taps.cuh"
 #include "tiles.cuh"
 
-constexpr int COMMON = greatest_divisor(S, D);
-constexpr int STEP = S / COMMON;      // from a tap to the next that covers the phase
-constexpr int DISTANCE = D / COMMON;  // of the outputs of these two taps
-constexpr int PHASE_TAPS = (K + STEP - 1) / STEP;  // at most, in each direction
-constexpr int REACH = (PHASE_TAPS - 1) * DISTANCE;
-constexpr int HEIGHT = ROWS + REACH, WIDTH = COLUMNS + REACH;
-
 using Grads = PixelTile<HEIGHT, WIDTH>;
 using Taps = TapTile<ROWS, WIDTH, K, SECOND_ORDER>;
 
-// In one direction, the first tap that covers a phase, and the output whose tap covers the phase's
-// first pixel. The tap is K if none does.
-struct Start {
-  int tap, output;
+// The taps of the outputs that cover a strip in one row, of which `first` is the first that covers
+// the phase.
+struct RowOfTaps {
+  const Storage* const (&kernels)[STRIP + REACH];
+  int first;
 
-  __device__ static Start of(int phase, int padding) {
-    for (int tap = 0; tap < STEP; ++tap)
-      if ((phase + padding - tap * D) % S == 0) return {tap, (phase + padding - tap * D) / S};
-    return {K, 0};
+  __device__ __forceinline__ bool has(int index) const {
+    return S == 1 || first + index * STEP < K;
+  }
+  __device__ __forceinline__ Real operator()(int x, int, int index) const {
+    return to_real(kernels[x][first + index * STEP]);
   }
 };
-
-// Adds the products of one row of taps, of which `first` is the first that covers the phase.
-__device__ __forceinline__ void add_row(Real (&sums)[STRIP][THREAD_CHANNELS], const Storage* grads,
-                                        const Storage* const (&taps)[STRIP + REACH], int first) {
-#pragma unroll
-  for (int x = 0; x < STRIP + REACH; ++x) {
-    Real values[THREAD_CHANNELS];
-    load(values, grads + x * CHANNELS);
-#pragma unroll
-    for (int i = 0; i < STRIP; ++i) {
-      const int offset = REACH + i - x;
-      if (offset < 0 || offset % DISTANCE || offset / DISTANCE >= PHASE_TAPS) continue;
-      const int tap = first + offset / DISTANCE * STEP;
-      if (S > 1 && tap >= K) continue;
-      const Real weight = to_real(taps[x][tap]);
-#pragma unroll
-      for (int c = 0; c < THREAD_CHANNELS; ++c)
-        sums[i][c] = multiply_add(weight, values[c], sums[i][c]);
-    }
-  }
-}
 
 extern "C" __global__ void __launch_bounds__(THREADS)
     involution2d_grad_input(const Problem problem) {
@@ -99,7 +72,8 @@ extern "C" __global__ void __launch_bounds__(THREADS)
         for (int x = 0; x < STRIP + REACH; ++x)
           kernels[x] = taps.at(weight, tap * K, row, column + x, top - index * DISTANCE + row,
                                left + column + x);
-        add_row(sums, grads.at(row + REACH - index * DISTANCE, column, c), kernels, right.tap);
+        add_covering_row(sums, grads.at(row + REACH - index * DISTANCE, column, c),
+                RowOfTaps{kernels, right.tap});
       }
       __syncthreads();
     }

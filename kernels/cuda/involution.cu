@@ -18,15 +18,25 @@
 #include "tiles.cuh"
 #include "pixels.cuh"
 #include "taps.cuh"
+#include "window_row.cuh"
+#if OPERATOR == INVOLUTION2D_GRAD_INPUT || OPERATOR == SPAN_GRAD_INPUT
+#include "phases.cuh"
+#endif
 #if OPERATOR >= SPAN_INVOLUTION2D
 #include "span_problem.cuh"
+#include "span_taps.cuh"
+#include "span_product.cuh"
 #endif
 #if OPERATOR == INVOLUTION2D
 #include "forward.cuh"
 #elif OPERATOR == INVOLUTION2D_GRAD_INPUT
 #include "grad_input.cuh"
-#else
+#elif OPERATOR == INVOLUTION2D_GRAD_WEIGHT
 #include "grad_weight.cuh"
+#elif OPERATOR == SPAN_INVOLUTION2D
+#include "span_forward.cuh"
+#elif OPERATOR == SPAN_GRAD_INPUT
+#include "span_grad_input.cuh"
 #endif
 #else
 #include "direct.cuh"

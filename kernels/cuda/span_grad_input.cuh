@@ -1,0 +1,74 @@
+// The gradient of the input of an involution whose kernels are those of a span, by tiles.
+//
+// As in grad_input.cuh a block computes pixels of one phase, a thread STRIP neighbours in a phase,
+// of THREAD_CHANNELS channels. The block makes all taps that cover its pixels at once, and keeps
+// them by pixel and not by output.
+
+#pragma once
+
+#include "config.cuh"
+#include "device.cuh"
+#include "phases.cuh"
+#include "pixels.cuh"
+#include "problem.cuh"
+#include "span_problem.cuh"
+#include "span_product.cuh"
+#include "span_taps.cuh"
+#include "tiles.cuh"
+
+using Grads = PixelTile<HEIGHT, WIDTH>;
+using Taps = SpanTaps<PHASE_TAPS, REACH, DISTANCE, STEP>;
+
+// The taps that cover a strip of pixels in one row of outputs.
+struct RowOfTaps {
+  const SpanRow<Taps, BYTES> (&kernels)[STRIP];
+
+  __device__ __forceinline__ bool has(int) const { return true; }
+  __device__ __forceinline__ Real operator()(int, int i, int index) const {
+    return kernels[i][index];
+  }
+};
+
+extern "C" __global__ void __launch_bounds__(THREADS) span_grad_input(const SpanProblem problem) {
+  __shared__ __align__(16) Storage grad_space[Grads::SIZE];
+  __shared__ __align__(16) Storage tap_space[Taps::SIZE];
+  const Grads grads{grad_space};
+  const Taps taps{tap_space};
+
+  const Block<S> block(problem);
+  const int channel = block.group * GROUP_WIDTH;
+  Plane grad(problem.first, block.image, channel, problem.out_height, problem.out_width);
+  const Plane reduced(problem.second, block.image, 0, problem.out_height, problem.out_width);
+  Plane result(problem.result, block.image, channel, problem.height, problem.width);
+
+  const Start down = Start::of(block.phase_row, problem.padding);
+  const Start right = Start::of(block.phase_column, problem.padding);
+  const Corner corner{block.top + down.output - REACH, block.left + right.output - REACH, down.tap,
+                      right.tap};
+  const int position = threadIdx.x / LANES, c = threadIdx.x % LANES * THREAD_CHANNELS;
+  const int row = position % ROWS, column = position / ROWS * STRIP;
+
+  for (int chunk = 0; chunk < CHUNKS; ++chunk) {
+    grads.template fetch<FIRST_ORDER>(grad, corner.top, corner.left);
+    if (chunk == 0) make_taps(taps, reduced, problem, block.group, corner);
+    wait_for_copies();
+    __syncthreads();
+    Real sums[STRIP][THREAD_CHANNELS] = {};
+#pragma unroll(K <= 9 ? PHASE_TAPS : 1)
+    for (int index = 0; index < PHASE_TAPS; ++index) {
+      SpanRow<Taps, BYTES> kernels[STRIP];
+#pragma unroll
+      for (int i = 0; i < STRIP; ++i) kernels[i].load(taps.at(index, row, column + i));
+      add_covering_row(sums, grads.at(row + REACH - index * DISTANCE, column, c), RowOfTaps{kernels});
+    }
+#pragma unroll
+    for (int i = 0; i < STRIP; ++i) {
+      const int y = (block.top + row) * S + block.phase_row;
+      const int x = (block.left + column + i) * S + block.phase_column;
+      if (result.has(y, x)) put<RESULT_ORDER>(result, c, y, x, sums[i]);
+    }
+    __syncthreads();
+    grad.data += CHANNELS * grad.channel;
+    result.data += CHANNELS * result.channel;
+  }
+}
