@@ -68,20 +68,21 @@ def _run(plan: _Plan, first: Tensor, second: Tensor, output: Tensor, window: Win
     # The kernels read memory, where a tensor with torch's negative bit has the opposite sign.
     first, second = first.resolve_neg(), second.resolve_neg()
     if len(output) <= MAX_GRID_Z:
-        _launch(plan(first, second, output, window), output.device)
+        launch(plan(first, second, output, window), output.device)
         return output
     parts = (tensor.split(MAX_GRID_Z) for tensor in (first, second, output))
     for one, other, result in zip(*parts, strict=True):
-        _launch(plan(one, other, result, window), output.device)
+        launch(plan(one, other, result, window), output.device)
     return output
 
 
-def _launch(launch: Launch, device: torch.device) -> None:
+def launch(planned: Launch, device: torch.device) -> None:
+    """Launch a kernel on the current stream of a device."""
     if device.index == torch.cuda.current_device():
-        _launch_here(launch)
+        _launch_here(planned)
     else:
         with torch.cuda.device(device):
-            _launch_here(launch)
+            _launch_here(planned)
 
 
 def _launch_here(launch: Launch) -> None:

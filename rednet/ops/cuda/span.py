@@ -16,6 +16,9 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from rednet.ops import results
+from rednet.ops.cuda import backend, span_limits
+from rednet.ops.cuda.span_plan import ROLES, plan_span
 from rednet.ops.span_sizes import SpanSizes
 from rednet.ops.window import Window
 
@@ -41,6 +44,8 @@ def unavailable_reason(
         tensors: Tensors of the call, without a bias that is None. Where none are given, the answer
             is that for channels_last images of an ordinary size, by which a layer decides.
     """
+    if operator in ROLES:
+        return span_limits.unavailable_reason(operator, sizes, dtype, tensors)
     return f"the fused kernel of {operator} is not written yet"
 
 
@@ -56,7 +61,9 @@ def span_involution2d(
         span_bias: Bias (G*K*K,), or None.
         window: Window of the involution.
     """
-    raise NotImplementedError
+    output = results.empty_result(input, reduced, (*input.shape[:2], *reduced.shape[2:]))
+    _run("span_involution2d", (input, reduced, output), span_weight, span_bias, window)
+    return output
 
 
 def span_grad_input(
@@ -77,7 +84,26 @@ def span_grad_input(
         input_size: (H, W).
         window: Window of the involution.
     """
-    raise NotImplementedError
+    result = results.empty_result(grad, reduced, (*grad.shape[:2], *input_size))
+    _run("span_grad_input", (grad, reduced, result), span_weight, span_bias, window)
+    return result
+
+
+def _run(
+    operator: str,
+    tensors: tuple[Tensor, Tensor, Tensor],
+    weight: Tensor,
+    bias: Tensor | None,
+    window: Window,
+) -> None:
+    """Launch a kernel that writes the last of three tensors, for as many images as a grid has."""
+    # The kernels read memory, where a tensor with torch's negative bit has the opposite sign.
+    first, second = (tensor.resolve_neg() for tensor in tensors[:2])
+    weight, bias = weight.resolve_neg(), None if bias is None else bias.resolve_neg()
+    parts = (tensor.split(backend.MAX_GRID_Z) for tensor in (first, second, tensors[2]))
+    for images, reduced, result in zip(*parts, strict=True):
+        planned = plan_span(operator, images, reduced, weight, bias, result, window)
+        backend.launch(planned, result.device)
 
 
 def span_gradients(
