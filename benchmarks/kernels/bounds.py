@@ -62,12 +62,15 @@ def loop_rounds(kernel: Kernel) -> float:
     """Return the rounds of a tiled kernel's loop, for `count_issued`.
 
     The input's gradient loops over the rows of taps that meet a phase, K / S in the mean over the
-    phases. Of the others only the weight's gradient loops, where a pixel has few taps: it writes
-    four taps per thread K times.
+    phases. The weight's gradient loops over parts of the channels; with a window of 3 it does not,
+    but writes four taps per thread K times.
     """
-    macros = dict(kernel.defines)
-    is_grad_input = kernel.operator == "involution2d_grad_input"
-    return int(macros["KERNEL_SIZE"]) / (int(macros["STRIDE"]) if is_grad_input else 1)
+    macros = {name: int(value) for name, value in kernel.defines if name != "STORAGE"}
+    if kernel.operator == "involution2d_grad_input":
+        return macros["KERNEL_SIZE"] / macros["STRIDE"]
+    if kernel.operator == "involution2d_grad_weight" and macros["KERNEL_SIZE"] > 3:
+        return macros["TILE_CHANNELS"] // macros["THREAD_CHANNELS"]
+    return macros["KERNEL_SIZE"]
 
 
 def is_modelled(case: KernelCase) -> bool:

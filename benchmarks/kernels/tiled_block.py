@@ -18,7 +18,7 @@ import numpy as np
 from benchmarks.kernels.shared_memory import INACTIVE, Access, Array
 from benchmarks.layers import Layer
 from rednet.ops.cuda.launch_config import Kernel
-from rednet.ops.cuda.tiles import VECTOR_BYTES
+from rednet.ops.cuda.tiles import VECTOR_BYTES, pixel_pitch
 
 
 def wavefronts_per_block(kernel: Kernel, layer: Layer, itemsize: int) -> float:
@@ -75,9 +75,10 @@ class TiledBlock:
         taps = TapTile(self, self.columns, self.k**2)
         row, column, channel = self._place()
         yield taps.fetch()
-        yield self._fetch_pixels(self.seen_rows, self.seen_columns)
+        yield self._fetch_pixels(self.seen_rows, self.seen_columns, self.s)
         y, x = _loops(self.k, self.seen_by_strip)
-        yield self._load(self.seen_columns, row * self.s + y, column * self.s + x, channel)
+        pitch = pixel_pitch(self.seen_columns, self.pixel_bytes, self.s)
+        yield self._load(pitch, row * self.s + y, column * self.s + x, channel)
         i, tap = _loops(self.strip, self.k**2)
         yield taps.access("LDS", row, column + i, tap, taps.shift(0, row, column + i))
 
@@ -95,7 +96,8 @@ class TiledBlock:
         tap_column = column + reach + i - meeting
         for turn, tap_row in enumerate(range(first_row, self.k, self.s)):
             yield taps.fetch()
-            yield self._load(width, row + reach - turn, column + x, channel)
+            pitch = pixel_pitch(width, self.pixel_bytes, 1)
+            yield self._load(pitch, row + reach - turn, column + x, channel)
             shift = taps.shift(tap_row * self.k, top - turn + row, left - reach + tap_column)
             yield taps.access("LDS", row, tap_column, tap, shift)
 
@@ -105,14 +107,16 @@ class TiledBlock:
         window_row, position = np.divmod(self.thread, self.rows * strips)
         row, column = position // strips, position % strips * self.strip
         yield self._fetch_pixels(self.rows, self.columns)
-        yield self._fetch_pixels(self.seen_rows, self.seen_columns)
+        yield self._fetch_pixels(self.seen_rows, self.seen_columns, self.s)
         lane, i = _loops(self.lanes, self.strip)
         channel = (lane + position) % self.lanes * self.thread_channels
-        yield self._load(self.columns, row, column + i, channel)
+        pitch = pixel_pitch(self.columns, self.pixel_bytes, 1)
+        yield self._load(pitch, row, column + i, channel)
         lane, x = _loops(self.lanes, self.seen_by_strip)
         channel = (lane + position) % self.lanes * self.thread_channels
         y = row * self.s + window_row
-        yield self._load(self.seen_columns, y, column * self.s + x, channel)
+        seen_pitch = pixel_pitch(self.seen_columns, self.pixel_bytes, self.s)
+        yield self._load(seen_pitch, y, column * self.s + x, channel)
         i, tap = _loops(self.strip, self.k)
         shift = taps.shift(0, row, column + i)
         yield taps.access("STS", row, column + i, window_row * self.k + tap, shift)
@@ -130,17 +134,17 @@ class TiledBlock:
         tap = next(tap for tap in range(self.s) if (phase + padding - tap) % self.s == 0)
         return tap, (phase + padding - tap) // self.s
 
-    def _load(self, width: int, y: Array, x: Array, channel: Array) -> Access:
-        """Load a thread's channels of pixels of a tile of `width` columns."""
-        address = (y * (width | 1) + x) * self.pixel_bytes + channel * self.itemsize
+    def _load(self, pitch: int, y: Array, x: Array, channel: Array) -> Access:
+        """Load a thread's channels of pixels of a tile with `pitch` bytes from row to row."""
+        address = y * pitch + x * self.pixel_bytes + channel * self.itemsize
         count = self.thread_channels * self.itemsize
         size = min(VECTOR_BYTES, count)
         parts = [address + part for part in range(0, count, size)]
         return Access("LDS", size, np.concatenate(parts))
 
-    def _fetch_pixels(self, height: int, width: int) -> Access:
+    def _fetch_pixels(self, height: int, width: int, step: int = 1) -> Access:
         pixel = self.pixel_bytes
-        return self.fetch(height, width * pixel // VECTOR_BYTES, (width | 1) * pixel)
+        return self.fetch(height, width * pixel // VECTOR_BYTES, pixel_pitch(width, pixel, step))
 
     def fetch(self, height: int, vectors: int, pitch: int) -> Access:
         """Copy rows of vectors that lie `pitch` bytes apart: `Lines` of `tiles.cuh`."""

@@ -13,7 +13,7 @@
 #include "tiles.cuh"
 #include "window_row.cuh"
 
-using Pixels = PixelTile<INPUT_ROWS, INPUT_COLUMNS>;
+using Pixels = PixelTile<INPUT_ROWS, INPUT_COLUMNS, S>;
 using Taps = TapTile<ROWS, COLUMNS, K * K, SECOND_ORDER>;
 
 extern "C" __global__ void __launch_bounds__(THREADS) involution2d(const Problem problem) {

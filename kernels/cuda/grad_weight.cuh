@@ -15,7 +15,7 @@
 constexpr int POSITIONS = ROWS * STRIPS;
 static_assert(THREADS == POSITIONS * K, "one thread for each strip and row of taps");
 
-using Pixels = PixelTile<INPUT_ROWS, INPUT_COLUMNS>;
+using Pixels = PixelTile<INPUT_ROWS, INPUT_COLUMNS, S>;
 using Grads = PixelTile<ROWS, COLUMNS>;
 using Taps = TapTile<ROWS, COLUMNS, K * K, RESULT_ORDER>;
 constexpr int FETCHED = (Pixels::SIZE + Grads::SIZE) * BYTES;
@@ -66,7 +66,8 @@ extern "C" __global__ void __launch_bounds__(THREADS)
                                         block.left * S - problem.padding);
     wait_for_copies();
     __syncthreads();
-#pragma unroll
+    // Rolled for large windows: unrolled it needs half as many registers again, and fewer blocks fit.
+#pragma unroll(K <= 3 ? LANES : 1)
     for (int i = 0; i < LANES; ++i) {
       // Neighbouring threads start at different channels, so that they read different banks.
       const int c = (i + position) % LANES * THREAD_CHANNELS;

@@ -6,15 +6,18 @@
 #include "problem.cuh"
 #include "tiles.cuh"
 
-// Rows are padded to an odd number of pixels, so that threads of neighbouring rows read different
-// banks.
-template <int HEIGHT, int WIDTH>
+// Neighbouring threads read rows that are STEP apart. Rows are padded so that they begin an odd
+// number of pixels apart, modulo the banks, and the threads read different banks.
+template <int HEIGHT, int WIDTH, int STEP = 1>
 struct PixelTile {
-  static constexpr int SIZE = HEIGHT * (WIDTH | 1) * CHANNELS;
+  static constexpr int PADDING = CHANNELS / greatest_divisor(STEP, CHANNELS);
+  static constexpr bool IS_EVEN = STEP % 2 == 0 && PADDING * BYTES >= VECTOR_BYTES;
+  static constexpr int PITCH = IS_EVEN ? WIDTH * CHANNELS + PADDING : (WIDTH | 1) * CHANNELS;
+  static constexpr int SIZE = HEIGHT * PITCH;
   Storage* data;
 
   __device__ static __forceinline__ int index(int y, int x, int c) {
-    return (y * (WIDTH | 1) + x) * CHANNELS + c;
+    return y * PITCH + x * CHANNELS + c;
   }
 
   __device__ __forceinline__ Storage* at(int y, int x, int c) const {

@@ -112,16 +112,24 @@ def _shared_bytes(
         return round_up(pixel_bytes(rows + reach, width, pixel), VECTOR_BYTES) + taps
     reach = dilation * (size - 1) + 1
     height, width = (rows - 1) * stride + reach, (columns - 1) * stride + reach
-    fetched = pixel_bytes(height, width, pixel)
+    fetched = pixel_bytes(height, width, pixel, stride)
     taps = _tap_bytes(rows, columns, size * size, itemsize)
     if operator == "involution2d":
         return round_up(fetched, VECTOR_BYTES) + taps
     return max(fetched + pixel_bytes(rows, columns, pixel), taps)
 
 
-def pixel_bytes(height: int, width: int, pixel: int) -> int:
-    """Return the bytes of a tile of pixels, whose rows are padded to an odd number."""
-    return height * (width | 1) * pixel
+def pixel_bytes(height: int, width: int, pixel: int, step: int = 1) -> int:
+    """Return the bytes of a tile of pixels, read by threads whose rows are `step` apart."""
+    return height * pixel_pitch(width, pixel, step)
+
+
+def pixel_pitch(width: int, pixel: int, step: int) -> int:
+    """Return the bytes from a row of a tile of pixels to the next: PITCH of `pixels.cuh`."""
+    padding = pixel // gcd(step, pixel)
+    if step % 2 == 0 and padding >= VECTOR_BYTES:
+        return width * pixel + padding
+    return (width | 1) * pixel
 
 
 def _tap_bytes(height: int, width: int, count: int, itemsize: int) -> int:

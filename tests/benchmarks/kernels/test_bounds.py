@@ -69,10 +69,11 @@ def test_accesses_of_the_forward_pass():
     assert accesses_of(case_of("stage1"), 2) == [fetched_taps, fetched_pixels, pixels, taps]
 
 
-def test_rows_of_pixels_conflict_at_stride_2():
-    """An odd number of pixels between rows keeps rows apart, twice an odd number does not."""
-    _, _, pixels, _ = accesses_of(case_of("stage2-first"), 2)
-    assert pixels == ("LDS", 16, 7 * 13, 7 * 13 * 2 * 4 * 2)
+@pytest.mark.parametrize("dtype, itemsize, warps", [("bfloat16", 2, 2), ("float32", 4, 2)])
+def test_rows_of_pixels_do_not_conflict_at_stride_2(dtype, itemsize, warps):
+    """Half a pixel between rows: two rows on, that is a whole one."""
+    _, _, pixels, _ = accesses_of(case_of("stage2-first", dtype=dtype), itemsize)
+    assert pixels == ("LDS", 16, 7 * 13, 7 * 13 * warps * 4)
 
 
 def test_the_input_gradient_reads_two_vectors_of_a_pixel_in_float32():

@@ -46,8 +46,8 @@ OUT_OF_BOUNDS = {
     ),
     "writes beyond the image": ("forward.cuh", "if (output.has(y, x + i))", ""),
     "a tile too small": (
-        *("pixels.cuh", "SIZE = HEIGHT * (WIDTH | 1) * CHANNELS"),
-        "SIZE = (HEIGHT - 1) * (WIDTH | 1) * CHANNELS",
+        *("pixels.cuh", "SIZE = HEIGHT * PITCH"),
+        "SIZE = (HEIGHT - 1) * PITCH",
     ),
 }
 
