@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from rednet.arguments import command_parser
+from rednet.config import compose
 from rednet.errors import InputError
 from rednet.launching.slurm import Job, Resources, make_executor
 from rednet.launching.speeds import describe_runs, measure, read_speeds
@@ -26,6 +27,7 @@ def _launch_table(options: Namespace) -> int:
         )
     root, overrides = options.data_root, options.overrides
     runs = list(plan_runs(options.parts, options.seeds, gpus, options.output, root, overrides))
+    _check(runs, options.parts)
     array = _resources(options) if options.slurm else None
     if options.measure:
         measure(runs, options.output, gpus, options.steps)
@@ -34,6 +36,13 @@ def _launch_table(options: Namespace) -> int:
         print("\n".join(describe_runs(runs, speeds, gpus, options.steps, array)), flush=True)
         return DONE
     return run_all(runs, gpus) if array is None else _submit(runs, array)
+
+
+def _check(runs: Sequence[Run], parts: Sequence[str]) -> None:
+    """Check the settings of each part now: a mistake would end every run at its start."""
+    rows = {run.row: run for run in runs}
+    for part in parts:
+        compose("train", rows[next(iter(PARTS[part]))].overrides)
 
 
 def _resources(options: Namespace) -> Resources:

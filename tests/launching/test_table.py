@@ -48,6 +48,7 @@ def test_a_dry_run_says_for_how_long(capsys):
     [
         (["--gpus", "3"], "{}", "--gpus 3: 2048 images in batches of 32 need a number of GPUs"),
         (["--dry-run"], "[1]", "runs/table/speeds.json: not a JSON object of images/s by network"),
+        (["--dry-run", "shedule.epochs=3"], "{}", "unknown key 'shedule.epochs'"),
         (["--parts", "x"], "{}", "argument --parts: invalid choice: 'x' (choose from 'rednets', "),
     ],
 )
