@@ -4,7 +4,8 @@ import logging
 import os
 import sys
 from argparse import Namespace
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, NoReturn, cast
@@ -23,13 +24,21 @@ from omegaconf.errors import OmegaConfBaseException
 from rednet.arguments import OneLineParser
 from rednet.config import CONFIGS, SCHEMAS, Composition, compose_jobs, validate
 from rednet.config.overrides import one_line
-from rednet.config.sweeps import job_folder, share_folders
+from rednet.config.sweeps import (
+    Job,
+    job_folder,
+    make_sweep_folder,
+    own_settings,
+    share_folders,
+)
 from rednet.errors import InputError
 from rednet.memory import explain, is_out_of_memory
 from rednet.program import CLOSED_PIPE, DONE, WRONG_INPUT, report, run_program, say, unread_outputs
 from rednet.versions import version_line
 
 Command = Callable[[Any, frozenset[str]], None]
+Conclude = Callable[[Sequence[Job], Path | None], None]
+"""Reports the jobs of a sweep; the path is the sweep's folder, None if each job has another."""
 
 
 def run(
@@ -38,6 +47,7 @@ def run(
     argv: Sequence[str] | None = None,
     *,
     unused: Collection[str] = (),
+    conclude: Conclude | None = None,
 ) -> int:
     """Run a command with the configuration that its command line describes.
 
@@ -51,15 +61,22 @@ def run(
             an experiment; a group choice such as ``model=rednet26`` counts as the group, "model".
         argv: Arguments; by default those of the process.
         unused: Dotted keys that have no effect on this command; setting one is a mistake.
+        conclude: Reports the jobs of a sweep, which get a common folder.
 
     Returns:
         The exit code, as `run_program` returns it.
     """
     arguments = list(sys.argv[1:] if argv is None else argv)
-    return run_program(lambda: _run(name, command, arguments, unused))
+    return run_program(lambda: _run(name, command, arguments, unused, conclude))
 
 
-def _run(name: str, command: Command, argv: list[str], unused: Collection[str]) -> int:
+def _run(
+    name: str,
+    command: Command,
+    argv: list[str],
+    unused: Collection[str],
+    conclude: Conclude | None,
+) -> int:
     argv = [_expand_home(text) for text in argv]
     arguments = _parser().parse_intermixed_args(argv)
     options = [text for text in argv if text not in arguments.overrides]
@@ -82,7 +99,7 @@ def _run(name: str, command: Command, argv: list[str], unused: Collection[str]) 
         _call(command, config, composition.user_keys)
         return DONE
     options.append(f"--config-path={Path(folders[0]).absolute()}")  # the last one counts
-    return _run_hydra(name, command, composition, options)
+    return _run_hydra(name, command, composition, options, conclude)
 
 
 def _call(command: Command, config: Any, user_keys: frozenset[str]) -> None:
@@ -131,16 +148,23 @@ def _config_folders(arguments: Namespace, name: str) -> list[str | Path]:
     return sorted(folders, key=lambda folder: not Path(folder, file).is_file())
 
 
-def _run_hydra(name: str, command: Command, composition: Composition, options: list[str]) -> int:
+def _run_hydra(
+    name: str,
+    command: Command,
+    composition: Composition,
+    options: list[str],
+    conclude: Conclude | None = None,
+) -> int:
     """Let Hydra show what its options ask for, or run the command once per job."""
     failures: list[Exception] = []
+    sweep = _Sweep(composition, has_folder=conclude is not None)
 
     def run_job(composed: DictConfig) -> None:
         try:
             plain = cast(dict[str, Any], OmegaConf.to_container(composed, resolve=True))
-            if HydraConfig.get().mode == RunMode.MULTIRUN:
-                _start_job(plain, composition)
-            _call(command, validate(plain, SCHEMAS[name]), composition.user_keys)
+            is_sweep = HydraConfig.get().mode == RunMode.MULTIRUN
+            with sweep.job(plain) if is_sweep else nullcontext():
+                _call(command, validate(plain, SCHEMAS[name]), composition.user_keys)
         except BrokenPipeError:
             if unread_outputs():  # Hydra reports an Exception but not this one
                 raise SystemExit(CLOSED_PIPE) from None
@@ -166,14 +190,49 @@ def _run_hydra(name: str, command: Command, composition: Composition, options: l
             raise InputError(one_line(error)) from None
         finally:
             sys.argv, logging.raiseExceptions = argv, raise_exceptions
+            if conclude is not None and sweep.jobs:
+                conclude(sweep.jobs, sweep.folder)
     return WRONG_INPUT if failures else DONE
 
 
-def _start_job(plain: dict[str, Any], composition: Composition) -> None:
-    """Announce a job of a sweep, and give it a folder that it does not share with other jobs."""
-    settings = HydraConfig.get()
-    overrides = list(settings.overrides.task)
-    text = " ".join(override.lstrip("+") for override in overrides)
-    say(f"job {settings.job.num}: {text}", ignore_closed_pipe=False)
-    if plain.get("output_dir") and share_folders(composition.configs):
-        plain["output_dir"] = job_folder(plain["output_dir"], overrides, composition.fixed_keys)
+class _Sweep:
+    """The jobs of a sweep.
+
+    Args:
+        composition: What all jobs are composed from.
+        has_folder: Whether jobs without an output folder get subfolders of a new one.
+
+    Attributes:
+        jobs: Jobs that have started.
+        folder: Folder of the sweep; None if the jobs' folders have nothing in common.
+    """
+
+    def __init__(self, composition: Composition, *, has_folder: bool) -> None:
+        self.composition, self.has_folder = composition, has_folder
+        self.jobs: list[Job] = []
+        self.folder: Path | None = None
+        self._shares_folder = share_folders(composition.configs)
+
+    @contextmanager
+    def job(self, plain: dict[str, Any]) -> Iterator[None]:
+        """Announce a job, give it a folder that it does not share, and record how it ends."""
+        settings = HydraConfig.get()
+        overrides = list(settings.overrides.task)
+        text = " ".join(override.lstrip("+") for override in overrides)
+        say(f"job {settings.job.num}: {text}", ignore_closed_pipe=False)
+        fixed = self.composition.fixed_keys
+        if self._shares_folder and (folder := self._find_folder(plain)):
+            plain["output_dir"] = job_folder(folder, overrides, fixed)
+        job = Job(own_settings(overrides, fixed), plain.get("output_dir"))
+        self.jobs.append(job)
+        with job.running():
+            yield
+
+    def _find_folder(self, plain: dict[str, Any]) -> str | None:
+        """Return the folder that the jobs are given, or make one."""
+        given: str | None = plain.get("output_dir")
+        if given is None and self.has_folder and len(self.composition.configs) > 1:
+            given = str(self.folder or make_sweep_folder())
+        if given is not None:
+            self.folder = Path(given)
+        return given

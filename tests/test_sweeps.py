@@ -6,7 +6,8 @@ import re
 import pytest
 
 from rednet.config import compose, compose_jobs
-from rednet.config.sweeps import job_folder, share_folders
+from rednet.config.sweeps import Job, job_folder, make_sweep_folder, share_folders
+from rednet.errors import InputError, Stopped
 
 
 @pytest.mark.parametrize(
@@ -76,3 +77,30 @@ def test_which_keys_are_the_same_in_all_jobs():
     composition = compose_jobs("train", argv, multirun=True)
     assert composition.fixed_keys == {"experiment", "model.options.width"}
     assert len(composition.configs) == 2
+
+
+def test_two_sweeps_never_make_the_same_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    folders = {make_sweep_folder() for _ in range(3)}
+    assert len(folders) == 3 and all(folder.is_dir() for folder in folders)
+
+
+@pytest.mark.parametrize(
+    ("error", "state", "reason"),
+    [
+        (None, "complete", ""),
+        (InputError("one", "two"), "failed", "one two"),
+        (RuntimeError(), "failed", "RuntimeError"),
+        (Stopped(15), "stopped", ""),
+        (KeyboardInterrupt(), "stopped", ""),
+    ],
+)
+def test_a_job_records_how_it_ended(error, state, reason):
+    job = Job({"seed": "1"}, "X")
+    if error is None:
+        with job.running():
+            pass
+    else:
+        with pytest.raises(type(error)), job.running():
+            raise error
+    assert (job.state, job.reason) == (state, reason)

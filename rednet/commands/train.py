@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rednet import cli
+from rednet.commands.sweep import conclude_sweep
 from rednet.config import Config
 from rednet.errors import InputError, StartAgain
 from rednet.memory import explain, is_out_of_memory
@@ -21,7 +22,8 @@ if TYPE_CHECKING:
 
 def train(argv: Sequence[str] | None = None) -> int:
     """Run the command; return its exit code."""
-    return cli.run("train", _train, argv, unused=("data.split", "trainer.optimize"))
+    unused = ("data.split", "trainer.optimize")
+    return cli.run("train", _train, argv, unused=unused, conclude=conclude_sweep)
 
 
 def _train(config: Config, explicit_keys: frozenset[str]) -> None:

@@ -1,13 +1,65 @@
-"""The folder of each job of a sweep."""
+"""The jobs of a sweep, and the folder of each."""
 
 import hashlib
+import itertools
 import os
 import re
-from collections.abc import Collection, Iterable, Mapping, Sequence
+import time
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 MAX_NAME = 100
 """Characters of a name; file systems allow 255 bytes."""
+
+
+@dataclass
+class Job:
+    """A job of a sweep that has started.
+
+    Attributes:
+        settings: Overrides that only this job has, by key.
+        folder: Its output folder; None if the command chooses one.
+        state: "running", "complete", "failed" or "stopped".
+        reason: Why it failed, in one line.
+    """
+
+    settings: dict[str, str]
+    folder: str | None
+    state: str = "running"
+    reason: str = ""
+
+    @contextmanager
+    def running(self) -> Iterator[None]:
+        """Record how the job ends."""
+        try:
+            yield
+        except Exception as error:
+            self.state = "failed"
+            self.reason = " ".join(str(error).split()) or type(error).__name__
+            raise
+        except BaseException:
+            self.state = "stopped"
+            raise
+        self.state = "complete"
+
+
+def make_sweep_folder() -> Path:
+    """Make a new folder for a sweep without an output_dir, and return it.
+
+    Of several processes the first one makes it; what the others return is not used.
+    """
+    if os.environ.get("RANK", "0") != "0":
+        return Path("runs/sweep")
+    stem = f"runs/sweep-{time.strftime('%Y%m%d-%H%M%S')}"
+    for number in itertools.count(1):
+        folder = Path(stem if number == 1 else f"{stem}-{number}")
+        with suppress(FileExistsError):
+            folder.mkdir(parents=True)
+            break
+    return folder
 
 
 def share_folders(configs: Iterable[Mapping[str, Any]]) -> bool:
@@ -27,9 +79,14 @@ def job_folder(output_dir: str, overrides: Sequence[str], fixed_keys: Collection
         overrides: Overrides of the job, as Hydra passes them to it.
         fixed_keys: Keys with the same value in all jobs.
     """
-    pairs = [text.lstrip("+~").partition("=") for text in overrides]
-    own = {key: value for key, _, value in pairs if key not in {*fixed_keys, "output_dir"}}
+    own = own_settings(overrides, fixed_keys)
     return os.path.join(output_dir, _name(own)) if own else output_dir
+
+
+def own_settings(overrides: Iterable[str], fixed_keys: Collection[str]) -> dict[str, str]:
+    """Return the overrides that only one job has, by key."""
+    pairs = [text.lstrip("+~").partition("=") for text in overrides]
+    return {key: value for key, _, value in pairs if key not in {*fixed_keys, "output_dir"}}
 
 
 def _name(own: Mapping[str, str]) -> str:
