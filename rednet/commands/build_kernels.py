@@ -20,7 +20,7 @@ def _build_kernels(config: BuildKernelsConfig, explicit_keys: Collection[str]) -
         raise InputError("output=FOLDER is needed: where the kernels go")
     announce_torch()
     from rednet.decoding import jpeg
-    from rednet.ops import batch_norm, native, span
+    from rednet.ops import batch_norm, native, native_span
     from rednet.ops.carried import levels, make_carried
     from rednet.ops.compiler import BuildError
     from rednet.ops.private_folder import open_private
@@ -35,7 +35,7 @@ def _build_kernels(config: BuildKernelsConfig, explicit_keys: Collection[str]) -
         reason = error.strerror or str(error)
         raise InputError(f"output={printable(config.output)}: {reason}") from error
     try:
-        for kernels in (native, span, batch_norm, jpeg):
+        for kernels in (native, native_span, batch_norm, jpeg):
             file = make_carried(kernels.SOURCE, kernels.FLAGS, config.cpu, folder)
             say(f"wrote {printable(file)}: {file.stat().st_size:,} bytes")
     except (BuildError, OSError) as error:

@@ -78,7 +78,7 @@ class Involution2d(NotScriptable, nn.Module):
             return self.apply_kernel(x, self.kernel(x))
         source = self.conv1(x)
         if not self._is_replaced("apply_kernel"):
-            output = fused_span(self.conv2, x, source, self.window)
+            output = fused_span(self.conv2, x, source, self.window, self.channels)
             if output is not None:
                 return output
         if not self.recompute_kernel:

@@ -15,8 +15,9 @@ from types import TracebackType
 import torch
 from torch import Tensor
 
-from rednet.ops import cuda, native, reference
+from rednet.ops import cuda, native, native_span, reference
 from rednet.ops.broken_backend import BackendFailure, BrokenBackend
+from rednet.ops.span_backend import SpanBackend
 
 
 @dataclass(frozen=True)
@@ -32,6 +33,8 @@ class Backend:
         grad_weight: (grad, input, groups, window) to the gradient of the weight.
         involution2d_affine: (input, weight, scale, shift, relu, window) to the output with scale,
             shift and ReLU by channel; None to apply them to the output of `involution2d`.
+        span: The operators together with the convolution that makes the kernels; None to compose
+            them of that convolution and the operators above.
     """
 
     name: str
@@ -40,6 +43,7 @@ class Backend:
     grad_input: Callable[..., Tensor]
     grad_weight: Callable[..., Tensor]
     involution2d_affine: Callable[..., Tensor] | None = None
+    span: SpanBackend | None = None
 
 
 _registered: tuple[Backend, ...] = (
@@ -49,6 +53,7 @@ _registered: tuple[Backend, ...] = (
         involution2d=cuda.involution2d,
         grad_input=cuda.involution2d_grad_input,
         grad_weight=cuda.involution2d_grad_weight,
+        span=cuda.SPAN,
     ),
     Backend(
         name="native",
@@ -57,6 +62,7 @@ _registered: tuple[Backend, ...] = (
         grad_input=native.involution2d_grad_input,
         grad_weight=native.involution2d_grad_weight,
         involution2d_affine=native.involution2d_affine,
+        span=SpanBackend(native_span.unavailable_reason, native_span.involution2d),
     ),
     Backend(
         name="reference",

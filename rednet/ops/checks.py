@@ -55,6 +55,66 @@ def check_grad_weight(grad: Tensor, input: Tensor, groups: int, window: Window) 
     _check_sizes(input.shape[2:], grad.shape[2:], window)
 
 
+def check_span(
+    images: Tensor,
+    reduced: Tensor,
+    span_weight: Tensor,
+    span_bias: Tensor | None,
+    window: Window,
+    name: str = "input",
+) -> None:
+    """Check a span and what it is computed from beside images of C channels, named `name`."""
+    _check_pair(images, reduced, (name, "reduced"))
+    rows, area, depth = span_weight.shape[0], window.area, reduced.shape[1]
+    if span_weight.dim() != 4 or span_weight.shape[1:] != (depth, 1, 1):
+        raise ValueError(
+            f"span_weight must have shape (G*K*K, {depth}, 1, 1) for {depth} reduced channels, "
+            f"got {tuple(span_weight.shape)}"
+        )
+    if rows == 0 or rows % area:
+        raise ValueError(f"span_weight must have a multiple of K*K = {area} rows, got {rows}")
+    _check_groups(images.shape[1], rows // area)
+    if span_bias is not None and span_bias.shape != (rows,):
+        raise ValueError(f"span_bias must have shape ({rows},), got {tuple(span_bias.shape)}")
+    for tensor, what in ((span_weight, "span_weight"), (span_bias, "span_bias")):
+        if tensor is not None and (tensor.dtype, tensor.device) != (images.dtype, images.device):
+            raise ValueError(
+                f"{what} must be {images.dtype} on {images.device} like {name}, "
+                f"got {tensor.dtype} on {tensor.device}"
+            )
+
+
+def check_span_involution2d(
+    input: Tensor, reduced: Tensor, span_weight: Tensor, span_bias: Tensor | None, window: Window
+) -> None:
+    """Check the arguments of `involution2d_span`."""
+    check_span(input, reduced, span_weight, span_bias, window)
+    _check_sizes(input.shape[2:], reduced.shape[2:], window)
+
+
+def check_span_grad_input(
+    grad: Tensor,
+    reduced: Tensor,
+    span_weight: Tensor,
+    span_bias: Tensor | None,
+    input_size: tuple[int, int],
+    window: Window,
+) -> None:
+    """Check the arguments of the gradient of `involution2d_span` for its input."""
+    check_span(grad, reduced, span_weight, span_bias, window, "grad")
+    _check_sizes(input_size, grad.shape[2:], window)
+    _check_sizes(input_size, reduced.shape[2:], window)
+
+
+def check_span_gradients(
+    grad: Tensor, input: Tensor, reduced: Tensor, span_weight: Tensor, window: Window
+) -> None:
+    """Check the arguments of the gradients of `involution2d_span` for its span."""
+    check_span(input, reduced, span_weight, None, window)
+    check_grad_weight(grad, input, span_weight.shape[0] // window.area, window)
+    _check_sizes(input.shape[2:], reduced.shape[2:], window)
+
+
 def _check_pair(first: Tensor, second: Tensor, names: tuple[str, str]) -> None:
     """Check that both are 4-D floating-point tensors of one dtype, device and batch size."""
     for tensor, name in zip((first, second), names, strict=True):

@@ -109,7 +109,7 @@ def _backward_involution2d(ctx: Any, grad: Tensor) -> Gradients:
     grad_weight = (
         call(torch_ops.grad_weight, grad, input, groups, *ctx.window) if needed[1] else None
     )
-    return _match_layout(grad_input, input), _match_layout(grad_weight, weight), *[None] * 4
+    return match_layout(grad_input, input), match_layout(grad_weight, weight), *[None] * 4
 
 
 def _backward_grad_input(ctx: Any, grad: Tensor) -> Gradients:
@@ -120,7 +120,7 @@ def _backward_grad_input(ctx: Any, grad: Tensor) -> Gradients:
     grad_weight = (
         call(torch_ops.grad_weight, outer, grad, groups, *ctx.window) if needed[1] else None
     )
-    return _match_layout(grad_outer, outer), _match_layout(grad_weight, weight), *[None] * 6
+    return match_layout(grad_outer, outer), match_layout(grad_weight, weight), *[None] * 6
 
 
 def _backward_grad_weight(ctx: Any, grad: Tensor) -> Gradients:
@@ -132,10 +132,10 @@ def _backward_grad_weight(ctx: Any, grad: Tensor) -> Gradients:
         if needed[1]
         else None
     )
-    return _match_layout(grad_outer, outer), _match_layout(grad_input, input), *[None] * 5
+    return match_layout(grad_outer, outer), match_layout(grad_input, input), *[None] * 5
 
 
-def _match_layout(grad: Tensor | None, like: Tensor) -> Tensor | None:
+def match_layout(grad: Tensor | None, like: Tensor) -> Tensor | None:
     """Return a gradient in the memory format of its tensor; copy only if the two differ."""
     if grad is None or _hides_layout(grad):
         return grad

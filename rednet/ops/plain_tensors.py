@@ -25,10 +25,14 @@ def is_recorded(*tensors: Tensor | None) -> bool:
 
 def is_plain(tensor: Tensor) -> bool:
     """Return whether a tensor is an ordinary array in the CPU's memory."""
+    return tensor.is_cpu and is_ordinary(tensor)
+
+
+def is_ordinary(tensor: Tensor) -> bool:
+    """Return whether a tensor is an ordinary array in the memory of any device."""
     # Other subclasses may hold anything; type() also excludes those of Parameter.
     return (
         (type(tensor) is Tensor or type(tensor) is Parameter)
-        and tensor.is_cpu
         and tensor.layout is torch.strided
         and not torch._C._dispatch_isTensorSubclassLike(tensor)  # such as one that vmap maps
         and not tensor.is_neg()

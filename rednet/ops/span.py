@@ -1,161 +1,90 @@
 """An involution together with the 1x1 convolution that makes its kernels, the span.
 
-The kernels exist only a tile at a time, in a core's cache: the whole tensor of them would be three
-times as large as the images. `kernels/cpu/span_involution.cpp` computes it, for inference.
-
 N batch, C channels, D channels of the reduced images, G groups, K kernel size, H W input, Ho Wo
 output.
 """
 
-import ctypes
-from functools import cache
-from pathlib import Path
-from struct import Struct
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torch.autograd import forward_ad
+from torch.overrides import handle_torch_function, has_torch_function
 
-from rednet.ops import carried, compiler, results, torch_ops
-from rednet.ops.backends import select
-from rednet.ops.c_interface import (
-    DTYPE_CODES,
-    affine_struct,
-    check_status,
-    shape_struct,
-    tensor_struct,
+from rednet.ops import (
+    span_derivatives,  # noqa: F401  (registers them)
+    span_torch_ops,
 )
-from rednet.ops.window import Window
-
-SOURCE = Path(__file__).parents[1] / "kernels" / "cpu" / "span_involution.cpp"
-FLAGS: tuple[str, ...] = ()
-DTYPES = (torch.float32, torch.bfloat16)
-
-_pack_span = Struct("2Pq").pack
+from rednet.ops.autocast import cast_as_convolution
+from rednet.ops.involution import involution2d
+from rednet.ops.window import Side, as_side
 
 
-def can_run(dtype: torch.dtype) -> bool:
-    """Return whether the kernel runs on the CPU for a dtype, and involutions run on its backend."""
-    try:
-        is_native = dtype in DTYPES and select(torch.device("cpu"), dtype).name == "native"
-    except RuntimeError:
-        return False
-    return is_native and _library() is not None
+def involution2d_span(
+    input: Tensor,
+    reduced: Tensor,
+    span_weight: Tensor,
+    span_bias: Tensor | None,
+    kernel_size: Side,
+    stride: Side = 1,
+    padding: Side = 0,
+    dilation: Side = 1,
+) -> Tensor:
+    """Applies to every pixel the kernel that a 1x1 convolution makes of the reduced image.
 
+    `involution2d(input, conv2d(reduced, span_weight, span_bias), kernel_size, ...)`, that is
+    `out[n,c,i,j] = sum over kh,kw of (span_bias[t] + sum over d of span_weight[t,d] *
+    reduced[n,d,i,j]) * input[n, c, i*stride + kh*dilation - padding, j*stride + kw*dilation -
+    padding]` with `t = g*K*K + kh*K + kw` and `g = c // (C/G)`.
 
-def pack_span(
-    weight: Tensor, bias: Tensor | None, area: int, dtype: torch.dtype
-) -> tuple[Tensor, Tensor]:
-    """Return the weight and bias of a span as the kernel reads them.
+    Where the backend has kernels for it, neither this nor the backward pass stores the tensor of
+    kernels (N, G*K*K, Ho, Wo): they make its numbers on the way, as often as they need them.
+    Elsewhere it is that composition. A kernel sums over D in float32 and rounds each number to the
+    dtype of the images before using it, as if it had been stored: the two differ by the order of
+    the sum over D. The output is channels_last if `input` or `reduced` is.
+
+    Derivatives exist to any order. Inside transforms of `torch.func`, in forward mode and in
+    exported programs and traces it is the composition.
 
     Args:
-        weight: Weight (G*K*K, D, 1, 1) of the convolution.
-        bias: Its bias (G*K*K,), or None.
-        area: K*K.
-        dtype: Dtype of the images.
+        input: Images (N, C, H, W).
+        reduced: Images (N, D, Ho, Wo), one pixel for each output, see `involution2d`.
+        span_weight: Weight (G*K*K, D, 1, 1) of the convolution, where G divides C.
+        span_bias: Bias (G*K*K,) of the convolution, or None.
+        kernel_size: K, alone or as a pair of equal numbers, like the next three.
+        stride: Distance of two windows in pixels.
+        padding: Rows and columns of zeros around the image.
+        dilation: Distance of two taps of a window in pixels.
 
     Returns:
-        A weight (G, D, K*K) in float32 or, for a CPU that multiplies bfloat16 in pairs, (G, D/2,
-        K*K, 2) in bfloat16; and a bias (G*K*K,) in float32.
+        Images (N, C, Ho, Wo).
+
+    Raises:
+        ValueError: Shapes, dtypes or devices do not fit.
     """
-    taps = weight.to(dtype).reshape(-1, area, weight.shape[1])  # (G, K*K, D)
-    if dtype is torch.bfloat16 and weight.shape[1] % 2 == 0 and _multiplies_pairs():
-        packed = taps.unflatten(2, (-1, 2)).transpose(1, 2)
-    else:
-        packed = taps.float().transpose(1, 2)
-    if bias is None:
-        bias = packed.new_zeros(weight.shape[0])
-    return packed.contiguous(), bias.to(dtype).float().contiguous()
-
-
-def span_involution2d(
-    input: Tensor,
-    reduced: Tensor,
-    weight: Tensor,
-    bias: Tensor,
-    scale: Tensor | None,
-    shift: Tensor | None,
-    relu: bool,
-    kernel_size: int,
-    stride: int,
-    padding: int,
-    dilation: int,
-) -> Tensor:
-    """Return the involution (N, C, Ho, Wo) whose kernels are the convolution of `reduced`.
-
-    It is not differentiable, and its arguments are not checked.
-
-    Args:
-        input: Images (N, C, H, W), on the CPU, in one of `DTYPES`.
-        reduced: Images (N, D, Ho, Wo) of the same dtype.
-        weight: Weight of the span, from `pack_span`.
-        bias: Bias of the span, from `pack_span`.
-        scale: Factor of each channel (C,) in float32, or None for no scale and no shift.
-        shift: Summand of each channel (C,) in float32, or None like `scale`.
-        relu: Apply a ReLU at the end, where there is a scale.
-        kernel_size: As in `involution2d`, like the next three.
-        stride: As in `involution2d`.
-        padding: As in `involution2d`.
-        dilation: As in `involution2d`.
-    """
-    window = Window(kernel_size, stride, padding, dilation)
-    if not can_run(input.dtype):
-        return _compose(input, reduced, weight, bias, scale, shift, relu, window)
-    in_pairs = weight.dtype is torch.bfloat16
-    if in_pairs:  # which are read as elements of 4 bytes
-        reduced = reduced.contiguous(memory_format=torch.channels_last)
-        reduced = reduced.clone() if reduced.data_ptr() % 4 else reduced
-    size = reduced.shape[2:]
-    output = results.empty_like_images(input, size)
-    affine = None if scale is None or shift is None else affine_struct(scale, shift, relu)
-    library = _library()
-    assert library is not None
-    status = library.rednet_span_involution2d(
-        DTYPE_CODES[input.dtype],
-        torch.get_num_threads(),
-        shape_struct(input.shape, weight.shape[0], size, window),
-        *map(tensor_struct, (input, reduced, output)),
-        _pack_span(weight.data_ptr(), bias.data_ptr(), weight.shape[1]),
-        in_pairs,
-        affine,
+    tensors = (input, reduced, span_weight, span_bias)
+    given = tuple(tensor for tensor in tensors if tensor is not None)
+    if has_torch_function(given):
+        sides = (kernel_size, stride, padding, dilation)
+        return handle_torch_function(involution2d_span, given, *tensors, *sides)
+    window = (
+        as_side("kernel_size", kernel_size),
+        as_side("stride", stride),
+        as_side("padding", padding),
+        as_side("dilation", dilation),
     )
-    check_status("span_involution2d", status)
-    return output
+    given = cast_as_convolution(*given)
+    bias = None if span_bias is None else given[3]
+    if _needs_composition():
+        return involution2d(given[0], F.conv2d(given[1], given[2], bias), *window)
+    return span_torch_ops.involution2d_span(*given[:3], bias, *window)
 
 
-def _compose(
-    input: Tensor,
-    reduced: Tensor,
-    weight: Tensor,
-    bias: Tensor,
-    scale: Tensor | None,
-    shift: Tensor | None,
-    relu: bool,
-    window: Window,
-) -> Tensor:
-    """Return the same by other backends, with a tensor of kernels."""
-    rows = weight.transpose(1, 2).reshape(-1, reduced.shape[1], 1, 1)
-    kernel = F.conv2d(reduced, rows.to(input.dtype), bias.to(input.dtype))
-    if scale is None or shift is None:
-        return torch_ops.involution2d(input, kernel, *window.sides)
-    return torch_ops.run_affine(input, kernel, scale, shift, relu, *window.sides)
-
-
-@cache
-def _multiplies_pairs() -> bool:
-    library = _library()
-    return library is not None and bool(library.rednet_multiplies_pairs())
-
-
-@cache
-def _library() -> ctypes.CDLL | None:
-    """Return the kernel; None if it cannot be built, about which the native backend warns."""
-    try:
-        library = carried.load(SOURCE, FLAGS)
-    except compiler.BuildError:
-        return None
-    integer, struct = ctypes.c_int, ctypes.c_char_p
-    library.rednet_span_involution2d.argtypes = [
-        *(integer, integer, struct, struct, struct, struct, struct, integer, struct)
-    ]
-    return library
+def _needs_composition() -> bool:
+    """Return whether something asks for more than the registered operator has, or for less."""
+    if torch.compiler.is_compiling():
+        return torch.compiler.is_exporting()
+    return (
+        torch.jit.is_tracing()
+        or torch._C._are_functorch_transforms_active()
+        or forward_ad._current_level >= 0
+    )

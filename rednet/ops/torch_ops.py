@@ -29,7 +29,7 @@ def involution2d(
     """Return the output (N, C, Ho, Wo), see `rednet.ops.involution`."""
     window = Window(kernel_size, stride, padding, dilation)
     check_involution2d(input, weight, window)
-    _refuse_unsupported()
+    refuse_unsupported()
     return select(input.device, input.dtype).involution2d(input, weight, window)
 
 
@@ -48,7 +48,7 @@ def run_affine(
     window = Window(kernel_size, stride, padding, dilation)
     check_involution2d(input, weight, window)
     check_affine(input, scale, shift)
-    _refuse_unsupported()
+    refuse_unsupported()
     backend = select(input.device, input.dtype)
     if backend.involution2d_affine is not None:
         return backend.involution2d_affine(input, weight, scale, shift, relu, window)
@@ -80,7 +80,7 @@ def grad_input(
     """Return the gradient (N, C, H, W) of the input."""
     window = Window(kernel_size, stride, padding, dilation)
     check_grad_input(grad, weight, (height, width), window)
-    _refuse_unsupported()
+    refuse_unsupported()
     return select(grad.device, grad.dtype).grad_input(grad, weight, (height, width), window)
 
 
@@ -97,7 +97,7 @@ def grad_weight(
     """Return the gradient (N, G*K*K, Ho, Wo) of the weight."""
     window = Window(kernel_size, stride, padding, dilation)
     check_grad_weight(grad, input, groups, window)
-    _refuse_unsupported()
+    refuse_unsupported()
     return select(grad.device, grad.dtype).grad_weight(grad, input, groups, window)
 
 
@@ -145,7 +145,7 @@ def tangents_handled() -> Iterator[None]:
         _tangents.handled = before
 
 
-def _refuse_unsupported() -> None:
+def refuse_unsupported() -> None:
     """Raise an error where torch would ignore tangents, or cannot translate the operator."""
     if forward_ad._current_level >= 0 and not _tangents.handled:
         raise NotImplementedError(

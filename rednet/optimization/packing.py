@@ -14,7 +14,8 @@ from torch.fx import Graph, GraphModule, Node
 
 from rednet.export.fusing import FUSED, INVOLUTION
 from rednet.ops import torch_ops
-from rednet.ops.span import can_run, pack_span, span_involution2d
+from rednet.ops.native_span import pack_span
+from rednet.ops.packed_span import can_run, span_involution2d
 
 aten = torch.ops.aten
 mkldnn: Any = torch.ops.mkldnn

@@ -7,9 +7,9 @@ from torch.func import functional_call
 from torch.nn.utils import parametrizations, prune
 from torch.utils.flop_counter import FlopCounterMode
 
-from rednet.layers import Involution2d, fused_span, involution
-from rednet.ops import backend
-from rednet.ops.span import can_run
+from rednet.layers import Involution2d, involution
+from rednet.ops import backend, native_span
+from rednet.ops.packed_span import can_run
 
 pytestmark = pytest.mark.skipif(not can_run(torch.float32), reason="there is no C++ compiler")
 
@@ -34,10 +34,8 @@ def images(dtype=torch.float32, size=(9, 10), channels=32):
 def calls(monkeypatch):
     """Count how often the fused function runs."""
     made = []
-    run = fused_span.span_involution2d
-    monkeypatch.setattr(
-        fused_span, "span_involution2d", lambda *args: made.append(args) or run(*args)
-    )
+    run = native_span.run_packed
+    monkeypatch.setattr(native_span, "run_packed", lambda *args: made.append(args) or run(*args))
     return made
 
 

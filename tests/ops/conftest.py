@@ -8,7 +8,8 @@ from torch import Tensor
 from rednet import involution2d, involution2d_grad_input, involution2d_grad_weight
 from rednet.ops import Window, backend, involution2d_affine, reference, results
 from rednet.ops.checks import affine_dtype
-from rednet.ops.span import pack_span, span_involution2d
+from rednet.ops.native_span import pack_span
+from rednet.ops.packed_span import span_involution2d
 
 
 @pytest.fixture(scope="session")

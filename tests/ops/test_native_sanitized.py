@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from rednet.ops import compiler, native, span
+from rednet.ops import compiler, native, native_span
 
 SWEEP = Path(__file__).with_name("test_native_sweep.py")
 # The address sanitizer also finds null pointers and objects that are too small. Calls instead of
@@ -25,10 +25,10 @@ import os, sys
 os.environ.pop("LD_PRELOAD", None)
 import pytest
 from hypothesis import settings
-from rednet.ops import native, span
+from rednet.ops import native, native_span
 settings.register_profile("short", max_examples=25)
 flags, *arguments = sys.argv[1:]
-native.FLAGS = span.FLAGS = tuple(flags.split())
+native.FLAGS = native_span.FLAGS = tuple(flags.split())
 sys.exit(pytest.main([*arguments, "-qs", "-W", "ignore::pytest.PytestAssertRewriteWarning"]))
 """
 
@@ -85,7 +85,11 @@ WINDOWS = [(3, 1, 1, 1), (3, 2, 1, 1), (7, 1, 3, 1), (7, 2, 3, 1), (5, 1, 2, 1),
 SIZES = [(5, 1), (7, 56), (16, 17), (2, 33)]
 GROUPS = [(1, 3), (2, 17), (1, 16), (3, 4), (4, 1)]
 DTYPES = [torch.float32, torch.bfloat16, torch.float64]
-LIBRARIES = [(native, native._build), (span, span._library), (span, span._multiplies_pairs)]
+LIBRARIES = [
+    (native, native._build),
+    (native_span, native_span._library),
+    (native_span, native_span._multiplies_pairs),
+]
 needs_x86 = pytest.mark.skipif(
     platform.machine() != "x86_64", reason="the flags that narrow vectors are those of x86"
 )
@@ -115,7 +119,7 @@ def test_narrower_vectors(narrower_vectors, window, dtype, make_case, view, asse
 
 
 @needs_x86
-@pytest.mark.parametrize("dtype", span.DTYPES)
+@pytest.mark.parametrize("dtype", native_span.DTYPES)
 @pytest.mark.parametrize("window", WINDOWS)
 def test_a_span_with_narrower_vectors(
     narrower_vectors, window, dtype, make_case, view, assert_span_accurate

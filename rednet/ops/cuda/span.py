@@ -22,8 +22,6 @@ from rednet.ops.cuda.span_plan import ROLES, plan_span
 from rednet.ops.span_sizes import SpanSizes
 from rednet.ops.window import Window
 
-SPAN_OPERATORS = ("span_involution2d", "span_grad_input", "span_gradients")
-
 
 def unavailable_reason(
     operator: str,
