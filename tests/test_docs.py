@@ -27,6 +27,7 @@ PROGRAMS = {
     "scripts/info.py": commands.info,
     "scripts/predict.py": commands.predict,
     "scripts/paper_tables.py": commands.paper_tables,
+    "scripts/report.py": commands.report,
     "scripts/visualize.py": commands.visualize,
     "scripts/build_kernels.py": commands.build_kernels,
 }

@@ -120,6 +120,15 @@ def _describe_network(
         return {**network, "problem": str(error)}
 
 
+def count_network(checkpoint: Checkpoint) -> dict[str, Any]:
+    """Return the parameters of a run's network, and its multiply-adds where they can be counted.
+
+    Raises:
+        InputError: The network cannot be built.
+    """
+    return _count(checkpoint, build_empty(checkpoint), checkpoint.preprocessing or {})
+
+
 def _count(
     checkpoint: Checkpoint, model: nn.Module, preprocessing: Mapping[str, Any]
 ) -> dict[str, Any]:

@@ -17,6 +17,7 @@ with starting():  # Hydra and pydantic take half a second
     from rednet.commands.paper_tables import paper_tables
     from rednet.commands.predict import predict
     from rednet.commands.prepare_imagenet import prepare_imagenet
+    from rednet.commands.report import report
     from rednet.commands.submit import submit
     from rednet.commands.train import train
     from rednet.commands.visualize import visualize
@@ -29,6 +30,7 @@ COMMANDS = {
     "export": export,
     "info": info,
     "doctor": doctor,
+    "report": report,
     "paper-tables": paper_tables,
     "visualize": visualize,
     "build-kernels": build_kernels,
@@ -51,6 +53,7 @@ __all__ = [
     "paper_tables",
     "predict",
     "prepare_imagenet",
+    "report",
     "submit",
     "train",
     "visualize",

@@ -26,6 +26,7 @@ from rednet.config.schema import (
     InfoConfig,
     PaperTablesConfig,
     PredictionConfig,
+    ReportConfig,
     VisualizationConfig,
 )
 from rednet.config.types import FigureName
@@ -53,6 +54,7 @@ __all__ = [
     "PaperTablesConfig",
     "PredictionConfig",
     "RedNetOptions",
+    "ReportConfig",
     "Schedule",
     "Trainer",
     "VisualizationConfig",

@@ -21,6 +21,7 @@ from rednet.config.types import (
     Count,
     FigureNames,
     NonNegative,
+    NonNegativeInt,
     PathText,
     PathTexts,
     Positive,
@@ -163,6 +164,17 @@ class InfoConfig:
 
 
 @dataclass(config=RULES, frozen=True, kw_only=True)
+class ReportConfig:
+    """A page that compares runs."""
+
+    runs: PathTexts | None
+    output: PathText
+    overwrite: StrictBool
+    mistakes: NonNegativeInt
+    count_macs: StrictBool
+
+
+@dataclass(config=RULES, frozen=True, kw_only=True)
 class BuildKernelsConfig:
     """Compilation of the CPU's kernels for machines without a compiler."""
 
@@ -186,6 +198,7 @@ SCHEMAS: dict[str, type] = {
     "convert_weights": ConvertWeightsConfig,
     "export": ExportConfig,
     "info": InfoConfig,
+    "report": ReportConfig,
     "build_kernels": BuildKernelsConfig,
     "doctor": DoctorConfig,
 }

@@ -19,6 +19,7 @@ PURPOSES = {
     "opencv": "data.interpolation=opencv and experiment=paper",
     "onnx": "export format=onnx",
     "cluster": "scripts/submit.py",
+    "report": "scripts/report.py",
     "parquet": "data=csv with a parquet file",
     "huggingface": "data=huggingface",
     "webdataset": "data=webdataset",

@@ -105,6 +105,19 @@ def read_metrics(folder: Path) -> list[Row]:
     except OSError as error:
         say(f"warning: cannot read {printable(path)}: {reason_of(error)}")
         return []
+    rows, passed_over = parse_metrics(content)
+    if passed_over:
+        say(f"warning: {printable(path)} is damaged; passed over: {join_names(passed_over)}")
+    return rows
+
+
+def parse_metrics(content: bytes) -> tuple[list[Row], list[str]]:
+    """Return the rows of a metrics.jsonl, one for each epoch in ascending order.
+
+    Returns:
+        The rows, and what of the file was passed over: damaged lines, as a crash may leave them,
+        and all but the last line of an epoch.
+    """
     rows: dict[int, Row] = {}
     passed_over = []
     columns = dict.fromkeys(EpochMetrics.__dataclass_fields__)
@@ -122,10 +135,7 @@ def read_metrics(folder: Path) -> list[Row]:
             rows[epoch] = {**columns, **row}
     if b"\0" in content:
         passed_over.append("NUL bytes")
-    if passed_over:
-        which = join_names(list(dict.fromkeys(passed_over)))
-        say(f"warning: {printable(path)} is damaged; passed over: {which}")
-    return [rows[epoch] for epoch in sorted(rows)]
+    return [rows[epoch] for epoch in sorted(rows)], list(dict.fromkeys(passed_over))
 
 
 def _parse(line: bytes) -> Row | None:
