@@ -1,4 +1,4 @@
-// Inline assembly: 16-bit floats and asynchronous copies.
+// Inline assembly: 16-bit floats, asynchronous copies and products of matrices.
 //
 // The tests compile the other files for the CPU, with another header in place of this one.
 
@@ -108,3 +108,54 @@ __device__ __forceinline__ void wait_for_copies() {
   asm volatile("cp.async.wait_all;" ::: "memory");
 #endif
 }
+
+// Two numbers rounded to nearest even, in one word.
+template <class Storage>
+__device__ __forceinline__ unsigned to_pair(float low, float high) {
+  return to_storage<Storage>(low).bits | to_storage<Storage>(high).bits << 16;
+}
+#if __CUDA_ARCH__ >= 800
+template <>
+__device__ __forceinline__ unsigned to_pair<Half>(float low, float high) {
+  unsigned pair;
+  asm("cvt.rn.f16x2.f32 %0, %1, %2;" : "=r"(pair) : "f"(high), "f"(low));
+  return pair;
+}
+template <>
+__device__ __forceinline__ unsigned to_pair<BFloat16>(float low, float high) {
+  unsigned pair;
+  asm("cvt.rn.bf16x2.f32 %0, %1, %2;" : "=r"(pair) : "f"(high), "f"(low));
+  return pair;
+}
+#endif
+
+#if __CUDA_ARCH__ >= 800
+constexpr bool HAS_TENSOR_CORES = true;
+#else
+constexpr bool HAS_TENSOR_CORES = false;
+#endif
+
+// Adds the product of a 16 x 16 and a 16 x 8 matrix, which all lanes of a warp hold together:
+// "Matrix Fragments for mma.m16n8k16" in the PTX manual.
+template <class Storage>
+__device__ __forceinline__ void multiply_tiles(float (&sums)[4], const unsigned (&left)[4],
+                                               const unsigned (&right)[2]) {}
+#if __CUDA_ARCH__ >= 800
+template <>
+__device__ __forceinline__ void multiply_tiles<Half>(float (&sums)[4], const unsigned (&left)[4],
+                                                     const unsigned (&right)[2]) {
+  asm("mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, "
+      "{%8, %9}, {%0, %1, %2, %3};"
+      : "+f"(sums[0]), "+f"(sums[1]), "+f"(sums[2]), "+f"(sums[3])
+      : "r"(left[0]), "r"(left[1]), "r"(left[2]), "r"(left[3]), "r"(right[0]), "r"(right[1]));
+}
+template <>
+__device__ __forceinline__ void multiply_tiles<BFloat16>(float (&sums)[4],
+                                                         const unsigned (&left)[4],
+                                                         const unsigned (&right)[2]) {
+  asm("mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, "
+      "{%8, %9}, {%0, %1, %2, %3};"
+      : "+f"(sums[0]), "+f"(sums[1]), "+f"(sums[2]), "+f"(sums[3])
+      : "r"(left[0]), "r"(left[1]), "r"(left[2]), "r"(left[3]), "r"(right[0]), "r"(right[1]));
+}
+#endif

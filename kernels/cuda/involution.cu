@@ -25,7 +25,7 @@
 #if OPERATOR >= SPAN_INVOLUTION2D
 #include "span_problem.cuh"
 #include "span_taps.cuh"
-#include "span_product.cuh"
+#include "span.cuh"
 #endif
 #if OPERATOR == INVOLUTION2D
 #include "forward.cuh"

@@ -11,8 +11,8 @@
 #include "phases.cuh"
 #include "pixels.cuh"
 #include "problem.cuh"
+#include "span.cuh"
 #include "span_problem.cuh"
-#include "span_product.cuh"
 #include "span_taps.cuh"
 #include "tiles.cuh"
 

@@ -92,10 +92,3 @@ struct SpanProduct {
     }
   }
 };
-
-template <class Taps>
-__device__ __forceinline__ void make_taps(const Taps& taps, const Plane& reduced,
-                                          const SpanProblem& problem, int group,
-                                          const Corner& corner) {
-  SpanProduct<Taps, SECOND_ORDER>::make(taps, reduced, Span(problem, group), corner);
-}

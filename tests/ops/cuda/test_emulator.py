@@ -400,3 +400,50 @@ def test_the_sanitizers_find(findings, fault):
     else:
         assert status != 0
         assert re.search(expected, report, re.DOTALL), report[:2000]
+
+
+# Three warps multiply, each its own 16 x 16 and 16 x 8 matrix in the layout of mma.m16n8k16.
+PRODUCT = """
+struct Problem { unsigned* from; float* to; };
+extern "C" __global__ void __launch_bounds__(96) test(const Problem problem) {
+  const unsigned* from = problem.from + 6 * threadIdx.x;
+  float sums[4] = {};
+  for (int round = 0; round < 1 + threadIdx.x / 32; ++round) {
+    if (SKIPS && threadIdx.x == 40) continue;
+    multiply_tiles<Half>(sums, {from[0], from[1], from[2], from[3]}, {from[4], from[5]});
+  }
+  __syncthreads();
+  for (int i = 0; i < 4; ++i) problem.to[4 * threadIdx.x + i] = sums[i];
+}
+"""
+
+
+def products(emulator, threads, skips):
+    """Run PRODUCT; return what it wrote, and the product of the first warp's matrices."""
+    left, right = torch.arange(256.0).view(16, 16) / 64, torch.arange(128.0).view(16, 8) / 32
+    lanes = torch.arange(32)
+    row, column, pair = lanes // 4, lanes // 4, lanes % 4 * 2
+    operands = [
+        *[left[row + i % 2 * 8, pair + i // 2 * 8 + odd] for i in range(4) for odd in range(2)],
+        *[right[pair + i * 8 + odd, column] for i in range(2) for odd in range(2)],
+    ]
+    from_ = torch.stack(operands, 1).half().repeat(3, 1).contiguous()
+    to = torch.full([96, 4], torch.nan)
+    launch = make_launch(from_, to, blocks=1, threads=threads, SKIPS=skips)
+    emulator.run(launch, emulator.DEVICE + PRODUCT)
+    places = torch.stack([row, row, row + 8, row + 8], 1), torch.stack([pair, pair + 1] * 2, 1)
+    return to.view(3, 32, 4), (left @ right)[places]
+
+
+def test_products_of_matrices(emulator):
+    """Warps multiply different numbers of times and then meet at a barrier."""
+    found, expected = products(emulator, threads=96, skips=0)
+    for warp in range(3):
+        torch.testing.assert_close(found[warp], (warp + 1) * expected)
+
+
+def test_products_of_incomplete_warps(emulator):
+    with pytest.raises(emulator.EmulationError, match=r"not all lanes of a warp reach.*thread 40"):
+        products(emulator, threads=96, skips=1)
+    with pytest.raises(emulator.EmulationError, match="without whole warps"):
+        products(emulator, threads=80, skips=0)

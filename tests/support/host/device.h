@@ -83,3 +83,46 @@ inline void wait_for_copies_but() {
 }
 
 inline void wait_for_copies() { host::wait_for_copies(); }
+
+template <class Storage>
+unsigned to_pair(float low, float high) {
+  return to_storage<Storage>(low).bits | unsigned{to_storage<Storage>(high).bits} << 16;
+}
+
+// Whether kernels use products of matrices; a test may define it otherwise.
+#ifndef HOST_HAS_TENSOR_CORES
+#define HOST_HAS_TENSOR_CORES true
+#endif
+constexpr bool HAS_TENSOR_CORES = HOST_HAS_TENSOR_CORES;
+
+// The operands of a lane: mma.m16n8k16 of the PTX manual, "Matrix Fragments".
+struct TileOperands {
+  const unsigned (&left)[4];
+  const unsigned (&right)[2];
+
+  template <class Storage>
+  static float half_of(unsigned word, int half) {
+    return to_real(Storage{static_cast<unsigned short>(word >> 16 * half)});
+  }
+};
+
+// Tensor cores add the products in an order and with roundings of their own; this is one order.
+template <class Storage>
+void multiply_tiles(float (&sums)[4], const unsigned (&left)[4], const unsigned (&right)[2]) {
+  const TileOperands mine{left, right};
+  const void* const* shown = host::show_to_warp(&mine, __FILE__, __LINE__);
+  const auto lane_of = [&](int lane) -> const TileOperands& {
+    return *static_cast<const TileOperands*>(shown[lane]);
+  };
+  const int lane = threadIdx.x % 32;
+  for (int i = 0; i < 4; ++i) {
+    const int row = lane / 4, column = lane % 4 * 2 + i % 2;
+    for (int k = 0; k < 16; ++k) {
+      const unsigned a = lane_of(row * 4 + k % 8 / 2).left[i / 2 + k / 8 * 2];
+      const unsigned b = lane_of(column * 4 + k % 8 / 2).right[k / 8];
+      sums[i] = multiply_add(TileOperands::half_of<Storage>(a, k % 2),
+                             TileOperands::half_of<Storage>(b, k % 2), sums[i]);
+    }
+  }
+  host::wait_for_warp(__FILE__, __LINE__);
+}

@@ -1,7 +1,8 @@
 // Runs a kernel on the CPU: one block after the other, its threads in turn.
 //
-// A thread runs until it waits at a barrier or ends; then another one runs. The order of the
-// threads is random and drawn again after every barrier; the order of the blocks is drawn once.
+// A thread runs until it waits or ends; then another one runs. It waits for its block at a barrier
+// and for its warp where lanes exchange data. The order of the threads is random and drawn again
+// whenever some go on; the order of the blocks is drawn once.
 // Shared memory is filled with NaN when a block starts.
 
 #include "runner.h"
@@ -29,14 +30,15 @@ Index3 thread_index, block_index, block_size, grid_size;
 
 namespace {
 
-constexpr unsigned kMostThreads = 1024;
+constexpr unsigned kMostThreads = 1024, kWarp = 32;
 constexpr long long kMostBlocks[] = {0x7fffffff, 0xffff, 0xffff};
 constexpr size_t kMostSharedBytes = 48 << 10;
 
-// The place where a thread has stopped: a barrier, or its end.
+// The place where a thread has stopped: a barrier, an exchange in its warp, or its end.
 struct Stop {
   const char* file;
   int line;
+  bool for_warp = false;
 
   bool operator==(const Stop& other) const {
     return line == other.line && std::strcmp(file, other.file) == 0;
@@ -54,7 +56,7 @@ struct Launch {
   const Kernel* kernel;
   std::vector<std::max_align_t> problem;
   std::mt19937_64 random;
-  std::vector<unsigned> order;  // of the threads
+  std::vector<unsigned> all, order;  // the threads, and those that run now, in their order
   size_t turn;
   std::string error;
 };
@@ -95,15 +97,41 @@ void check_that_all_met() {
       fail("a barrier that not all threads reach: " + report(0) + ", " + report(i));
 }
 
+void check_that_warps_met() {
+  for (unsigned i = 0; i < block_size.x; ++i) {
+    const unsigned first = i / kWarp * kWarp;
+    if (!(threads[i].stop == threads[first].stop))
+      fail("an exchange that not all lanes of a warp reach: " + report(first) + ", " + report(i));
+  }
+}
+
+// Returns the threads that wait for their warps only, which all have met.
+std::vector<unsigned> threads_of_waiting_warps() {
+  std::vector<unsigned> waiting;
+  for (const unsigned i : launch.all)
+    if (threads[i].stop.for_warp) waiting.push_back(i);
+  if (!waiting.empty()) check_that_warps_met();
+  return waiting;
+}
+
 Fiber& begin_turn() {
   thread_index.x = launch.order[launch.turn];
   return running().fiber;
 }
 
-Fiber& begin_round() {
+Fiber& begin_round(const std::vector<unsigned>& threads_of_round) {
+  launch.order = threads_of_round;
   std::shuffle(launch.order.begin(), launch.order.end(), launch.random);
   launch.turn = 0;
   return begin_turn();
+}
+
+// Returns who runs when all that ran have stopped: warps that wait for nobody else, then the block.
+Fiber& next_round() {
+  const std::vector<unsigned> waiting = threads_of_waiting_warps();
+  if (!waiting.empty()) return begin_round(waiting);
+  check_that_all_met();
+  return threads[0].stop == kEnd ? caller : begin_round(launch.all);
 }
 
 // Lets the other threads run until the current one may continue.
@@ -114,8 +142,7 @@ void stop_at(const Stop& stop) {
     fiber.switch_to(begin_turn());
     return;
   }
-  check_that_all_met();
-  Fiber& next = stop == kEnd ? caller : begin_round();
+  Fiber& next = next_round();
   if (&next != &fiber) fiber.switch_to(next);
 }
 
@@ -138,7 +165,7 @@ void run_block(const Index3& index) {
   block_index = index;
   poison_shared();
   for (unsigned i = 0; i < block_size.x; ++i) threads[i].copies.clear();
-  caller.switch_to(begin_round());
+  caller.switch_to(begin_round(launch.all));
 }
 
 void run_grid() {
@@ -155,8 +182,8 @@ void run_grid() {
 
 void start_threads() {
   while (threads.size() < block_size.x) threads.emplace_back();
-  launch.order.resize(block_size.x);
-  std::iota(launch.order.begin(), launch.order.end(), 0);
+  launch.all.resize(block_size.x);
+  std::iota(launch.all.begin(), launch.all.end(), 0);
   for (unsigned i = 0; i < block_size.x; ++i) threads[i].fiber.start(run_thread);
 }
 
@@ -192,6 +219,16 @@ bool is_shared(const void* address) {
 }  // namespace
 
 void wait_at_barrier(const char* file, int line) { stop_at({file, line}); }
+
+void wait_for_warp(const char* file, int line) { stop_at({file, line, true}); }
+
+const void* const* show_to_warp(const void* data, const char* file, int line) {
+  static const void* shown[kMostThreads];
+  if (block_size.x % kWarp) fail_here("an exchange in a block without whole warps");
+  shown[thread_index.x] = data;
+  wait_for_warp(file, line);
+  return shown + thread_index.x / kWarp * kWarp;
+}
 
 void check_copy(const void* shared, const void* global, int size) {
   if (!is_shared(shared)) fail_here("an asynchronous copy to what is not shared memory");

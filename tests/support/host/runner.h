@@ -24,6 +24,11 @@ struct Kernel {
 // The running thread waits until all threads of its block wait at the same place.
 void wait_at_barrier(const char* file, int line);
 
+// The running thread shows `data` to the other lanes of its warp and waits until all have shown
+// theirs. Returns what they have shown. They must meet again before one of them changes its own.
+const void* const* show_to_warp(const void* data, const char* file, int line);
+void wait_for_warp(const char* file, int line);
+
 // Ends the launch if the arguments of an asynchronous copy violate a GPU's requirements.
 void check_copy(const void* shared, const void* global, int size);
 // Returns whether the address sanitizer, if active, would report a read.
