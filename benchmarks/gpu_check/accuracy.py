@@ -6,6 +6,7 @@ Kernels compile for a second each, so that several processes share the cases.
 import os
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from itertools import product
 from multiprocessing import get_context
@@ -14,7 +15,14 @@ import torch
 from torch import Tensor
 
 from benchmarks.gpu_check.stages import Emit, Row, Settings
-from benchmarks.gpu_check.subjects import LAYOUTS, SUBJECTS, Subject, as_list, make_tensors
+from benchmarks.gpu_check.subjects import (
+    LAYOUTS,
+    SUBJECTS,
+    Subject,
+    Tensors,
+    as_list,
+    make_tensors,
+)
 from benchmarks.layers import Layer, layers_of
 from rednet.ops import results
 
@@ -80,7 +88,12 @@ def run(settings: Settings, emit: Emit) -> None:
     for name in SUBJECTS:
         emit(_summary(name, [row for row in rows if row["operator"] == name]))
     if len(rows) < len(cases):
-        emit(f"{len(cases) - len(rows)} of {len(cases)} cases were left out: no time was left")
+        is_late = settings.seconds_left() < 1
+        reason = "no time was left" if is_late else "a process that computed them died"
+        emit(
+            f"{len(cases) - len(rows)} of {len(cases)} left out: {reason}",
+            ok=None if is_late else False,
+        )
 
 
 def _compute(cases: list[Case], settings: Settings) -> Iterator[Row]:
@@ -96,7 +109,7 @@ def _compute(cases: list[Case], settings: Settings) -> Iterator[Row]:
     try:
         for future in as_completed(futures, timeout=settings.seconds_left()):
             yield future.result()
-    except TimeoutError:
+    except (TimeoutError, BrokenProcessPool):
         return
     finally:
         pool.shutdown(wait=False, cancel_futures=True)
@@ -123,10 +136,11 @@ def check_case(case: Case, device: str) -> Row:
     row |= {"ok": None, "of_bound": None, "error": None, "reason": None}
     subject = SUBJECTS[case.operator]
     try:
-        reason = subject.unavailable_reason(layer, DTYPES[case.dtype], torch.device(device))
+        tensors = make_tensors(subject, layer, case.batch, DTYPES[case.dtype], device, case.layout)
+        reason = subject.unavailable_reason(layer, tensors)
         if reason is not None:
             return {**row, "reason": reason}
-        worst = worst_error(subject, case, device)
+        worst = worst_error(subject, case, tensors)
     except Exception as error:  # later cases of this process may fail with it: CUDA's errors stay
         message = " ".join(str(error).split())[:200]
         return {**row, "ok": False, "error": f"{type(error).__name__}: {message}"}
@@ -134,10 +148,9 @@ def check_case(case: Case, device: str) -> Row:
     return {**row, "ok": is_right, "of_bound": worst, "error": f"{worst:.3g} times the bound"}
 
 
-def worst_error(subject: Subject, case: Case, device: str) -> float:
+def worst_error(subject: Subject, case: Case, tensors: Tensors) -> float:
     """Return the largest error as a multiple of its bound; results start as NaN."""
-    dtype = DTYPES[case.dtype]
-    tensors = make_tensors(subject, case.layer, case.batch, dtype, device, case.layout)
+    dtype = tensors[0].dtype
     exact = as_list(subject.exact(case.layer, [tensor.double() for tensor in tensors]))
     magnitudes = as_list(subject.exact(case.layer, [tensor.double().abs() for tensor in tensors]))
     terms = subject.terms(case.layer, case.batch) + 1

@@ -110,7 +110,7 @@ def run_in_time(
         return Outcome(stage.name, SKIPPED, "no time was left")
     is_dry = options.device == "cpu"
     seconds = min(stage.seconds * (PATIENCE if is_dry else 1), left)
-    return run_stage(stage, options.device, is_dry, seconds, path)
+    return run_stage(stage, "cpu" if is_dry else "cuda:0", is_dry, seconds, path)
 
 
 def describe_run(options: argparse.Namespace, added: Sequence[str]) -> dict[str, object]:

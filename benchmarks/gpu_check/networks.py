@@ -9,7 +9,7 @@ from benchmarks.network import REDNET, RESNET, Setting, make_step
 from benchmarks.turns import Ratio, Spread, Work, take_turns
 from rednet.runtime import keep_freed_memory, set_numerics
 
-BATCH, TURNS = 256, 7
+BATCH, TURNS = 256, 15
 
 
 def make_setting(settings: Settings, mode: str, compiled: bool) -> Setting:

@@ -54,7 +54,8 @@ def _kernels(step: Work, steps: int, on_gpu: bool) -> tuple[list[Row], float]:
     rows = []
     for event in profiled.key_averages():
         is_kernel = event.device_type == torch.autograd.DeviceType.CUDA
-        if is_kernel or not on_gpu:
+        # An annotation lasts as long as the kernels within it, which would count twice.
+        if not getattr(event, "is_user_annotation", False) and (is_kernel or not on_gpu):
             time_us = event.self_device_time_total if on_gpu else event.self_cpu_time_total
             name = " ".join(event.key.split())[:NAME_LENGTH]
             rows.append({"name": name, "calls": event.count / steps, "ms": time_us / 1000 / steps})

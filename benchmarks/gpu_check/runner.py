@@ -45,7 +45,7 @@ def run_stage(stage: Stage, device: str, tiny: bool, seconds: float, path: str) 
 
     Args:
         stage: The stage.
-        device: "cuda" or "cpu".
+        device: "cuda:0" or "cpu".
         tiny: Whether this is a dry run.
         seconds: Seconds after which it is ended.
         path: Value of PYTHONPATH.

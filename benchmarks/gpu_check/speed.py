@@ -3,9 +3,12 @@
 The times of the operators are replayed CUDA graphs, as in `benchmarks/gpu.py`.
 """
 
+from collections.abc import Sequence
 from functools import partial
 
 import torch
+import torch.nn.functional as F
+from torch import Tensor
 
 from benchmarks import gpu
 from benchmarks.ceilings import make_copier, make_multiplier
@@ -14,6 +17,7 @@ from benchmarks.gpu_check.subjects import SUBJECTS, make_tensors
 from benchmarks.layers import layers_of
 from benchmarks.operator_case import OperatorCase
 from benchmarks.turns import Spread, Work, take_turns
+from rednet.runtime import set_numerics
 
 LAYERS = ("stage1", "stage2", "stage3", "stage4", "stage2-first", "stage3-first", "stage4-first")
 BATCH, TURNS = 256, 5
@@ -22,6 +26,7 @@ PEAK = gpu.PEAK_COPY
 
 def run(settings: Settings, emit: Emit) -> None:
     """Emit a row for each layer: microseconds an image of every operator that runs."""
+    set_numerics(deterministic=False, tf32=False)
     device = torch.device(settings.device)
     layers = layers_of(64 if settings.tiny else 224)
     for precision in ("fp32",) if settings.tiny else ("bf16", "fp32"):
@@ -30,7 +35,12 @@ def run(settings: Settings, emit: Emit) -> None:
                 emit("no time was left for more layers")
                 return
             case = OperatorCase(layers[name], precision, 2 if settings.tiny else BATCH, device, 1)
-            row = measure(case, 1 if settings.tiny else TURNS)
+            try:
+                row = measure(case, 1 if settings.tiny else TURNS)
+            except Exception as error:  # of one layer: the others may run
+                message = " ".join(str(error).split())[:200]
+                emit(f"{name} {precision}: {type(error).__name__}: {message}", ok=False)
+                continue
             emit(_line(row), **row)
 
 
@@ -41,10 +51,8 @@ def measure(case: OperatorCase, turns: int) -> Row:
     multiplier = make_multiplier(case.device, case.dtype)
     ceilings: dict[str, Work] = {"fma": multiplier.run}
     ceilings[PEAK] = gpu.make_peak_copy(case.device) if on_gpu else make_copier(2**20, case.device)
-    if on_gpu:
-        ceilings |= _convolutions(case)
     take = gpu.take_turns_in_graphs if on_gpu else take_turns
-    times = take({**ceilings, **works}, turns, case.device)
+    times = take({**ceilings, **works, **make_convolutions(case)}, turns, case.device)
     medians = {name: Spread.of(values).median for name, values in times.items()}
     bandwidth = (gpu.PEAK_BYTES if on_gpu else 2**20) / medians[PEAK]
     moving = case.bytes_moved / bandwidth
@@ -67,16 +75,31 @@ def measure(case: OperatorCase, turns: int) -> Row:
 def make_work(name: str, case: OperatorCase) -> Work | None:
     """Return an operator on channels_last tensors, or None if it cannot run."""
     subject, layer = SUBJECTS[name], case.layer
-    if subject.unavailable_reason(layer, case.dtype, case.device) is not None:
-        return None
     device = str(case.device)
     tensors = make_tensors(subject, layer, case.batch, case.dtype, device, "channels_last")
+    if subject.unavailable_reason(layer, tensors) is not None:
+        return None
     return partial(subject.compute, layer, tensors)
 
 
-def _convolutions(case: OperatorCase) -> dict[str, Work]:
+def make_convolutions(case: OperatorCase) -> dict[str, Work]:
     """Return the forward pass, and both passes, of the 3x3 convolution of equal width."""
-    return {f"conv3x3 {kind}": work for kind, work in gpu.make_convolution(case).items()}
+    layer, options = case.layer, {"device": case.device, "dtype": case.dtype}
+    input, grad, kernel = (
+        torch.randn(shape, **options).to(memory_format=torch.channels_last)
+        for shape in (
+            (case.batch, *layer.input_shape),
+            (case.batch, *layer.output_shape),
+            (layer.channels, layer.channels, 3, 3),
+        )
+    )
+    apply = partial(F.conv2d, stride=layer.stride, padding=1)
+
+    def both() -> Sequence[Tensor]:
+        leaves = input.detach().requires_grad_(), kernel.detach().requires_grad_()
+        return torch.autograd.grad(apply(*leaves), leaves, grad)
+
+    return {"conv3x3": partial(apply, input, kernel), "conv3x3 both": both}
 
 
 def _microseconds(seconds: float, case: OperatorCase) -> float:

@@ -19,7 +19,7 @@ class Settings:
     """What a stage is told.
 
     Attributes:
-        device: "cuda" or "cpu".
+        device: "cuda:0" or "cpu".
         tiny: Whether this is a dry run: smallest sizes, one turn.
         deadline: Time, as of `time.time`, by which the stage is ended.
     """
@@ -31,7 +31,7 @@ class Settings:
     @property
     def on_gpu(self) -> bool:
         """Whether a GPU computes."""
-        return self.device == "cuda"
+        return self.device != "cpu"
 
     def seconds_left(self) -> float:
         """Return the seconds until the deadline."""
@@ -72,24 +72,26 @@ def span_variants() -> dict[str, dict[str, str]]:
 def all_stages() -> tuple[Stage, ...]:
     """Return all stages, in the order in which they run."""
     variants = span_variants().items()
+    network, compiled = (
+        [
+            Stage(
+                f"{name}{end}", "networks", seconds, {"compiled": name == "compiled"}, environment
+            )
+            for end, environment in variants
+        ]
+        for name, seconds in (("network", 75), ("compiled", 120))
+    )
+    first, *others = [Stage(f"profile{end}", "profiling", 45, {}, env) for end, env in variants]
     return (
         Stage("versions", "machine", 30),
         Stage("first-backward", "first_backward", 60),
         Stage("operators", "accuracy", 100),
-        *(
-            Stage(f"network{end}", "networks", 75, {"compiled": False}, environment)
-            for end, environment in variants
-        ),
-        *(
-            Stage(f"profile{end}", "profiling", 45, {}, environment)
-            for end, environment in variants
-        ),
+        *network,
+        first,
+        Stage("pytest", "pytests", 90),
         Stage("speed", "speed", 60),
         Stage("overhead", "overhead", 40),
-        Stage("pytest", "pytests", 100),
-        *(
-            Stage(f"compiled{end}", "networks", 110, {"compiled": True}, environment)
-            for end, environment in variants
-        ),
-        Stage("sanitizer", "sanitizer", 75),
+        Stage("sanitizer", "sanitizer", 60),
+        *compiled,
+        *others,
     )

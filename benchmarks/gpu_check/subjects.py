@@ -32,7 +32,7 @@ class Subject:
         exact: Computes it from tensors of float64, by the reference.
         terms: Number of terms of the longest sum, for a layer and a number of images.
         roundings: Roundings to the dtype of the tensors before that of the result.
-        unavailable_reason: Why it cannot run for a layer, dtype and device; None if it can.
+        unavailable_reason: Why it cannot run for a layer and tensors; None if it can.
     """
 
     shapes: Callable[[Layer, int], tuple[Shape, ...]]
@@ -40,9 +40,7 @@ class Subject:
     exact: Compute
     terms: Callable[[Layer, int], int]
     roundings: int = 0
-    unavailable_reason: Callable[[Layer, torch.dtype, torch.device], str | None] = (
-        lambda layer, dtype, device: None
-    )
+    unavailable_reason: Callable[[Layer, Tensors], str | None] = lambda layer, tensors: None
 
 
 def make_tensors(
@@ -136,13 +134,14 @@ def _exact_span_gradients(layer: Layer, tensors: Tensors) -> Tensors:
     )
 
 
-def _span_reason(operator: str) -> Callable[[Layer, torch.dtype, torch.device], str | None]:
-    def unavailable_reason(layer: Layer, dtype: torch.dtype, device: torch.device) -> str | None:
+def _span_reason(operator: str) -> Callable[[Layer, Tensors], str | None]:
+    def unavailable_reason(layer: Layer, tensors: Tensors) -> str | None:
+        device, dtype = tensors[0].device, tensors[0].dtype
         if device.type != "cuda":
             return "fused kernels need a GPU"
         major, minor = torch.cuda.get_device_capability(device)
-        architecture = 10 * major + minor
-        return span.unavailable_reason(operator, span_sizes(layer), dtype, architecture)
+        sizes, architecture = span_sizes(layer), 10 * major + minor
+        return span.unavailable_reason(operator, sizes, dtype, architecture, tensors)
 
     return unavailable_reason
 

@@ -250,7 +250,7 @@ def test_no_time_and_no_gpu(tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(cli, "run_stage", run_stage)
     options = ["--stages", "versions", "operators", "--output", str(tmp_path)]
     assert cli.main(options) == 1
-    assert seen == [("versions", "cuda", False, 30)]
+    assert seen == [("versions", "cuda:0", False, 30)]
     assert "[operators] skipped (torch sees no GPU" in capsys.readouterr().out
     assert cli.main([*options, "--seconds", "5"]) == 0
     assert "[versions] skipped (no time was left), 0 s" in capsys.readouterr().out
