@@ -7,13 +7,11 @@ import subprocess
 import sys
 from collections import Counter
 
-from benchmarks.gpu_check.stages import Emit, Settings
+from benchmarks.gpu_check.stages import ROOT, Emit, Settings
 
-FILES = (
-    "tests/ops/cuda/test_gpu_streams.py",
-    "tests/ops/cuda/test_gpu.py",
-    "tests/benchmarks/test_gpu.py",
-)
+FOLDERS = ("tests/ops", "tests/layers", "tests/benchmarks")
+"""Folders whose tests marked `gpu` are run; the others' import Hydra."""
+MARK = "pytest.mark.gpu"
 LEFT_OUT = ("tests/ops/cuda/test_gpu_streams.py::test_a_long_soak",)
 """Minutes long: `pytest -m gpu` runs it."""
 RESULT = re.compile(r"^(\S+?::.+?) (PASSED|FAILED|ERROR|SKIPPED|XFAIL|XPASS)\b", re.MULTILINE)
@@ -25,9 +23,18 @@ def make_command() -> list[str]:
     command += ["-o", "addopts=--strict-markers --import-mode=importlib", "-p", "no:cacheprovider"]
     if importlib.util.find_spec("hypothesis"):
         command += ["-p", "benchmarks.gpu_check.short_hypothesis"]
+    return [*command, *(f"--deselect={test}" for test in LEFT_OUT), *find_files()]
+
+
+def find_files() -> list[str]:
+    """Return the files with tests marked `gpu`; those of the benchmark draw charts."""
     has_charts = importlib.util.find_spec("matplotlib") is not None
-    files = FILES if has_charts else FILES[:2]
-    return [*command, *(f"--deselect={test}" for test in LEFT_OUT), *files]
+    return [
+        str(path.relative_to(ROOT))
+        for folder in (FOLDERS if has_charts else FOLDERS[:-1])
+        for path in sorted((ROOT / folder).rglob("test_*.py"), reverse=True)
+        if MARK in path.read_text(encoding="utf-8")
+    ]
 
 
 def run(settings: Settings, emit: Emit) -> None:

@@ -168,10 +168,11 @@ FAILED tests/a.py::test_two - assert 1 == 2
     ]
 
 
-def test_files_of_tests_that_exist():
-    command = pytests.make_command()
-    for name in (*pytests.FILES, *(test.partition("::")[0] for test in pytests.LEFT_OUT)):
-        assert (ROOT / name).is_file() and any(name in word for word in command)
+def test_all_tests_that_need_a_gpu_are_run():
+    command, mark = pytests.make_command(), pytests.MARK
+    marked = [path for path in (ROOT / "tests").rglob("test_*.py") if mark in path.read_text()]
+    assert {*pytests.find_files()} == {str(path.relative_to(ROOT)) for path in marked}
+    assert {*pytests.find_files()} <= {*command}
     for test in pytests.LEFT_OUT:
         file, _, name = test.partition("::")
         assert f"def {name}(" in (ROOT / file).read_text()
