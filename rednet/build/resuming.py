@@ -91,6 +91,8 @@ def resume(trainer: Trainer, checkpoint: Checkpoint, *, force: bool = False) -> 
         checkpoint = trainer.runtime.on_primary(lambda: _at_end_of_epoch(newest))
     own_forms = pointwise_forms()
     load_run_state(trainer, checkpoint)
+    if trainer.log.images is not None:
+        trainer.log.images.shows_next_step = is_fork
     if any(line.startswith("data.train:") for line in changes):
         trainer.batches.unreadable.forget()
     if not is_fork:

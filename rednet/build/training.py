@@ -17,6 +17,7 @@ from rednet.build.data import (
 )
 from rednet.build.effects import require_optimizer_effects, require_split_effects
 from rednet.build.finetuning import build_freezing
+from rednet.build.logging import build_images, build_loggers
 from rednet.build.losses import build_loss
 from rednet.build.model import (
     build_model,
@@ -121,6 +122,8 @@ def build_trainer(
     loss = build_loss(config, splits.train, explicit_keys, runtime)
     train_step = _build_step(config, model, freezing, loss, lr, runtime)
     ema = ModelEmaV3(model, config.trainer.ema_decay) if config.trainer.ema_decay else None
+    loggers = build_loggers(config, folder, sampler.global_batch, runtime)
+    images = build_images(folder, class_names, preprocessing, splits.val, loggers, runtime)
     log = RunLog(
         folder,
         config.trainer.log_every,
@@ -128,6 +131,9 @@ def build_trainer(
         workload=_build_workload(config, freezing, sampler, len(splits.val)),
         loading_speed=partial(_loading_speed, batches.loader),
         world_size=runtime.world_size,
+        loggers=loggers,
+        images=images,
+        device=runtime.device,
     )
     description = _describe(config, preprocessing, splits, sampler, loss)
     saver = _build_saver(config.trainer, description, folder, runtime)

@@ -40,6 +40,7 @@ def _train_until_stopped(
     from rednet.build.data_report import report_data
     from rednet.build.folders import require_space, run_folder, write_config
     from rednet.build.locking import lock_folder
+    from rednet.build.logging import require_loggers
     from rednet.build.provenance import record_start
     from rednet.build.resuming import find_checkpoint, resume
     from rednet.build.runtime import build_runtime
@@ -49,6 +50,7 @@ def _train_until_stopped(
     from rednet.ops.broken_backend import BackendFailure
     from rednet.training.saver import estimate_bytes
 
+    require_loggers(config.logger)
     config, start = follow_weights(config, explicit_keys)
     label = f"{_label(config)}-{config.data.name}"
     with (

@@ -20,6 +20,7 @@ from rednet.config.groups import (
 from rednet.config.types import (
     Count,
     FigureNames,
+    LoggerNames,
     NonNegative,
     NonNegativeInt,
     PathText,
@@ -45,6 +46,7 @@ class Config:
     schedule: Schedule
     finetune: FineTune
     trainer: Trainer
+    logger: LoggerNames
     seed: Seed
     output_dir: PathText | None
     resume: PathText

@@ -93,6 +93,12 @@ Decay = Annotated[StrictFloat, Field(gt=0, lt=1)]
 ClassWeights = Annotated[Any, AfterValidator(_class_weights)]
 FigureName = Literal["envelopes", "schedule", "kernels", "taps", "receptive_field"]
 FigureNames = Annotated[list[FigureName], Field(min_length=1), BeforeValidator(_as_list)]
+LoggerName = Literal["tensorboard", "csv", "wandb"]
+LoggerNames = Annotated[
+    list[LoggerName],
+    BeforeValidator(_as_list),
+    AfterValidator(lambda names: [*dict.fromkeys(names)]),
+]
 if TYPE_CHECKING:
     StemName = str
 else:  # type checkers admit no computed literals

@@ -23,6 +23,7 @@ PURPOSES = {
     "parquet": "data=csv with a parquet file",
     "huggingface": "data=huggingface",
     "webdataset": "data=webdataset",
+    "wandb": "logger=wandb",
 }
 """What an extra is for; those for developers are left out."""
 

@@ -1,16 +1,15 @@
 """A contact sheet: images with the predictions below them."""
 
 import math
-from bisect import bisect_right
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
-from PIL import Image, ImageDraw, ImageFont, ImageOps
+from PIL import Image, ImageDraw, ImageOps
 
 from rednet.data import UnreadableImage, read_image
 from rednet.data.image_reading import MAX_PIXELS
 from rednet.files import write_atomically
-from rednet.predictions.fonts import find_font, replace_missing
+from rednet.predictions.lettering import FRAME, GRAY, INK, PAPER, font_of, write_line
 from rednet.predictions.rows import ClassLabels, Row
 from rednet.wording import count, printable
 
@@ -24,7 +23,6 @@ MARGIN, LINE, BAR = 14, 21, 3
 TEXT_SIZE, SMALL_SIZE, TITLE_SIZE = 13, 11, 16
 MAX_PREDICTIONS = 3
 
-INK, GRAY, PAPER, FRAME = "#1a1a1a", "#757575", "#ffffff", "#f0f0f0"
 FIRST_BAR, OTHER_BAR = "#0072B2", "#56B4E9"
 
 
@@ -98,7 +96,7 @@ def _draw(
     size = MARGIN + columns * cell[0], head + math.ceil(len(images) / columns) * cell[1]
     sheet = Image.new("RGB", size, PAPER)
     draw = ImageDraw.Draw(sheet)
-    _write(draw, (MARGIN, MARGIN), title, TITLE_SIZE, size[0] - 2 * MARGIN, bold=True)
+    write_line(draw, (MARGIN, MARGIN), title, TITLE_SIZE, size[0] - 2 * MARGIN, bold=True)
     for index, (row, image) in enumerate(images):
         row_index, column = divmod(index, columns)
         corner = MARGIN + column * cell[0], head + row_index * cell[1]
@@ -121,57 +119,22 @@ def _draw_cell(
     fitted = ImageOps.contain(image, (tile, tile), Image.Resampling.LANCZOS)
     sheet.paste(fitted, (left + (tile - fitted.width) // 2, top + (tile - fitted.height) // 2))
     top += tile + 4
-    _write(draw, (left, top), printable(Path(row.path).name), SMALL_SIZE, tile, color=GRAY)
+    write_line(draw, (left, top), printable(Path(row.path).name), SMALL_SIZE, tile, color=GRAY)
     top += LINE - 4
     predictions = list(zip(row.classes, row.probabilities, strict=True))[:MAX_PREDICTIONS]
     for rank, (number, probability) in enumerate(predictions):
         first = rank == 0
         percent = f"{100 * probability:.1f} %"
-        font = _font(percent, TEXT_SIZE, first)
+        font = font_of(percent, TEXT_SIZE, first)
         width = math.ceil(font.getlength(percent))
         draw.text((left + tile - width, top), percent, INK, font)
         label = printable(labels.shown[number])
         room = tile - width - 8
         otherwise = f"class {number}"
-        _write(draw, (left, top), label, TEXT_SIZE, room, bold=first, otherwise=otherwise)
+        write_line(draw, (left, top), label, TEXT_SIZE, room, bold=first, otherwise=otherwise)
         bar = top + LINE - 3
         draw.rectangle((left, bar, left + tile - 1, bar + BAR - 1), FRAME)
         if length := round(probability * tile):
             color = FIRST_BAR if first else OTHER_BAR
             draw.rectangle((left, bar, left + length - 1, bar + BAR - 1), color)
         top += LINE + BAR
-
-
-def _write(
-    draw: ImageDraw.ImageDraw,
-    corner: tuple[int, int],
-    text: str,
-    size: int,
-    room: int,
-    *,
-    bold: bool = False,
-    color: str = INK,
-    otherwise: str | None = None,
-) -> None:
-    """Draw a text, shortened to some pixels; `otherwise` if no font has its characters."""
-    font = find_font(text, size, bold=bold)
-    if font is None:
-        text = replace_missing(text, bold=bold) if otherwise is None else otherwise
-        font = _font(text, size, bold)
-    draw.text(corner, _shorten(text, font.getlength, room), color, font)
-
-
-def _font(text: str, size: int, bold: bool) -> ImageFont.FreeTypeFont:
-    font = find_font(text, size, bold=bold)
-    assert font is not None
-    return font
-
-
-def _shorten(text: str, length: Callable[[str], float], room: int) -> str:
-    """Shorten a text to a number of pixels."""
-    if length(text) <= room:
-        return text
-    fitting = bisect_right(
-        range(len(text)), float(room), key=lambda end: length(f"{text[:end]}...")
-    )
-    return f"{text[: max(0, fitting - 1)].rstrip()}..."

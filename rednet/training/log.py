@@ -1,9 +1,9 @@
-"""The log of a run: progress on the screen, TensorBoard, and metrics.jsonl."""
+"""The log of a run: progress on the screen, metrics.jsonl, and the loggers."""
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -11,12 +11,17 @@ import torch
 
 from rednet.best_effort import BestEffort
 from rednet.evaluation import Evaluation
+from rednet.loggers.group import BEST_TOP1, LoggerGroup
+from rednet.training.batches import MicroBatch
 from rednet.training.input_limit import LoadingSpeed, describe_limit
 from rednet.training.metrics import METRICS, EpochMetrics, append_row, read_metrics
+from rednet.training.mistakes import WorstMistakes
+from rednet.training.peak_memory import peak_gigabytes
 from rednet.training.progress import Progress
+from rednet.training.run_images import RunImages
 from rednet.training.step import StepResult
-from rednet.training.tensorboard import TensorBoard
 from rednet.training.throughput import Throughput
+from rednet.training.totals import EpochTotals
 from rednet.training.workload import Workload
 from rednet.wording import count, duration, format_rate
 
@@ -26,25 +31,6 @@ FIRST_STEPS, FIRST_SECONDS = 10, 30.0
 T = TypeVar("T")
 
 
-@dataclass
-class EpochTotals:
-    """Sums over the steps of an epoch so far.
-
-    Attributes:
-        loss_sum: Sum of the losses of all samples, without skipped steps.
-        num_samples: Number of these samples.
-        skipped: Number of skipped steps.
-        lr: Learning rate of the last step.
-        seconds: Duration up to the last step.
-    """
-
-    loss_sum: float = 0.0
-    num_samples: int = 0
-    skipped: int = 0
-    lr: float = 0.0
-    seconds: float = 0.0
-
-
 class RunLog:
     """Reports a run. The trainer tells it what happened; only the primary process writes.
 
@@ -52,11 +38,14 @@ class RunLog:
 
     Args:
         folder: Folder of the run.
-        log_every: Steps between two lines on the screen and two points in TensorBoard.
+        log_every: Steps between two lines on the screen and two points in the loggers.
         enabled: Whether this process writes.
         workload: Work of the run.
         loading_speed: Returns how fast this process loads images, None for no line about it.
         world_size: Number of processes.
+        loggers: Where scalars are written, beside metrics.jsonl.
+        images: What is shown of the images, if anything.
+        device: Device whose memory is reported.
 
     Attributes:
         rows: What metrics.jsonl should hold about the completed epochs.
@@ -71,17 +60,22 @@ class RunLog:
         workload: Workload | None = None,
         loading_speed: Callable[[], LoadingSpeed] | None = None,
         world_size: int = 1,
+        loggers: LoggerGroup | None = None,
+        images: RunImages | None = None,
+        device: torch.device | None = None,
     ) -> None:
         self.folder, self.log_every, self.enabled = folder, log_every, enabled
         self.workload = workload or Workload()
         self.loading_speed, self.world_size = loading_speed, world_size
-        self.board: TensorBoard | None = None
+        self.loggers, self.images = loggers or LoggerGroup(), images
+        self.device = device or torch.device("cpu")
         self.progress: Progress
+        self._is_open = False
         self.rows: list[dict[str, Any]] = []
         self.totals = EpochTotals()
         self._start = 0.0
         self._has_told_duration = False
-        self._board_effort = BestEffort("training goes on, and each save tries again")
+        self._evaluation: Evaluation | None = None
         self._metrics_effort = BestEffort("training goes on, and each epoch tries again")
 
     def open(self, global_step: int, images: int, total_images: int) -> None:
@@ -93,6 +87,7 @@ class RunLog:
             total_images: Images of the whole run.
         """
         self.close()
+        self._is_open = True
         self.progress = Progress(
             total_images,
             images,
@@ -101,27 +96,24 @@ class RunLog:
             enabled=self.enabled,
             workload=self.workload,
         )
-        if self.enabled:
-            self.board = TensorBoard(self.folder / "tensorboard", first_step=global_step + 1)
-            self.flush()
+        if self.images is not None:
+            self.images.shows_next_step |= global_step == 0
+        self.loggers.open(first_step=global_step + 1)
 
     def close(self) -> None:
-        """Close the files and remove the progress bar."""
-        if self.board is not None:
+        """Close the loggers and remove the progress bar."""
+        if self._is_open:
+            self._is_open = False
             self.progress.close()
-            with self._board_effort.write(str(self.board.folder)):
-                self.board.close()
-            self.board = None
+            self.loggers.close()
 
     def say(self, line: str) -> None:
         """Print a line."""
         self.progress.say(line)
 
     def flush(self) -> None:
-        """Write out all points of TensorBoard, before the steps they belong to are saved."""
-        if self.board is not None:
-            with self._board_effort.write(str(self.board.folder)):
-                self.board.flush()
+        """Let the loggers write all that they have, before the steps it belongs to are saved."""
+        self.loggers.flush()
 
     def start_epoch(self, epoch: int, epochs: int, step_in_epoch: int = 0) -> None:
         """Start the totals of an epoch, or continue those of one that was interrupted.
@@ -152,9 +144,16 @@ class RunLog:
             self.progress.wait(time.monotonic() - start)
             yield step
 
+    @property
+    def mistakes(self) -> WorstMistakes | None:
+        """Observer of the evaluations, if their images are shown."""
+        return None if self.images is None else self.images.mistakes
+
     @contextmanager
     def evaluating(self) -> Iterator[Progress]:
         """Show the progress of an evaluation, on a terminal only."""
+        if self.mistakes is not None:
+            self.mistakes.start()
         label = f"{self.progress.label}, evaluation"
         images = self.workload.val_images
         progress = Progress(images, label=label, every=None, enabled=self.enabled)
@@ -166,11 +165,16 @@ class RunLog:
             progress.close()
 
     def is_due(self, global_step: int) -> bool:
-        """Return whether TensorBoard gets this step: the first, then one in `log_every`."""
+        """Return whether the loggers get this step: the first, then one in `log_every`."""
         return (global_step - 1) % self.log_every == 0
 
     def step(
-        self, result: StepResult, global_step: int, lr: float, scaler: torch.amp.GradScaler
+        self,
+        result: StepResult,
+        global_step: int,
+        lr: float,
+        scaler: torch.amp.GradScaler,
+        batches: Sequence[MicroBatch] = (),
     ) -> None:
         """Record a step.
 
@@ -179,6 +183,7 @@ class RunLog:
             global_step: Number of the step, from 1.
             lr: Learning rate.
             scaler: Gradient scaler, whose scale is logged in fp16.
+            batches: Images of this process, of which a run shows the first ones.
         """
         totals = self.totals
         if result.updated:
@@ -195,7 +200,10 @@ class RunLog:
             values["lr"] = lr
             if scaler.is_enabled():
                 values["loss_scale"] = scaler.get_scale()
-            self._write({f"train/{k}": v for k, v in values.items()}, global_step)
+            self.loggers.scalars({f"train/{k}": v for k, v in values.items()}, global_step)
+            self.loggers.scalars(self._speed(), global_step)
+        if self.images is not None:
+            self.images.step(batches, global_step)
 
     def epoch_metrics(
         self, epoch: int, global_step: int, evaluation: Evaluation | None
@@ -203,6 +211,7 @@ class RunLog:
         """Return the metrics of the epoch that ends now."""
         totals = self.totals
         seconds = time.monotonic() - self._start
+        self._evaluation = evaluation
         return EpochMetrics(
             epoch=epoch,
             global_step=global_step,
@@ -217,26 +226,21 @@ class RunLog:
 
     def epoch(self, metrics: EpochMetrics) -> None:
         """Write the metrics of a complete epoch everywhere."""
-        row = self.trial(metrics)
-        self.rows = [*self.rows, row]
+        self.rows = [*self.rows, self._write_row(metrics)]
+        self._write_mistakes(metrics)
+        row = self.rows[-1]
         names = ("val_loss", "val_top1", "val_top5", "images_per_second")
         scalars = {name.replace("val_", "val/"): row[name] for name in names}
-        self._write({k: v for k, v in scalars.items() if v is not None}, metrics.global_step)
+        scalars |= {"train/epoch_loss": row["train_loss"], BEST_TOP1: self._best[1]}
+        known = {tag: value for tag, value in scalars.items() if value is not None}
+        self.loggers.scalars(known, metrics.global_step)
+        if self.images is not None and self._evaluation is not None:
+            self.images.show_mistakes(metrics)
 
-    def trial(self, metrics: EpochMetrics) -> dict[str, Any]:
-        """Write the metrics of an epoch, for now; a run that resumes inside it replaces the row.
-
-        Returns:
-            The row.
-        """
-        row = metrics.row()
-        if self.enabled:
-            with self._metrics_effort.write(str(self.folder / METRICS)):
-                append_row(self.folder, self.rows, row)
-        self.progress.say(metrics.line())
-        if skipped := self.totals.skipped:
-            self.progress.say(f"skipped {count(skipped, 'step')} of this epoch: not finite")
-        return row
+    def trial(self, metrics: EpochMetrics) -> None:
+        """Write the metrics of an epoch, for now; a run that resumes inside it replaces the row."""
+        self._write_row(metrics)
+        self._write_mistakes(metrics)
 
     def state_dict(self) -> dict[str, Any]:
         """Return the rows and the totals of the current epoch."""
@@ -249,6 +253,39 @@ class RunLog:
             self.totals = EpochTotals(**state["log"]["totals"])
         else:
             self.rows = [row for row in read_metrics(self.folder) if row["epoch"] <= state["epoch"]]
+
+    @property
+    def _best(self) -> tuple[int | None, float | None]:
+        """Number and top-1 of the first epoch with the highest top-1."""
+        scores = [
+            (row["val_top1"], -row["epoch"]) for row in self.rows if row["val_top1"] is not None
+        ]
+        top1, epoch = max(scores, default=(None, None))
+        return None if epoch is None else -epoch, top1
+
+    def _write_row(self, metrics: EpochMetrics) -> dict[str, Any]:
+        """Write a row of metrics.jsonl, and its line on the screen; return the row."""
+        row = metrics.row()
+        if self.enabled:
+            with self._metrics_effort.write(str(self.folder / METRICS)):
+                append_row(self.folder, self.rows, row)
+        self.progress.say(metrics.line())
+        if skipped := self.totals.skipped:
+            self.progress.say(f"skipped {count(skipped, 'step')} of this epoch: not finite")
+        return row
+
+    def _write_mistakes(self, metrics: EpochMetrics) -> None:
+        if self.images is not None and self._evaluation is not None:
+            self.images.write_mistakes(metrics, self._evaluation, self._best[0])
+
+    def _speed(self) -> dict[str, float]:
+        """Return the scalars about the speed of the last steps, which no two runs have alike."""
+        throughput = self.progress.throughput
+        return {
+            "speed/images_per_second": throughput.images_per_second,
+            "speed/data_wait_percent": throughput.waiting,
+            "speed/peak_memory_gb": peak_gigabytes(self.device),
+        }
 
     def _enter(self, epoch: int) -> None:
         """Enter an epoch, counted from 1; where other layers train, measure anew."""
@@ -280,7 +317,3 @@ class RunLog:
             limit = describe_limit(throughput, self.loading_speed(), self.world_size)
             if limit:
                 self.say(limit)
-
-    def _write(self, scalars: Mapping[str, float], global_step: int) -> None:
-        if self.board is not None:
-            self.board.add(scalars, global_step)

@@ -149,7 +149,7 @@ class Trainer:
         if result.updated and self.ema is not None:
             share_statistics(self.model, self.runtime, average=True)  # each rank averages the same
             self.ema.update(self.model, step=self.counters.optimizer_steps)
-        self.log.step(result, step + 1, lr=lr, scaler=scaler)
+        self.log.step(result, step + 1, lr=lr, scaler=scaler, batches=batches)
         if self.nonfinite.is_failure(result, scaler):
             names = self.batches.names(batches)
             self.nonfinite.handle(FailedStep(step, result, lr, scaler.get_scale(), batches, names))
@@ -186,7 +186,8 @@ class Trainer:
         batches = self.signals.until_stopped(self.val_loader, self.runtime, partial(stop, self))
         try:
             with self.log.evaluating() as progress:
-                return evaluate(model, batches, self.num_classes, self.runtime, progress)
+                observer = self.log.mistakes
+                return evaluate(model, batches, self.num_classes, self.runtime, progress, observer)
         except LoadingError as error:
             give_up(self, str(error))
 

@@ -73,7 +73,7 @@ def test_full_for_a_while(train_tiny, at_step, disk):
     done = train_tiny(*RUN, "output_dir=disk/run")
     assert (done.code, done.err) == (0, "")
     reasons = [line.split(": ", 2)[2].split(";")[0] for line in warnings(done)]
-    assert 1 <= len(reasons) <= 3 and set(reasons) == {"No space left on device"}
+    assert 1 <= len(reasons) <= 4 and set(reasons) == {"No space left on device"}
     assert "disk/run/checkpoints/epoch-0004.pt is written again" in done.out
     assert_complete("disk/run")
 
@@ -105,7 +105,7 @@ def test_not_writable_for_a_while(damage, folder, train_tiny, at_step):
         at_step(7, damaged.close)
         done = train_tiny(*RUN, "output_dir=run")
     assert (done.code, done.err) == (0, "")
-    assert 1 <= len(warnings(done)) <= 3  # a file that is open can be written on some disks
+    assert 1 <= len(warnings(done)) <= 4  # a file that is open can be written on some disks
     assert_complete("run")
 
 

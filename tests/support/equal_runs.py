@@ -28,7 +28,8 @@ def rows(run: Path) -> list[dict[str, Any]]:
 def points(run: Path) -> dict[str, list[tuple[int, float]]]:
     """Return (step, value) of each tag in TensorBoard, without what a later start purged."""
     board = EventAccumulator(str(run / "tensorboard"), {"scalars": 0}).Reload()
-    tags = [tag for tag in board.Tags()["scalars"] if tag not in TIMES]
+    tags = board.Tags()["scalars"]
+    tags = [tag for tag in tags if tag not in TIMES and not tag.startswith("speed/")]
     assert tags
     return {tag: [(point.step, repr(point.value)) for point in board.Scalars(tag)] for tag in tags}
 

@@ -1,9 +1,10 @@
-"""Scalars for TensorBoard, in event files that survive a crash, an error and a new clock.
+"""Event files for TensorBoard that survive a crash, an error and a new clock.
 
 The writer of TensorBoard's package names its files by the clock, and has a thread that dies of its
 first error. Only its record format is used here.
 """
 
+import io
 import os
 import re
 import socket
@@ -14,17 +15,24 @@ from contextlib import suppress
 from pathlib import Path
 from typing import BinaryIO
 
+from PIL import Image
 from tensorboard.compat.proto.event_pb2 import Event, SessionLog
 from tensorboard.compat.proto.summary_pb2 import Summary
+from tensorboard.compat.proto.tensor_pb2 import TensorProto
+from tensorboard.compat.proto.tensor_shape_pb2 import TensorShapeProto
+from tensorboard.compat.proto.types_pb2 import DT_STRING
+from tensorboard.plugins.text.metadata import create_summary_metadata
 from tensorboard.summary.writer.record_writer import RecordWriter
 
+from rednet.loggers.interface import MAX_PENDING, Setting
+
 FILE_NAME = re.compile(r"events\.out\.tfevents\.([0-9]+)\..*")
-MAX_PENDING = 100_000
-"""Number of points to keep in memory while they cannot be written."""
+RGB = 3
+"""Colour space in the record of an image: red, green and blue."""
 
 
 class TensorBoard:
-    """Writes points to an event file, and to a new one after an error.
+    """Writes to an event file, and to a new one after an error.
 
     Each file begins with a step from which on it replaces the points of the files before it.
 
@@ -41,14 +49,41 @@ class TensorBoard:
         # A clock that is set during the run must not move its points.
         self._clock_offset = time.time() - time.monotonic()
 
-    def add(self, scalars: Mapping[str, float], step: int) -> None:
-        """Write a point for each name; what cannot be written is left to `flush`."""
-        values = (Summary.Value(tag=tag, simple_value=value) for tag, value in scalars.items())
-        events = [self._event(step, summary=Summary(value=[value])) for value in values]
-        self._pending.extend(events)
-        if self._file is not None:
-            with suppress(OSError):
-                self._write(events)
+    @property
+    def place(self) -> str:
+        """Path of the folder."""
+        return str(self.folder)
+
+    def scalars(self, values: Mapping[str, float], step: int) -> None:
+        """Write a point for each tag; what cannot be written is left to `flush`."""
+        self._add([Summary.Value(tag=tag, simple_value=v) for tag, v in values.items()], step)
+
+    def image(self, tag: str, image: Image.Image, step: int) -> None:
+        """Write an image as JPEG, of which TensorBoard keeps ten for a tag."""
+        content = io.BytesIO()
+        image.save(content, "JPEG", quality=92, subsampling=0)
+        size = {"width": image.width, "height": image.height, "colorspace": RGB}
+        record = Summary.Image(encoded_image_string=content.getvalue(), **size)
+        self._add([Summary.Value(tag=tag, image=record)], step)
+
+    def text(self, tag: str, text: str, step: int) -> None:
+        """Write a text as it is: TensorBoard shows Markdown, in which indented lines are code."""
+        lines = (f"    {line}" for line in text.splitlines())
+        tensor = TensorProto(
+            dtype=DT_STRING,
+            string_val=["\n".join(lines).encode(errors="replace")],
+            tensor_shape=TensorShapeProto(dim=[TensorShapeProto.Dim(size=1)]),
+        )
+        metadata = create_summary_metadata(display_name="", description="")
+        value = Summary.Value(tag=f"{tag}/text_summary", tensor=tensor, metadata=metadata)
+        self._add([value], step)
+
+    def hparams(self, settings: Mapping[str, Setting], metric: str, step: int) -> None:
+        """Write what the HPARAMS tab shows: the settings, and the tag to compare runs by."""
+        from torch.utils.tensorboard.summary import hparams
+
+        summaries = hparams(dict(settings), {metric: None})
+        self._add([value for summary in summaries for value in summary.value], step)
 
     def flush(self) -> None:
         """Bring all points to the disk, those that could not be written before included.
@@ -75,6 +110,13 @@ class TensorBoard:
             self.flush()
         finally:
             self._abandon()
+
+    def _add(self, values: Iterable[Summary.Value], step: int) -> None:
+        events = [self._event(step, summary=Summary(value=[value])) for value in values]
+        self._pending.extend(events)
+        if self._file is not None:
+            with suppress(OSError):
+                self._write(events)
 
     def _event(self, step: int, **content: object) -> Event:
         return Event(wall_time=self._clock_offset + time.monotonic(), step=step, **content)

@@ -5,7 +5,7 @@ import time
 import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from rednet.training.tensorboard import TensorBoard, next_file_name
+from rednet.loggers.tensorboard import TensorBoard, next_file_name
 
 NOW = 1_800_000_000.0
 DAY = 86_400
@@ -15,7 +15,7 @@ def write(folder, first_step, steps):
     board = TensorBoard(folder, first_step)
     board.flush()
     for step in steps:
-        board.add({"loss": step + 0.5, "lr": 0.1}, step)
+        board.scalars({"loss": step + 0.5, "lr": 0.1}, step)
     return board
 
 
@@ -58,7 +58,7 @@ def test_names_go_on_from_those_of_other_writers():
 def test_the_clock_is_set_during_a_run(tmp_path, monkeypatch):
     board = write(tmp_path, 1, [1])
     monkeypatch.setattr(time, "time", lambda: 0.0)
-    board.add({"loss": 2.5}, 2)
+    board.scalars({"loss": 2.5}, 2)
     board.close()
     one, two = EventAccumulator(str(tmp_path)).Reload().Scalars("loss")
     assert one.wall_time < two.wall_time < one.wall_time + 60
@@ -69,11 +69,11 @@ def test_points_are_kept_until_they_can_be_written(tmp_path):
     folder = tmp_path / "board"
     board = write(folder, 1, [1, 2])
     board.flush()
-    board.add({"loss": 3.5}, 3)
+    board.scalars({"loss": 3.5}, 3)
     folder.rename(tmp_path / "away")
     folder.touch()
     for step in (4, 5):
-        board.add({"loss": step + 0.5}, step)
+        board.scalars({"loss": step + 0.5}, step)
         with pytest.raises(OSError):
             board.flush()
     folder.unlink()
@@ -93,6 +93,6 @@ def test_half_a_record_hides_nothing_of_later_files(tmp_path):
 
 def test_values_beyond_float32(tmp_path):
     board = TensorBoard(tmp_path, 1)
-    board.add({"loss": 1e300, "lr": float("nan")}, 1)
+    board.scalars({"loss": 1e300, "lr": float("nan")}, 1)
     board.close()
     assert points(tmp_path) == [(1, float("inf"))]

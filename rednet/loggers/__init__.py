@@ -1,0 +1,1 @@
+"""Loggers: where a run reports its numbers and images."""
