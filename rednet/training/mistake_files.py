@@ -60,7 +60,7 @@ def write_mistakes(
         "wrong": samples - correct,
     }
     _write(path / CONFUSION, {**head, "pairs": list(_top_pairs(confusion, names))})
-    _write(path / INDEX, {**head, "mistakes": rows})
+    _write(path / INDEX, {**head, "images": rows})
 
 
 def keep_mistakes(folder: Path, *epochs: int | None) -> None:

@@ -101,7 +101,7 @@ def test_the_mistakes_are_the_worst_of_the_evaluation(make_trainer):
     (folder,) = (trainer.log.folder / "mistakes").iterdir()
     index = json.loads((folder / "index.json").read_text())
     assert (index["epoch"], index["samples"], index["wrong"]) == (1, 20, len(wrong))
-    mistakes = index["mistakes"]
+    mistakes = index["images"]
     assert [mistake["loss"] for mistake in mistakes] == pytest.approx(
         losses[worst].tolist(), rel=1e-5
     )
