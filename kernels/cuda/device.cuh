@@ -73,6 +73,23 @@ using Shared = char*;
 __device__ __forceinline__ Shared shared_address(void* data) { return static_cast<char*>(data); }
 #endif
 
+// Hides how an address is computed: otherwise the compiler computes each of its neighbours anew
+// instead of writing their distances into the instructions.
+__device__ __forceinline__ Shared as_base(Shared address) {
+#if __CUDA_ARCH__ >= 800
+  asm("" : "+r"(address));
+#endif
+  return address;
+}
+
+__device__ __forceinline__ void store_shared(Shared address, unsigned short bits) {
+#if __CUDA_ARCH__ >= 800
+  asm volatile("st.shared.u16 [%0], %1;" ::"r"(address), "h"(bits) : "memory");
+#else
+  *reinterpret_cast<unsigned short*>(address) = bits;
+#endif
+}
+
 // Copies 16 bytes to shared memory, or writes zeros if not `inside`. This thread may read them
 // after wait_for_copies, other threads after a barrier that follows it.
 __device__ __forceinline__ void copy_async(Shared shared, const void* global, bool inside) {

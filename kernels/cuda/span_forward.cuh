@@ -15,7 +15,7 @@
 #include "tiles.cuh"
 #include "window_row.cuh"
 
-using Pixels = PixelTile<INPUT_ROWS, INPUT_COLUMNS>;
+using Pixels = PixelTile<INPUT_ROWS, INPUT_COLUMNS, S>;
 using Taps = SpanTaps<K, 0, 0, 1>;
 
 extern "C" __global__ void __launch_bounds__(THREADS) span_involution2d(const SpanProblem problem) {

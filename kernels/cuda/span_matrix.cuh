@@ -179,13 +179,14 @@ struct SpanMatrix {
     const bool has_column = j + odd < COUNT && 0 <= column && column < COLUMNS;
     const int row = y - REACH + line * Taps::DISTANCE;
     const unsigned rows = has_column && has_output(y, x) ? rows_from(row) : 0;
-    Storage* const to = taps.at(line, row, column) + j + odd;
+    const Shared to = as_base(shared_address(taps.at(line, row, column) + j + odd));
 #pragma unroll
     for (int i = 0; i < LINES; ++i) {
       const bool is_tap = Taps::STEP == 1 || corner.tap<Taps>(line + i, j + odd) >= 0;
       const unsigned bits = is_tap ? (pairs[i] & mask) >> 16 * odd : 0;
       if (line + i < COUNT && (rows >> i & 1))
-        to[i * (ROWS + Taps::DISTANCE) * Taps::PITCH] = Storage{static_cast<unsigned short>(bits)};
+        store_shared(to + i * (ROWS + Taps::DISTANCE) * Taps::PITCH * BYTES,
+                     static_cast<unsigned short>(bits));
     }
   }
 

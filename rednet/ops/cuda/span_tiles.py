@@ -67,7 +67,8 @@ def _shared_bytes(
     else:
         taps, reach = size, dilation * (size - 1) + 1
         height, width = (rows - 1) * stride + reach, (columns - 1) * stride + reach
-    fetched = round_up(pixel_bytes(height, width, pixel), VECTOR_BYTES)
+    step = 1 if operator == "span_grad_input" else stride
+    fetched = round_up(pixel_bytes(height, width, pixel, step), VECTOR_BYTES)
     return fetched + span_tap_bytes(rows, columns, taps, itemsize)
 
 
