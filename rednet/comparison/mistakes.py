@@ -1,17 +1,20 @@
 """What a run got wrong at an evaluation: pairs of classes, and images.
 
 ``confusions.csv`` has the columns true, predicted, count and share (percent), as evaluate.py writes
-it. ``mistakes/index.json`` lists images next to it, the worst first::
+it. ``index.json`` lists images next to it, the worst first::
 
     {"epoch": 90, "images": [{"file": "0001.jpg", "label": "cat", "prediction": "dog",
                               "confidence": 0.98, "name": "val/cat/17.jpg"}]}
 
-Only file, label and prediction are needed. A file has any format that Pillow reads.
+Only file, label and prediction are needed. A file has any format that Pillow reads. The index is in
+the folder ``mistakes`` of a run, or in those that a training makes in there: one for its best
+evaluation and one for its last, each with a ``confusion.json`` of the most frequent pairs.
 """
 
 import csv
 import io
 import json
+import math
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
@@ -21,12 +24,41 @@ from PIL import Image
 
 from rednet.comparison.run import Confusion, Mistake
 
-INDEX = "index.json"
+INDEX, PAIRS = "index.json", "confusion.json"
 THUMBNAIL_SIZE = 112
 """Longest side of a thumbnail in pixels."""
 SMALLEST = 56
 """Shortest side up to which an image is enlarged, by whole factors and without blur."""
 QUALITY = 80
+
+
+def best_mistakes(folder: Path) -> Path:
+    """Return the folder in a run's ``mistakes`` that has an index: of the fewest mistakes."""
+    found = {path.parent: _num_wrong(path) for path in sorted(folder.glob(f"epoch-*/{INDEX}"))}
+    return folder if (folder / INDEX).exists() or not found else min(found, key=lambda p: found[p])
+
+
+def _num_wrong(path: Path) -> float:
+    """Return the number of mistakes that an index counts; infinity if it is damaged."""
+    try:
+        return float(json.loads(path.read_text(encoding="utf-8"))["wrong"])
+    except (OSError, ValueError, LookupError, TypeError, RecursionError):
+        return math.inf
+
+
+def read_pairs(folder: Path) -> list[Confusion]:
+    """Read the confusions that a training writes next to its best mistakes.
+
+    Raises:
+        OSError: The file cannot be read.
+        ValueError: It is no such file.
+        LookupError: An entry lacks a key.
+    """
+    content = json.loads((best_mistakes(folder) / PAIRS).read_text(encoding="utf-8"))
+    return [
+        Confusion(str(p["label"]), str(p["prediction"]), int(p["count"]), float(p["share"]))
+        for p in content["pairs"]
+    ]
 
 
 def read_confusions(path: Path) -> list[Confusion]:
@@ -57,6 +89,7 @@ def read_mistakes(folder: Path, limit: int) -> list[Mistake]:
         ValueError: It is no such index.
         LookupError: An entry lacks a key.
     """
+    folder = best_mistakes(folder)
     index = json.loads((folder / INDEX).read_text(encoding="utf-8"))
     mistakes: list[Mistake] = []
     for entry in index["images"]:

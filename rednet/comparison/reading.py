@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from rednet.best_effort import reason_of
-from rednet.comparison.mistakes import read_confusions, read_mistakes
+from rednet.comparison.mistakes import read_confusions, read_mistakes, read_pairs
 from rednet.comparison.run import Confusion, Run
 from rednet.comparison.run_folders import CONFIG, PROVENANCE
 from rednet.training.metrics import METRICS, parse_metrics
@@ -48,6 +48,7 @@ def read_run(name: str, folder: Path, max_mistakes: int) -> Run:
     confusions: list[Confusion] = []
     for file in CONFUSIONS:
         confusions = confusions or attempt(file, read_confusions) or []
+    confusions = confusions or attempt("mistakes", read_pairs) or []
     mistakes = attempt("mistakes", lambda path: read_mistakes(path, max_mistakes)) or []
     if passed_over:
         problems.append(f"{METRICS} is damaged; passed over: {join_names(passed_over)}")

@@ -4,6 +4,7 @@ import json
 from io import BytesIO
 
 import pytest
+import torch
 from PIL import Image
 from written_runs import add_mistakes
 
@@ -13,6 +14,8 @@ from rednet.comparison.run_folders import find_runs
 from rednet.comparison.scores import values_of
 from rednet.comparison.settings import differing_keys
 from rednet.errors import InputError
+from rednet.training.mistake_files import write_mistakes
+from rednet.training.mistakes import Mistake
 
 
 def read(folder):
@@ -143,3 +146,24 @@ def test_long_runs_have_fewer_points(make_run):
     series = to_document([read(make_run("a", [1.0] * 1203))])["runs"][0]["series"]
     assert len(series["epoch"]) <= 500 and series["epoch"][-1] == 1203
     assert series["seconds"][-1] == 12030.0
+
+
+def test_of_a_training_the_mistakes_of_its_best_evaluation_are_read(make_run):
+    """As the training writes them; a damaged index is passed over for the other."""
+    folder = make_run("a")
+    image = BytesIO()
+    Image.new("L", (28, 28)).save(image, "JPEG")
+    for epoch, wrong in ((7, 1), (9, 3)):
+        confusion = torch.tensor([[5, wrong], [0, 5]])
+        worst = [Mistake((-2.5, epoch), 0, 1, 0.75, f"{epoch}.png", image.getvalue())]
+        write_mistakes(folder, epoch, 10 * epoch, worst, confusion, ["cat", "dog"])
+    run = read_run("a", folder, 12)
+    assert [(each.true, each.predicted, each.count) for each in run.confusions] == [
+        ("cat", "dog", 1)
+    ]
+    (mistake,) = run.mistakes
+    assert (mistake.label, mistake.prediction, mistake.name) == ("cat", "dog", "7.png")
+    assert mistake.confidence == 0.75 and run.problems == []
+    (folder / "mistakes" / "epoch-0007" / "index.json").write_text("{")
+    (mistake,) = read_run("a", folder, 12).mistakes
+    assert mistake.name == "9.png"
