@@ -26,7 +26,7 @@ from benchmarks.gpu_check.subjects import (
 from benchmarks.layers import Layer, layers_of
 from rednet.ops import results
 
-PROCESSES = 8
+PROCESSES = 14
 DTYPES = {
     "bf16": torch.bfloat16,
     "fp32": torch.float32,
@@ -81,7 +81,7 @@ def run(settings: Settings, emit: Emit) -> None:
     """Check all cases and emit a summary for each operator."""
     cases = all_cases(settings.tiny)
     rows: list[Row] = []
-    for row in _compute(cases, settings):
+    for row in compute(cases, settings, count_processes(settings)):
         rows.append(row)
         line = f"{row['operator']} {row['case']}: {row['error']}" if row["ok"] is False else None
         emit(line, **row)
@@ -96,9 +96,13 @@ def run(settings: Settings, emit: Emit) -> None:
         )
 
 
-def _compute(cases: list[Case], settings: Settings) -> Iterator[Row]:
+def count_processes(settings: Settings) -> int:
+    """Return the number of processes, which leaves some cores to the system."""
+    return min(PROCESSES, max(1, (os.cpu_count() or 1) - 2)) if settings.on_gpu else 1
+
+
+def compute(cases: list[Case], settings: Settings, processes: int) -> Iterator[Row]:
     """Yield a row for each case, in any order, until little time is left."""
-    processes = min(PROCESSES, (os.cpu_count() or 1) // 2) if settings.on_gpu else 1
     if processes < 2:
         for case in cases:
             if settings.seconds_left() > 0:

@@ -258,6 +258,15 @@ def test_no_time_and_no_gpu(tmp_path, capsys, monkeypatch):
 
 
 @pytest.mark.nightly
+def test_cases_in_several_processes():
+    layer = Layer("tiny", 32, 9)
+    cases = [accuracy.Case("involution2d", layer, dtype, "mixed") for dtype in accuracy.DTYPES]
+    rows = list(accuracy.compute(cases, TINY, 2))
+    assert len(rows) == len(cases) and all(row["ok"] for row in rows)
+    assert os.getpid() not in {row["process"] for row in rows}
+
+
+@pytest.mark.nightly
 def test_a_dry_run(tmp_path):
     """The whole check from a folder that is not installed, with the smallest sizes."""
     environment = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
