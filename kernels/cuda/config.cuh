@@ -13,7 +13,7 @@
 // For an editor, which sets no macros: the kernels of a 7 x 7 window.
 #ifndef OPERATOR
 #define OPERATOR INVOLUTION2D
-#define STORAGE float
+#define STORAGE BFloat16
 #define KERNEL_SIZE 7
 #define STRIDE 1
 #define DILATION 1
@@ -30,4 +30,6 @@
 #define RESULT_ORDER PACKED
 #define WIDE_INDEX 0
 #define REDUCED_CHANNELS 16
+#define GROUP_CHUNK 4
+#define RESULT_IS_FLOAT 0
 #endif

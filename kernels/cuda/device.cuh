@@ -176,3 +176,28 @@ __device__ __forceinline__ void multiply_tiles<BFloat16>(float (&sums)[4],
       : "r"(left[0]), "r"(left[1]), "r"(left[2]), "r"(left[3]), "r"(right[0]), "r"(right[1]));
 }
 #endif
+
+// Loads four 8 x 8 matrices of 16-bit elements from shared memory: lane i has the address of row
+// i % 8 of matrix i / 8. A lane gets two neighbours of row lane / 4 of each, or of its transpose.
+template <bool IS_TRANSPOSED>
+__device__ __forceinline__ void load_matrices(unsigned (&words)[4], const void* row) {
+#if __CUDA_ARCH__ >= 800
+  const unsigned address = static_cast<unsigned>(__cvta_generic_to_shared(row));
+  if constexpr (IS_TRANSPOSED)
+    asm volatile("ldmatrix.sync.aligned.m8n8.x4.trans.shared.b16 {%0, %1, %2, %3}, [%4];"
+                 : "=r"(words[0]), "=r"(words[1]), "=r"(words[2]), "=r"(words[3])
+                 : "r"(address)
+                 : "memory");
+  else
+    asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0, %1, %2, %3}, [%4];"
+                 : "=r"(words[0]), "=r"(words[1]), "=r"(words[2]), "=r"(words[3])
+                 : "r"(address)
+                 : "memory");
+#endif
+}
+
+// Returns a number of which the compiler does not know that it is `value`.
+__device__ __forceinline__ int hide(int value) {
+  asm volatile("" : "+r"(value));
+  return value;
+}

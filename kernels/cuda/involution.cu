@@ -19,11 +19,16 @@
 #include "pixels.cuh"
 #include "taps.cuh"
 #include "window_row.cuh"
+#if OPERATOR == INVOLUTION2D_GRAD_WEIGHT || OPERATOR == SPAN_GRADIENTS
+#include "tap_sums.cuh"
+#endif
 #if OPERATOR == INVOLUTION2D_GRAD_INPUT || OPERATOR == SPAN_GRAD_INPUT
 #include "phases.cuh"
 #endif
 #if OPERATOR >= SPAN_INVOLUTION2D
 #include "span_problem.cuh"
+#endif
+#if OPERATOR == SPAN_INVOLUTION2D || OPERATOR == SPAN_GRAD_INPUT
 #include "span_taps.cuh"
 #include "span.cuh"
 #endif
@@ -37,6 +42,9 @@
 #include "span_forward.cuh"
 #elif OPERATOR == SPAN_GRAD_INPUT
 #include "span_grad_input.cuh"
+#else
+#include "matrices.cuh"
+#include "span_gradients.cuh"
 #endif
 #else
 #include "direct.cuh"

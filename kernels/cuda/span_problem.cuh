@@ -27,3 +27,12 @@ struct SpanProblem : Problem {
   Matrix weight;
   Vector bias;
 };
+
+// `first` is the output's gradient, `second` the input, `result` the gradient of the reduced
+// images, in float32 of each chunk of groups, `result_chunk` bytes apart, if there are several.
+struct SpanGradientsProblem : Problem {
+  Tensor reduced;
+  Matrix weight;
+  void* sums;  // float32 (blocks in x, G*K*K, D + 1): the gradients of the weight and of the bias
+  long long result_chunk;
+};

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from rednet.ops import results
-from rednet.ops.cuda import backend, span_limits
+from rednet.ops.cuda import backend, span_gradients_plan, span_limits
 from rednet.ops.cuda.span_plan import ROLES, plan_span
 from rednet.ops.span_sizes import SpanSizes
 from rednet.ops.window import Window
@@ -44,7 +44,7 @@ def unavailable_reason(
     """
     if operator in ROLES:
         return span_limits.unavailable_reason(operator, sizes, dtype, tensors)
-    return f"the fused kernel of {operator} is not written yet"
+    return span_gradients_plan.unavailable_reason(sizes, dtype, tensors)
 
 
 def span_involution2d(
@@ -112,6 +112,9 @@ def span_gradients(
     They have the shapes and the dtype of the three: (N, D, Ho, Wo), in channels_last if `reduced`
     is; (G*K*K, D, 1, 1), contiguous; and (G*K*K,), also where there is no bias.
 
+    The gradients of the taps are rounded to the dtype before both products, as stored ones would
+    be. All sums are in float32 and in a fixed order.
+
     Args:
         grad: Gradient of the output (N, C, Ho, Wo).
         input: Images (N, C, H, W).
@@ -119,4 +122,12 @@ def span_gradients(
         span_weight: Weight (G*K*K, D, 1, 1).
         window: Window of the involution.
     """
-    raise NotImplementedError
+    # The kernel reads memory, where a tensor with torch's negative bit has the opposite sign.
+    tensors = grad.resolve_neg(), input.resolve_neg(), reduced.resolve_neg()
+    weight = span_weight.resolve_neg()
+    planned, result, sums = span_gradients_plan.plan_span_gradients(tensors, weight, window)
+    backend.launch(planned, grad.device)
+    if result.dim() == 5:  # the parts of several chunks of groups
+        result = result.sum(0).to(reduced.dtype)
+    added = sums.sum(0).to(weight.dtype)
+    return result, added[:, :-1].reshape(weight.shape), added[:, -1].clone()

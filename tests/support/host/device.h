@@ -130,3 +130,23 @@ void multiply_tiles(float (&sums)[4], const unsigned (&left)[4], const unsigned 
   }
   host::wait_for_warp(__FILE__, __LINE__);
 }
+
+// ldmatrix of the PTX manual.
+template <bool IS_TRANSPOSED>
+void load_matrices(unsigned (&words)[4], const void* row) {
+  host::check_row(row);
+  const void* const* const rows = host::show_to_warp(row, __FILE__, __LINE__);
+  const int lane = threadIdx.x % 32;
+  for (int i = 0; i < 4; ++i) {
+    unsigned short pair[2];
+    for (int j = 0; j < 2; ++j) {
+      const int line = IS_TRANSPOSED ? lane % 4 * 2 + j : lane / 4;
+      const int column = IS_TRANSPOSED ? lane / 4 : lane % 4 * 2 + j;
+      pair[j] = static_cast<const unsigned short*>(rows[8 * i + line])[column];
+    }
+    words[i] = pair[0] | static_cast<unsigned>(pair[1]) << 16;
+  }
+  host::wait_for_warp(__FILE__, __LINE__);
+}
+
+inline int hide(int value) { return value; }

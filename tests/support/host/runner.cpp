@@ -230,6 +230,11 @@ const void* const* show_to_warp(const void* data, const char* file, int line) {
   return shown + thread_index.x / kWarp * kWarp;
 }
 
+void check_row(const void* row) {
+  if (!is_shared(row)) fail_here("a row of a matrix that is not in shared memory");
+  if (reinterpret_cast<uintptr_t>(row) % 16) fail_here("a row of a matrix that is not aligned");
+}
+
 void check_copy(const void* shared, const void* global, int size) {
   if (!is_shared(shared)) fail_here("an asynchronous copy to what is not shared memory");
   if (is_shared(global)) fail_here("an asynchronous copy from shared memory");

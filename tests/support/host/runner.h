@@ -29,6 +29,9 @@ void wait_at_barrier(const char* file, int line);
 const void* const* show_to_warp(const void* data, const char* file, int line);
 void wait_for_warp(const char* file, int line);
 
+// Ends the launch if a lane's row of a matrix is not 16 aligned bytes of shared memory.
+void check_row(const void* row);
+
 // Ends the launch if the arguments of an asynchronous copy violate a GPU's requirements.
 void check_copy(const void* shared, const void* global, int size);
 // Returns whether the address sanitizer, if active, would report a read.
