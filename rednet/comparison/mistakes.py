@@ -1,14 +1,14 @@
 """What a run got wrong at an evaluation: pairs of classes, and images.
 
-``confusions.csv`` has the columns true, predicted, count and share (percent), as evaluate.py writes
-it. ``index.json`` lists images next to it, the worst first::
+A training writes ``mistakes/epoch-0007/`` for its best and its last evaluation: ``index.json``
+lists the images in it, the worst first, and ``confusion.json`` the pairs of classes::
 
-    {"epoch": 90, "images": [{"file": "0001.jpg", "label": "cat", "prediction": "dog",
-                              "confidence": 0.98, "name": "val/cat/17.jpg"}]}
+    {"epoch": 7, "images": [{"file": "01.jpg", "label": "cat", "prediction": "dog",
+                             "confidence": 0.98, "name": "val/cat/17.jpg"}]}
+    {"epoch": 7, "pairs": [{"label": "cat", "prediction": "dog", "count": 12, "share": 24.0}]}
 
-Only file, label and prediction are needed. A file has any format that Pillow reads. The index is in
-the folder ``mistakes`` of a run, or in those that a training makes in there: one for its best
-evaluation and one for its last, each with a ``confusion.json`` of the most frequent pairs.
+Another program may write both right to ``mistakes/``; only file, label and prediction are needed.
+evaluate.py writes all pairs to ``confusions.csv``: true, predicted, count and share in percent.
 """
 
 import csv
@@ -24,44 +24,33 @@ from PIL import Image
 
 from rednet.comparison.run import Confusion, Mistake
 
-INDEX, PAIRS = "index.json", "confusion.json"
+FOLDER, INDEX, CONFUSION = "mistakes", "index.json", "confusion.json"
 THUMBNAIL_SIZE = 112
-"""Longest side of a thumbnail in pixels."""
-SMALLEST = 56
-"""Shortest side up to which an image is enlarged, by whole factors and without blur."""
+"""Longest side of a thumbnail in pixels; smaller images are enlarged by whole factors."""
 QUALITY = 80
 
 
-def best_mistakes(folder: Path) -> Path:
-    """Return the folder in a run's ``mistakes`` that has an index: of the fewest mistakes."""
-    found = {path.parent: _num_wrong(path) for path in sorted(folder.glob(f"epoch-*/{INDEX}"))}
-    return folder if (folder / INDEX).exists() or not found else min(found, key=lambda p: found[p])
+def find_evaluation(run: Path) -> Path | None:
+    """Return the folder of the evaluation with the fewest mistakes, None if a run has none.
+
+    One with a damaged index counts if there is no other.
+    """
+    folder = run / FOLDER
+    found = [path.parent for path in sorted(folder.glob(f"epoch-*/{INDEX}"))]
+    if found:
+        return min(found, key=_num_wrong)
+    return folder if (folder / INDEX).exists() else None
 
 
-def _num_wrong(path: Path) -> float:
+def _num_wrong(folder: Path) -> float:
     """Return the number of mistakes that an index counts; infinity if it is damaged."""
     try:
-        return float(json.loads(path.read_text(encoding="utf-8"))["wrong"])
+        return float(json.loads((folder / INDEX).read_text(encoding="utf-8"))["wrong"])
     except (OSError, ValueError, LookupError, TypeError, RecursionError):
         return math.inf
 
 
-def read_pairs(folder: Path) -> list[Confusion]:
-    """Read the confusions that a training writes next to its best mistakes.
-
-    Raises:
-        OSError: The file cannot be read.
-        ValueError: It is no such file.
-        LookupError: An entry lacks a key.
-    """
-    content = json.loads((best_mistakes(folder) / PAIRS).read_text(encoding="utf-8"))
-    return [
-        Confusion(str(p["label"]), str(p["prediction"]), int(p["count"]), float(p["share"]))
-        for p in content["pairs"]
-    ]
-
-
-def read_confusions(path: Path) -> list[Confusion]:
+def read_confusion_table(path: Path) -> list[Confusion]:
     """Read a confusions.csv, most frequent pair first.
 
     Raises:
@@ -70,41 +59,58 @@ def read_confusions(path: Path) -> list[Confusion]:
         LookupError: A column is missing.
     """
     rows = csv.DictReader(io.StringIO(path.read_text(encoding="utf-8-sig"), newline=""))
-    found = [_read_confusion(row) for row in rows]
-    return sorted(found, key=lambda each: -each.count)
+    return _sort([_to_confusion(row, "true", "predicted") for row in rows])
 
 
-def _read_confusion(row: Mapping[str, str | None]) -> Confusion:
-    true, predicted, number, share = (row[key] for key in ("true", "predicted", "count", "share"))
-    if true is None or predicted is None or number is None:
+def read_pairs(path: Path) -> list[Confusion]:
+    """Read a confusion.json, most frequent pair first.
+
+    Raises:
+        OSError: It cannot be read.
+        ValueError: It is no such file.
+        LookupError: A pair lacks a key.
+        TypeError: A value has another type.
+    """
+    content = json.loads(path.read_text(encoding="utf-8"))
+    return _sort([_to_confusion(pair, "label", "prediction") for pair in content["pairs"]])
+
+
+def _to_confusion(row: Mapping[str, Any], true: str, predicted: str) -> Confusion:
+    names, number, share = (row[true], row[predicted]), row["count"], row["share"]
+    if None in (*names, number):
         raise ValueError("a line is cut off")
-    return Confusion(true, predicted, int(number), float(share) if share else None)
+    share = None if share in (None, "") else float(share)
+    return Confusion(str(names[0]), str(names[1]), int(number), share)
 
 
-def read_mistakes(folder: Path, limit: int) -> list[Mistake]:
-    """Read the first images of a folder of mistakes, those of which the file can be read.
+def _sort(confusions: list[Confusion]) -> list[Confusion]:
+    return sorted(confusions, key=lambda each: -each.count)
+
+
+def read_mistakes(index: Path, limit: int) -> list[Mistake]:
+    """Read the first images that an index.json lists, of those whose files can be read.
 
     Raises:
         OSError: The index cannot be read.
         ValueError: It is no such index.
         LookupError: An entry lacks a key.
+        TypeError: A value has another type.
     """
-    folder = best_mistakes(folder)
-    index = json.loads((folder / INDEX).read_text(encoding="utf-8"))
+    content = json.loads(index.read_text(encoding="utf-8"))
     mistakes: list[Mistake] = []
-    for entry in index["images"]:
+    for entry in content["images"]:
         if len(mistakes) == limit:
             break
         name = Path(str(entry["file"])).name  # a file of this folder only
         try:
-            thumbnail = make_thumbnail(folder / name)
+            thumbnail = make_thumbnail(index.parent / name)
         except (OSError, ValueError, Image.DecompressionBombError):
             continue
-        mistakes.append(_read_mistake(entry, thumbnail))
+        mistakes.append(_to_mistake(entry, thumbnail))
     return mistakes
 
 
-def _read_mistake(entry: Mapping[str, Any], thumbnail: bytes) -> Mistake:
+def _to_mistake(entry: Mapping[str, Any], thumbnail: bytes) -> Mistake:
     confidence = entry.get("confidence")
     return Mistake(
         thumbnail=thumbnail,
@@ -127,7 +133,7 @@ def make_thumbnail(path: Path) -> bytes:
         image.draft("RGB", (THUMBNAIL_SIZE, THUMBNAIL_SIZE))
         small = image.convert("RGB")
     small.thumbnail((THUMBNAIL_SIZE, THUMBNAIL_SIZE))
-    factor = max(1, SMALLEST // max(1, *small.size))
+    factor = THUMBNAIL_SIZE // max(1, *small.size)
     if factor > 1:
         size = (small.width * factor, small.height * factor)
         small = small.resize(size, Image.Resampling.NEAREST)

@@ -6,20 +6,79 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from rednet.best_effort import reason_of
-from rednet.comparison.mistakes import read_confusions, read_mistakes, read_pairs
-from rednet.comparison.run import Confusion, Run
+from rednet.comparison.mistakes import (
+    CONFUSION,
+    INDEX,
+    find_evaluation,
+    read_confusion_table,
+    read_mistakes,
+    read_pairs,
+)
+from rednet.comparison.run import Confusion, Mistake, Run
 from rednet.comparison.run_folders import CONFIG, PROVENANCE
-from rednet.training.metrics import METRICS, parse_metrics
+from rednet.training.metrics import METRICS, Row, parse_metrics
 from rednet.weights import read_run_config
 from rednet.wording import join_names
 
 MAX_BYTES = 64 * 2**20
 """Size up to which a file of a run is read."""
 MAX_CONFUSIONS = 30
-CONFUSIONS = ("confusions.csv", "evaluation/confusions.csv")
-"""Where they may be: written by the run itself, or by evaluate.py to a subfolder."""
+TABLES = ("confusions.csv", "evaluation/confusions.csv")
+"""Where evaluate.py may have written all confusions."""
 
 T = TypeVar("T")
+
+
+class _Reader:
+    """Reads the files of a run; what cannot be read is noted.
+
+    Attributes:
+        problems: What is missing or damaged, in words.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.problems: list[str] = []
+
+    def read(self, path: Path, read: Callable[[Path], T]) -> T | None:
+        """Return what `read` makes of a file, None if it cannot; a missing file is no problem."""
+        try:
+            return read(path)
+        except FileNotFoundError:
+            return None
+        except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError) as e:
+            name = path.relative_to(self.folder).as_posix()
+            self.problems.append(f"{name} cannot be read: {reason_of(e)}")
+            return None
+
+    def settings(self) -> dict[str, Any]:
+        """Return the values of config.yaml by dotted key."""
+        return self.read(self.folder / CONFIG, read_settings) or {}
+
+    def rows(self) -> list[Row]:
+        """Return the rows of metrics.jsonl."""
+        read = self.read(self.folder / METRICS, lambda path: parse_metrics(read_bytes(path)))
+        rows, passed_over = read or ([], [])
+        if passed_over:
+            self.problems.append(f"{METRICS} is damaged; passed over: {join_names(passed_over)}")
+        return rows
+
+    def starts(self) -> list[dict[str, Any]]:
+        """Return the lines of provenance.jsonl."""
+        return self.read(self.folder / PROVENANCE, _read_starts) or []
+
+    def confusions(self, evaluation: Path | None) -> list[Confusion]:
+        """Return the pairs of the table with all of them, else those of an evaluation."""
+        for name in TABLES:
+            if found := self.read(self.folder / name, read_confusion_table):
+                return found
+        return [] if evaluation is None else self.read(evaluation / CONFUSION, read_pairs) or []
+
+    def mistakes(self, evaluation: Path | None, limit: int) -> list[Mistake]:
+        """Return the worst mistakes of an evaluation."""
+        if evaluation is None:
+            return []
+        return self.read(evaluation / INDEX, lambda path: read_mistakes(path, limit)) or []
 
 
 def read_run(name: str, folder: Path, max_mistakes: int) -> Run:
@@ -30,29 +89,12 @@ def read_run(name: str, folder: Path, max_mistakes: int) -> Run:
         folder: Folder of the run.
         max_mistakes: Number of wrongly predicted images to read.
     """
-    problems: list[str] = []
-
-    def attempt(file: str, read: Callable[[Path], T]) -> T | None:
-        try:
-            return read(folder / file)
-        except FileNotFoundError:
-            return None
-        except (OSError, ValueError, LookupError, TypeError, RecursionError) as error:
-            problems.append(f"{file} cannot be read: {reason_of(error)}")
-            return None
-
-    settings = attempt(CONFIG, read_settings) or {}
-    metrics = attempt(METRICS, lambda path: parse_metrics(read_bytes(path)))
-    rows, passed_over = metrics or ([], [])
-    starts = attempt(PROVENANCE, _read_starts) or []
-    confusions: list[Confusion] = []
-    for file in CONFUSIONS:
-        confusions = confusions or attempt(file, read_confusions) or []
-    confusions = confusions or attempt("mistakes", read_pairs) or []
-    mistakes = attempt("mistakes", lambda path: read_mistakes(path, max_mistakes)) or []
-    if passed_over:
-        problems.append(f"{METRICS} is damaged; passed over: {join_names(passed_over)}")
-    problems += (f"no {file}" for file in (CONFIG, METRICS) if not (folder / file).exists())
+    reader = _Reader(folder)
+    settings, rows, starts = reader.settings(), reader.rows(), reader.starts()
+    evaluation = find_evaluation(folder)
+    confusions = reader.confusions(evaluation)
+    mistakes = reader.mistakes(evaluation, max_mistakes)
+    missing = [f"no {file}" for file in (CONFIG, METRICS) if not (folder / file).exists()]
     return Run(
         name=name,
         folder=str(folder),
@@ -62,7 +104,7 @@ def read_run(name: str, folder: Path, max_mistakes: int) -> Run:
         confusions=confusions[:MAX_CONFUSIONS],
         num_confusions=len(confusions),
         mistakes=mistakes,
-        problems=problems,
+        problems=[*missing, *reader.problems],
     )
 
 

@@ -15,7 +15,7 @@ from rednet.doctor.report import Report
 from rednet.ops import Backend, reference, register_backend
 from rednet.ops.broken_backend import BrokenBackend
 
-FOR_DEVELOPERS = {"accuracy", "test", "dev"}
+FOR_DEVELOPERS = {"accuracy", "browser", "test", "dev"}
 
 
 @pytest.fixture

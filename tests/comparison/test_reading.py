@@ -6,7 +6,7 @@ from io import BytesIO
 import pytest
 import torch
 from PIL import Image
-from written_runs import add_mistakes
+from written_runs import add_confusion_table, add_mistakes
 
 from rednet.comparison.document import to_document
 from rednet.comparison.reading import read_run
@@ -57,7 +57,11 @@ DAMAGE = {
     "metrics.jsonl": [b"{", b"[1]\n", b"\xff\n", b"\0\0", b'{"epoch": "1"}\n'],
     "provenance.jsonl": [b"{", b"[]", b"\xff", b'{"machine": 3, "code": [], "time": 1}'],
     "confusions.csv": [b"", b"a,b\n1,2\n", b"true,predicted,count\nx,y\n", b"\xff", b'"'],
-    "mistakes/index.json": [b"", b"[]", b'{"images": 3}', b'{"images": [{}]}', b'{"images": [1]}'],
+    "mistakes/epoch-0002/index.json": [
+        *(b"", b"[]", b"\xff", b'{"images": 3}', b'{"images": [{}]}', b'{"images": [1]}'),
+        b'{"images": [{"file": "01.png", "label": 1, "prediction": 2, "confidence": "x"}]}',
+    ],
+    "mistakes/epoch-0002/confusion.json": [b"{", b"[]", b'{"pairs": [3]}', b'{"pairs": [{}]}'],
 }
 
 
@@ -67,6 +71,9 @@ DAMAGE = {
 def test_damaged_files_leave_the_rest(make_run, file, content):
     folder = make_run("a")
     add_mistakes(folder)
+    add_confusion_table(folder / "confusions.csv")
+    if "confusion.json" in file:
+        (folder / "confusions.csv").unlink()
     (folder / file).write_bytes(content)
     run = read(folder)
     assert all("Traceback" not in line and line.isprintable() for line in run.problems)
@@ -74,7 +81,7 @@ def test_damaged_files_leave_the_rest(make_run, file, content):
     json.dumps(document, allow_nan=False)
     if file != "metrics.jsonl":
         assert document["runs"][0]["values"]["top1"] == 40.0
-    if file in ("config.yaml", "metrics.jsonl", "mistakes/index.json") and content != b"":
+    if file not in ("provenance.jsonl", "confusions.csv"):
         assert run.problems
 
 
@@ -127,19 +134,29 @@ def test_mistakes_become_small_jpeg_files(make_run):
     folder = make_run("a")
     add_mistakes(folder)
     run = read(folder)
-    small, shrunk = [Image.open(BytesIO(mistake.thumbnail)) for mistake in run.mistakes]
-    assert (small.size, shrunk.size, small.format) == ((56, 56), (112, 84), "JPEG")
+    enlarged, shrunk = [Image.open(BytesIO(mistake.thumbnail)) for mistake in run.mistakes]
+    assert (enlarged.size, shrunk.size, shrunk.format) == ((112, 112), (112, 84), "JPEG")
     assert run.mistakes[0].confidence == 0.98
     assert [(pair.true, pair.count) for pair in run.confusions] == [("cat", 7), ("dog", 2)]
     assert len(read_run("a", folder, 1).mistakes) == 1
 
 
-def test_what_evaluate_writes_next_to_a_run_is_read(make_run):
+def test_mistakes_of_another_program(make_run):
     folder = make_run("a")
     add_mistakes(folder)
-    (folder / "evaluation").mkdir()
-    (folder / "confusions.csv").rename(folder / "evaluation" / "confusions.csv")
-    assert len(read(folder).confusions) == 2
+    (folder / "mistakes" / "epoch-0003").mkdir()  # not complete
+    for path in (folder / "mistakes" / "epoch-0002").iterdir():
+        path.rename(folder / "mistakes" / path.name)
+    run = read(folder)
+    assert len(run.mistakes) == len(run.confusions) == 2
+
+
+@pytest.mark.parametrize("name", ["confusions.csv", "evaluation/confusions.csv"])
+def test_the_table_with_all_confusions_comes_first(make_run, name):
+    folder = make_run("a")
+    add_mistakes(folder)
+    add_confusion_table(folder / name)
+    assert [(pair.count, pair.share) for pair in read(folder).confusions] == [(9, 18.0), (1, None)]
 
 
 def test_long_runs_have_fewer_points(make_run):

@@ -51,20 +51,28 @@ def write_run(
     return folder
 
 
-def add_mistakes(folder: Path, label: str = "cat", prediction: str = "dog") -> None:
+def add_mistakes(folder: Path, label: str = "cat", prediction: str = "dog", epoch: int = 2) -> None:
     """Write two images with a wrong prediction, a file that is no image, and confusions."""
-    where = folder / "mistakes"
-    where.mkdir()
-    Image.new("L", (28, 28), 90).save(where / "1.png")
-    Image.new("RGB", (640, 480), "teal").save(where / "2.jpg")
-    (where / "3.jpg").write_text("no image")
+    where = folder / "mistakes" / f"epoch-{epoch:04d}"
+    where.mkdir(parents=True)
+    Image.new("L", (28, 28), 90).save(where / "01.png")
+    Image.new("RGB", (640, 480), "teal").save(where / "02.jpg")
+    (where / "03.jpg").write_text("no image")
     pair = {"label": label, "prediction": prediction}
-    images = [
-        {"file": "3.jpg", **pair},
-        {"file": "1.png", **pair, "confidence": 0.98, "name": "val/cat/17.png"},
-        {"file": "../mistakes/2.jpg", **pair},
+    mistakes = [
+        {"file": "03.jpg", **pair},
+        {"file": "01.png", **pair, "confidence": 0.98, "name": "val/cat/17.png"},
+        {"file": "../epoch-0002/02.jpg", **pair},
     ]
-    (where / "index.json").write_text(json.dumps({"epoch": 3, "images": images}))
-    lines = f'true,predicted,count,share\r\n"{prediction}","{label}",2,4.0\r\n'
-    text = f'{lines}"{label}","{prediction}",7,14.0\r\n'
-    (folder / "confusions.csv").write_text(text, newline="")
+    pairs = [
+        {"label": prediction, "prediction": label, "count": 2, "share": 4.0},
+        {**pair, "count": 7, "share": 14.0},
+    ]
+    (where / "index.json").write_text(json.dumps({"epoch": epoch, "images": mistakes}))
+    (where / "confusion.json").write_text(json.dumps({"epoch": epoch, "pairs": pairs}))
+
+
+def add_confusion_table(path: Path) -> None:
+    """Write what evaluate.py writes."""
+    path.parent.mkdir(exist_ok=True)
+    path.write_text("true,predicted,count,share\r\nbird,cat,1,\r\nbird,dog,9,18.0\r\n", newline="")

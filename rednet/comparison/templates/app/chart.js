@@ -33,11 +33,15 @@ function callNext() {
   else performance.mark("drawn");
 }
 
-/** Let an axis of seconds say seconds, minutes or hours. */
-function labelAsTime(axis) {
-  const text = "datum.value >= 3600 ? format(datum.value / 3600, '~r') + ' h' : "
-    + "datum.value >= 60 ? format(datum.value / 60, '~r') + ' min' : datum.value + ' s'";
-  axis.encode = { labels: { update: { text: { signal: text } } } };
+const STEPS = [1, 2, 5, 10, 20, 30, 60, 120, 300, 600, 1200, 1800, 3600, 7200, 18000, 36000, 86400];
+const MAX_TICKS = 7;
+
+/** Let an axis of seconds have round durations, up to the longest one. */
+function labelAsTime(axis, longest) {
+  const step = STEPS.find((each) => longest / each < MAX_TICKS) || 86400 * Math.ceil(longest / 86400 / MAX_TICKS);
+  axis.values = Array.from({ length: Math.floor(longest / step) + 1 }, (_, place) => place * step);
+  const [unit, size] = step % 86400 === 0 ? ["d", 86400] : step % 3600 === 0 ? ["h", 3600] : step % 60 === 0 ? ["min", 60] : ["s", 1];
+  axis.encode = { labels: { update: { text: { signal: `datum.value / ${size} + ' ${unit}'` } } } };
 }
 
 const specOf = (id) => JSON.parse(byId(id).textContent);

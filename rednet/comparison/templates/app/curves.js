@@ -15,7 +15,9 @@ const curves = { over: "epoch", log: false, fraction: 1 };
 
 const abscissa = (run) => run.series[curves.over] || [];
 const widest = () => Math.max(1, ...state.shown.map((run) => abscissa(run).at(-1) || 0));
-const smallest = () => (curves.over === "seconds" ? 0 : Math.min(...state.shown.map((run) => abscissa(run)[0] || 0), widest() - 1));
+const smallest = () => (curves.over === "seconds"
+  ? 0
+  : Math.min(widest() - 1, ...state.shown.map((run) => abscissa(run)[0]).filter(isNumber)));
 
 function formatPosition(value) {
   if (curves.over === "seconds") return formatSeconds(value);
@@ -56,13 +58,14 @@ function domainOf(chosen, others) {
   if (!values.length) return [0, 1];
   const low = values.reduce((one, other) => Math.min(one, other));
   const high = values.reduce((one, other) => Math.max(one, other));
-  return low === high ? [low - (Math.abs(low) || 1) * 0.1, high + (Math.abs(high) || 1) * 0.1] : [low, high];
+  const margin = low === high ? (Math.abs(low) || 1) * 0.1 : curves.log ? 0 : (high - low) * 0.03;
+  return [low >= 0 ? Math.max(curves.log ? low : 0, low - margin) : low - margin, high + margin];
 }
 
 function curveSpec(name) {
   const spec = specOf("curve-spec");
   if (curves.log && LOGARITHMIC.has(name)) spec.scales[1].type = "log";
-  if (curves.over === "seconds") labelAsTime(spec.axes[1]);
+  if (curves.over === "seconds") labelAsTime(spec.axes[1], widest());
   return spec;
 }
 
@@ -82,10 +85,11 @@ function drawChart(chart) {
   const chosen = chosenRuns();
   const others = pointsOf(name, state.shown.filter((run) => !isChosen(run)));
   const points = pointsOf(name, chosen, styleOf);
-  if (chart.spec !== `${curves.log}${curves.over}`) {
+  const kind = `${curves.log} ${curves.over} ${curves.over === "seconds" ? widest() : ""}`;
+  if (chart.kind !== kind) {
     if (chart.view) chart.view.finalize();
     chart.view = makeView(card.querySelector(".plot"), curveSpec(name), `${LABELS[name] || name} of ${chosen.length} runs`);
-    chart.spec = `${curves.log}${curves.over}`;
+    chart.kind = kind;
   }
   chart.view.data("others", others).data("chosen", points)
     .signal("domainX", [smallest(), widest()]).signal("domainY", domainOf(points, others)).run();
@@ -93,12 +97,18 @@ function drawChart(chart) {
   drawReading(chart);
 }
 
-/** Return position and value of a run next to the position at which the curves are read. */
+/** Return the value of a run at a position as text; beyond its end the last one, and where that is. */
+function textAt(run, name, position) {
+  const xs = abscissa(run);
+  const value = valueAt(run, name, position);
+  const isBeyond = value !== null && position > xs.at(-1) + (widest() - smallest()) * 0.01;
+  return isBeyond ? `${format(value)} at ${formatPosition(xs.at(-1))}` : format(value);
+}
+
 function valueAt(run, name, position) {
   const xs = abscissa(run);
   const values = run.series[name];
-  if (!values || !xs.length || position > xs.at(-1) + (widest() - smallest()) * 0.02) return null;
-  return values[nearest(xs, position)];
+  return values && xs.length ? values[nearest(xs, position)] : null;
 }
 
 const readPosition = () => smallest() + curves.fraction * (widest() - smallest());
@@ -113,7 +123,7 @@ function drawReading(chart) {
     const item = element("li");
     const swatch = element("span", "", { class: "swatch" });
     paintSwatch(swatch, run);
-    item.append(swatch, element("span", `${run.name}: `, { class: "hidden" }), format(valueAt(run, chart.name, readPosition())));
+    item.append(swatch, element("span", `${run.name}: `, { class: "hidden" }), textAt(run, chart.name, readPosition()));
     return item;
   });
   chart.card.querySelector(".readout").replaceChildren(...items);
@@ -145,7 +155,7 @@ function drawTip(chart, event) {
     const line = element("div");
     const swatch = element("span", "", { class: "swatch" });
     paintSwatch(swatch, run);
-    line.append(swatch, element("b", format(value)), element("bdi", run.name));
+    line.append(swatch, element("b", textAt(run, chart.name, readPosition())), element("bdi", run.name));
     return line;
   });
   tip.replaceChildren(element("div", formatPosition(readPosition()), { class: "soft" }), ...lines);

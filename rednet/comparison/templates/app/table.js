@@ -81,6 +81,7 @@ function fillRow(run, row, best) {
 }
 
 function drawTable() {
+  const focused = document.activeElement; // what moves loses the focus
   state.shown = findRuns();
   drawHead();
   const best = bestValues();
@@ -92,7 +93,6 @@ function drawTable() {
     row.querySelector("input").checked = isChosen(run);
     paintSwatch(row.querySelector(".swatch"), run);
   }
-  const focused = document.activeElement;
   byId("table").tBodies[0].replaceChildren(...state.shown.map((run) => rows.get(run.index)));
   if (focused && focused.isConnected && focused !== document.activeElement) focused.focus();
   byId("no-run").hidden = state.shown.length > 0;

@@ -29,7 +29,7 @@ function drawTradeoff() {
   const spec = specOf("tradeoff-spec");
   [x, y].forEach((column, place) => { spec.scales[place].type = scaleType(column); });
   [y, x].forEach((column, place) => {
-    if (column.form === "seconds") labelAsTime(spec.axes[place]);
+    if (column.form === "seconds") labelAsTime(spec.axes[place], Math.max(...state.shown.map((run) => valueOf(run, column) || 0)));
     else if (column.form === "count") spec.axes[place].format = "~s";
     spec.axes[place].title = column.label;
   });
