@@ -9,7 +9,7 @@ def floors(project: dict) -> list[str]:
     """Return "name==version" for each requirement "name>=version"."""
     extras = project["optional-dependencies"]
     names = ("opencv", "accuracy", "cluster", "huggingface", "onnx", "parquet", "webdataset")
-    names += ("report", "wandb", "cuda13", "test")
+    names += ("report", "search", "wandb", "cuda13", "test")
     tested = [item for name in names for item in extras[name]]
     requirements = project["dependencies"] + tested
     found = (re.match(r"([\w.-]+)>=([\w.]+)", requirement) for requirement in requirements)

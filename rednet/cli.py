@@ -6,6 +6,8 @@ import sys
 from argparse import Namespace
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, NoReturn, cast
@@ -41,6 +43,33 @@ Conclude = Callable[[Sequence[Job], Path | None], None]
 """Reports the jobs of a sweep; the path is the sweep's folder, None if each job has another."""
 
 
+@dataclass(frozen=True)
+class CommandLine:
+    """A command line whose configuration can be composed again, with further overrides.
+
+    Attributes:
+        name: Name of the command.
+        overrides: Its overrides.
+        compose_jobs: `rednet.config.compose_jobs` with its other arguments.
+    """
+
+    name: str
+    overrides: list[str]
+    compose_jobs: Callable[..., Composition]
+
+    def compose(self, drawn: Sequence[str]) -> tuple[Any, frozenset[str]]:
+        """Return the checked configuration and the keys that the user set.
+
+        Args:
+            drawn: Further overrides, which a search has drawn.
+        """
+        composition = self.compose_jobs(self.overrides, drawn=drawn)
+        return validate(composition.configs[0], SCHEMAS[self.name]), composition.user_keys
+
+
+Search = Callable[[Any, CommandLine], None]
+
+
 def run(
     name: str,
     command: Command,
@@ -48,6 +77,7 @@ def run(
     *,
     unused: Collection[str] = (),
     conclude: Conclude | None = None,
+    search: Search | None = None,
 ) -> int:
     """Run a command with the configuration that its command line describes.
 
@@ -62,12 +92,13 @@ def run(
         argv: Arguments; by default those of the process.
         unused: Dotted keys that have no effect on this command; setting one is a mistake.
         conclude: Reports the jobs of a sweep, which get a common folder.
+        search: Runs instead of the command where the configuration has a search.
 
     Returns:
         The exit code, as `run_program` returns it.
     """
     arguments = list(sys.argv[1:] if argv is None else argv)
-    return run_program(lambda: _run(name, command, arguments, unused, conclude))
+    return run_program(lambda: _run(name, command, arguments, unused, conclude, search))
 
 
 def _run(
@@ -76,6 +107,7 @@ def _run(
     argv: list[str],
     unused: Collection[str],
     conclude: Conclude | None,
+    search: Search | None,
 ) -> int:
     argv = [_expand_home(text) for text in argv]
     arguments = _parser().parse_intermixed_args(argv)
@@ -84,25 +116,29 @@ def _run(
         unchecked = Composition(arguments.overrides, frozenset(), frozenset(), [])
         return _run_hydra(name, command, unchecked, options)
     folders = _config_folders(arguments, name)
-    composition = compose_jobs(
-        name,
+    compose = partial(
+        compose_jobs, name, config_name=arguments.config_name, folders=folders, unused=unused
+    )
+    composition = compose(
         arguments.overrides,
-        config_name=arguments.config_name,
-        folders=folders,
-        unused=unused,
         multirun=arguments.multirun or "hydra.mode=MULTIRUN" in arguments.overrides,
         allow_missing=bool(arguments.help or arguments.cfg or arguments.info),
     )
+    shows = arguments.help or arguments.hydra_help or arguments.cfg or arguments.info
+    if search is not None and composition.configs[0].get("search") and not shows:
+        line = CommandLine(name, arguments.overrides, compose)
+        search(validate(composition.configs[0], SCHEMAS[name]), line)
+        return DONE
     if not options and not any(text.startswith("hydra") for text in composition.overrides):
         # Nothing is left for Hydra, which would compose the same configuration twice more.
         config = validate(composition.configs[0], SCHEMAS[name])
-        _call(command, config, composition.user_keys)
+        call(command, config, composition.user_keys)
         return DONE
     options.append(f"--config-path={Path(folders[0]).absolute()}")  # the last one counts
     return _run_hydra(name, command, composition, options, conclude)
 
 
-def _call(command: Command, config: Any, user_keys: frozenset[str]) -> None:
+def call(command: Command, config: Any, user_keys: frozenset[str]) -> None:
     """Run a command; want of memory is a mistake of the user, who can ask for less."""
     try:
         command(config, user_keys)
@@ -164,7 +200,7 @@ def _run_hydra(
             plain = cast(dict[str, Any], OmegaConf.to_container(composed, resolve=True))
             is_sweep = HydraConfig.get().mode == RunMode.MULTIRUN
             with sweep.job(plain) if is_sweep else nullcontext():
-                _call(command, validate(plain, SCHEMAS[name]), composition.user_keys)
+                call(command, validate(plain, SCHEMAS[name]), composition.user_keys)
         except BrokenPipeError:
             if unread_outputs():  # Hydra reports an Exception but not this one
                 raise SystemExit(CLOSED_PIPE) from None

@@ -1,10 +1,11 @@
 """Train a network."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rednet import cli
+from rednet.commands.search import search
 from rednet.commands.sweep import conclude_sweep
 from rednet.config import Config
 from rednet.errors import InputError, StartAgain
@@ -17,22 +18,30 @@ from rednet.wording import count, printable
 
 if TYPE_CHECKING:
     from rednet.evaluation import Evaluation
+    from rednet.training.metrics import EpochMetrics
     from rednet.training.trainer import Trainer
+
+Monitor = Callable[["EpochMetrics"], str | None]
+"""Is told of each epoch that was evaluated; returns why the run ends, if it does."""
 
 
 def train(argv: Sequence[str] | None = None) -> int:
     """Run the command; return its exit code."""
     unused = ("data.split", "trainer.optimize")
-    return cli.run("train", _train, argv, unused=unused, conclude=conclude_sweep)
+    return cli.run("train", _train, argv, unused=unused, conclude=conclude_sweep, search=_search)
 
 
-def _train(config: Config, explicit_keys: frozenset[str]) -> None:
+def _search(config: Config, line: cli.CommandLine) -> None:
+    search(config, line, _train)
+
+
+def _train(config: Config, explicit_keys: frozenset[str], monitor: Monitor | None = None) -> None:
     with StopSignals().caught() as signals:
-        _train_until_stopped(config, explicit_keys, signals)
+        _train_until_stopped(config, explicit_keys, signals, monitor)
 
 
 def _train_until_stopped(
-    config: Config, explicit_keys: frozenset[str], signals: StopSignals
+    config: Config, explicit_keys: frozenset[str], signals: StopSignals, monitor: Monitor | None
 ) -> None:
     announce_torch()
     from rednet.build.checking import check_validation, is_checked
@@ -66,7 +75,7 @@ def _train_until_stopped(
         trainer = build_trainer(config, runtime, folder, start, explicit_keys, signals, splits)
         if checkpoint is not None:
             resume(trainer, checkpoint, force=config.resume == "force")
-        trainer.saver.check_folder = lock.renew
+        trainer.saver.check_folder, trainer.monitor = lock.renew, monitor
         description = trainer.saver.description
         is_new = checkpoint is None or not is_checked(checkpoint.content, description)
         if is_new and not trainer.is_finished:
@@ -96,7 +105,7 @@ def _conclude(
     trainer: "Trainer", config: Config, evaluation: "Evaluation | None", *, was_finished: bool
 ) -> None:
     """Say how the run ended, and draw its curves unless it had ended before."""
-    if reason := trainer.settings.early_stopping.reason(trainer.log.rows):
+    if reason := trainer.ended or trainer.settings.early_stopping.reason(trainer.log.rows):
         say(reason)
     if was_finished:
         say(f"nothing left to do after step {trainer.counters.global_step}")

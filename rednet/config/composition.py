@@ -6,7 +6,7 @@ passed as ``++key=value``, which Hydra always accepts, and the schema reports al
 
 import warnings
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -32,6 +32,8 @@ from rednet.config.overrides import expand_jobs, named_keys, one_line, parse, va
 from rednet.config.problems import ConfigError, unknown_choice
 from rednet.config.resolvers import register_resolvers
 from rednet.config.schema import SCHEMAS
+from rednet.config.search import quote_space
+from rednet.config.search_checking import search_problems
 from rednet.config.user_keys import UserKeys
 
 CONFIGS = Path(__file__).parents[1] / "configs"
@@ -86,6 +88,11 @@ class Composition:
         ]
         return UserKeys(self.explicit_keys | self.experiment_keys, meant)
 
+    def after_draw(self, drawn: Sequence[str]) -> "Composition":
+        """Return the same with keys that vary from one run of a search to the next."""
+        keys = {text.partition("=")[0] for text in drawn}
+        return replace(self, fixed_keys=self.fixed_keys - keys)
+
 
 def _group(key: str) -> str:
     return key.partition(".")[0]
@@ -109,6 +116,7 @@ def compose_jobs(
     unused: Collection[str] = (),
     multirun: bool = False,
     allow_missing: bool = False,
+    drawn: Sequence[str] | None = None,
 ) -> Composition:
     """Compose and check the configuration of every job that the overrides describe.
 
@@ -120,6 +128,7 @@ def compose_jobs(
         unused: Dotted keys that have no effect on this command; setting one is a mistake.
         multirun: Whether several values for one key mean one job each.
         allow_missing: Whether to accept values that the user has yet to give (``???``).
+        drawn: Further overrides, whose values a search has drawn; None outside of a search.
 
     Raises:
         ConfigError: Something is wrong; the error has one line for each mistake.
@@ -133,10 +142,16 @@ def compose_jobs(
         warnings.filterwarnings("error", message="provider=.* is not available")
         try:
             composer.search = _search_path(folders[1:], overrides)
-            composition = composer.compose_all(overrides, multirun=multirun)
+            texts = [*map(quote_space, overrides), *(drawn or ())]
+            composition = composer.compose_all(texts, multirun=multirun)
+            if drawn is None and not composer.problems:
+                composer.problems += composer.check_search(composition, multirun=multirun)
         except _COMPOSITION_ERRORS as error:
             raise ConfigError([*composer.problems, one_line(error)]) from None
-    idle = _idle_in_all(command, composition, composition.meant_keys - set(unused))
+    if drawn is not None:
+        composition = composition.after_draw(drawn)
+    meant = composition.meant_keys if drawn is None else composition.user_keys.meant
+    idle = _idle_in_all(command, composition, meant - set(unused))
     problems = composer.problems
     for config in composition.configs:
         found = find_problems(config, SCHEMAS[command], allow_missing=allow_missing)
@@ -192,6 +207,19 @@ class _Composer:
             experiment_keys=frozenset[str]().union(*(keys.all for keys in found)),
             own_experiment_keys=frozenset[str]().union(*(keys.own for keys in found)),
         )
+
+    def check_search(self, composition: Composition, *, multirun: bool) -> list[str]:
+        """Return one line for each mistake in the search of a command line, if there is one."""
+        config = composition.configs[0]
+        if not (search := config.get("search")):
+            return []
+        if "name" not in search:
+            del config["search"]
+            keys = sorted(key for key in composition.explicit_keys if _group(key) == "search")
+            return [f"{key}: needs search=optuna" for key in keys]
+        if multirun:
+            return ["search: one search is one command, without --multirun"]
+        return search_problems(config, self.schema, composition.explicit_keys, self._choices)
 
     def _all(self, job: Sequence[str]) -> list[str]:
         return [*self.search, *job]

@@ -17,6 +17,7 @@ from rednet.config.groups import (
     Schedule,
     Trainer,
 )
+from rednet.config.search import Search
 from rednet.config.types import (
     Count,
     FigureNames,
@@ -51,6 +52,7 @@ class Config:
     output_dir: PathText | None
     resume: PathText
     checkpoint: PathText | None
+    search: Search | None = None
 
     @model_validator(mode="after")
     def _check(self) -> Self:

@@ -24,6 +24,7 @@ PURPOSES = {
     "huggingface": "data=huggingface",
     "webdataset": "data=webdataset",
     "wandb": "logger=wandb",
+    "search": "search=optuna",
 }
 """What an extra is for; those for developers are left out."""
 

@@ -3,21 +3,9 @@
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, get_args
 
+from rednet.search.metric import Metric, is_maximized
 from rednet.training.metrics import read_metrics
-
-Metric = Literal["val_top1", "val_top5", "val_loss", "train_loss"]
-"""Columns of metrics.jsonl by which runs are compared."""
-
-HEADINGS: dict[Metric, str] = dict(
-    zip(get_args(Metric), ("top-1", "top-5", "val loss", "train loss"), strict=True)
-)
-
-
-def is_maximized(metric: Metric) -> bool:
-    """Return whether a higher value is better."""
-    return not metric.endswith("loss")
 
 
 @dataclass(frozen=True)

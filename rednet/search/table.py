@@ -1,5 +1,6 @@
 """The table of several runs, best first: on the screen, as CSV and as Markdown."""
 
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -8,7 +9,8 @@ from tabulate import tabulate
 
 from rednet.best_effort import BestEffort
 from rednet.files import to_csv, write_text_atomically
-from rednet.search.outcomes import HEADINGS, Metric, Outcome, best_first
+from rednet.search.metric import HEADINGS, Metric
+from rednet.search.outcomes import Outcome, best_first
 from rednet.wording import duration, printable
 
 MAX_CELL = 40
@@ -86,9 +88,15 @@ def _cell(column: str, value: Any) -> str:
         return duration(value)
     if isinstance(value, float):
         return f"{value:.4f}" if column.endswith("loss") else f"{value:.2f}"
-    text = str(value).replace("|", "\\|")
+    text = _round(str(value)).replace("|", "\\|")
     is_short = len(text) <= MAX_CELL or column == "folder"
     return text if is_short else f"{text[: MAX_CELL - 3]}..."
+
+
+def _round(text: str) -> str:
+    """Shorten a number that was drawn, such as 0.00123456789; the CSV file has all of it."""
+    is_long = re.fullmatch(r"-?\d+\.\d{5,}(e-?\d+)?", text)
+    return f"{float(text):.4g}" if is_long else text
 
 
 def _label(outcome: Outcome) -> str:

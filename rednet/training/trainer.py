@@ -1,6 +1,6 @@
 """The training loop."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass, field
 from functools import partial
@@ -50,6 +50,9 @@ class Trainer:
         settings: Settings of the loop.
         ema: Averaged weights, if on; they are what is evaluated.
         signals: Signals that ask the run to stop.
+        monitor: Told of each epoch that was evaluated and saved; what it returns, if anything, is
+            the reason to end the run.
+        ended: The reason for which the monitor has ended the run, if it has.
     """
 
     model: nn.Module
@@ -66,6 +69,8 @@ class Trainer:
     settings: LoopSettings = field(default_factory=LoopSettings)
     ema: ModelEmaV3 | None = None
     signals: StopSignals = field(default_factory=StopSignals)
+    monitor: Callable[[EpochMetrics], str | None] | None = None
+    ended: str | None = None
 
     @property
     def last_step(self) -> int:
@@ -76,6 +81,7 @@ class Trainer:
     def is_finished(self) -> bool:
         """Whether nothing is left to do."""
         ends_early = self.settings.early_stopping.reason(self.log.rows) is not None
+        ends_early = ends_early or self.ended is not None
         is_done = ends_early or self.counters.global_step >= self.last_step
         return is_done and not self.counters.is_epoch_trained
 
@@ -168,6 +174,8 @@ class Trainer:
         self.save(metrics)
         if evaluation and not self.settings.skip_unreadable:
             evaluation.require_readable()
+        if evaluation and self.monitor is not None:
+            self.ended = self.monitor(metrics)
         return evaluation
 
     def end_early(self) -> Evaluation:
