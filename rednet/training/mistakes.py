@@ -2,7 +2,7 @@
 
 from bisect import insort
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import torch
 import torch.nn.functional as F
@@ -25,7 +25,8 @@ class Mistake:
         prediction: Index of the class with the highest logit.
         confidence: Its probability.
         name: Name of the image in its source.
-        jpeg: The image as the network saw it, as a small JPEG file.
+        jpeg: The image as the network saw it, as a small JPEG file; empty if it cannot be made.
+        image: The image as a tensor (C, H, W), until the evaluation ends.
     """
 
     rank: tuple[float, int]
@@ -34,6 +35,7 @@ class Mistake:
     confidence: float = field(compare=False)
     name: str = field(compare=False, default="")
     jpeg: bytes = field(compare=False, default=b"")
+    image: Tensor | None = field(compare=False, default=None, repr=False)
 
     @property
     def loss(self) -> float:
@@ -90,8 +92,9 @@ class WorstMistakes:
         self._pending = None
         ranks = sorted(rank for part in self.runtime.gather(self._ranks()) for rank in part)
         chosen = set(ranks[: self.limit])
-        own = [mistake for mistake in self.worst if mistake.rank in chosen]
-        self.worst = sorted(mistake for part in self.runtime.gather(own) for mistake in part)
+        own = [self._complete(mistake) for mistake in self.worst if mistake.rank in chosen]
+        shown = [mistake for mistake in own if mistake.jpeg]
+        self.worst = sorted(mistake for part in self.runtime.gather(shown) for mistake in part)
 
     def _ranks(self) -> list[tuple[float, int]]:
         return [mistake.rank for mistake in self.worst]
@@ -134,11 +137,18 @@ class WorstMistakes:
         is_full = len(self.worst) == self.limit
         if loss < 0 or (is_full and rank > self.worst[-1].rank):
             return False
-        target, name = int(batch.targets[position]), self.name_of(index)
-        jpeg = self.thumbnail(batch.images[position])
-        insort(self.worst, Mistake(rank, target, prediction, confidence, name, jpeg))
+        target, image = int(batch.targets[position]), batch.images[position].clone()
+        insort(self.worst, Mistake(rank, target, prediction, confidence, image=image))
         del self.worst[self.limit :]
         return True
+
+    def _complete(self, mistake: Mistake) -> Mistake:
+        """Return a mistake with its name and its file, instead of the tensor."""
+        with self._effort.write("the image of a mistake"):
+            assert mistake.image is not None
+            jpeg, name = self.thumbnail(mistake.image), self.name_of(mistake.index)
+            return replace(mistake, name=name, jpeg=jpeg, image=None)
+        return replace(mistake, image=None)
 
 
 class _HostCopy:

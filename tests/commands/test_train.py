@@ -69,12 +69,18 @@ def test_the_papers_recipe_needs_opencv_unless_another_filter_is_typed(
     assert typed.code == 0
 
 
+JSON_FILES = ("index", "confusion")
+
+
 def test_a_run_leaves_these_files_and_no_others(trained, files_in):
     files = {name for name in files_in(trained) if not name.startswith("code-")}
     (board,) = (name for name in files if name.startswith("tensorboard/events.out."))
     kept = {load(trained / "checkpoints" / name)["metrics"]["epoch"] for name in NAMES}
-    assert files == {
+    mistakes = {name for name in files if re.match(r"mistakes/epoch-\d{4}/\d\d\.jpg$", name)}
+    assert mistakes
+    assert files - mistakes == {
         board,
+        *(f"mistakes/epoch-{epoch:04d}/{name}.json" for epoch in kept for name in JSON_FILES),
         *(f"checkpoints/{name}" for name in NAMES),
         *(f"checkpoints/epoch-{epoch:04d}.pt" for epoch in kept),
         *("config.yaml", "curves.png", "metrics.jsonl", "provenance.jsonl"),
