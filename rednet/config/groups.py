@@ -29,6 +29,7 @@ from rednet.config.types import (
     Positive,
     PositiveRange,
     Probability,
+    RecomputeKernel,
     Stage,
     StdPerChannel,
     StemName,
@@ -47,7 +48,7 @@ class RedNetOptions:
     reduction: Count | None = None
     generator: Literal["bottleneck", "linear", "attention"] | None = None
     generator_options: dict[str, Any] | None = None
-    recompute_kernel: StrictBool | None = None
+    recompute_kernel: RecomputeKernel | None = None
     stem: StemName | None = None
     width: Positive | None = None
     layers: BlocksPerStage | None = None

@@ -23,6 +23,12 @@ def _group_channels(value: Any) -> Any:
     return value
 
 
+def _recompute_kernel(value: Any) -> Any:
+    if not (isinstance(value, bool) or value == "auto"):
+        raise ValueError("must be true, false or auto")
+    return value
+
+
 def _per_stage(values: list[int]) -> list[int]:
     if len(values) != len(STAGES):
         raise ValueError(f"must have exactly {len(STAGES)} entries, one per stage")
@@ -83,6 +89,7 @@ Fraction = Annotated[StrictFloat, Field(gt=0, le=1)]
 
 OddCount = Annotated[Count, AfterValidator(_odd)]
 GroupChannels = Annotated[Any, AfterValidator(_group_channels)]
+RecomputeKernel = Annotated[Any, BeforeValidator(_recompute_kernel)]
 Stage = Annotated[StrictInt, Field(ge=1, le=4)]
 BlocksPerStage = Annotated[list[Count], AfterValidator(_per_stage)]
 MeanPerChannel = Annotated[list[StrictFloat], AfterValidator(_per_channel)]

@@ -9,6 +9,7 @@ from rednet.layers.conv import (
 )
 from rednet.layers.generators import GENERATORS
 from rednet.layers.involution import Involution2d
+from rednet.layers.kernel_memory import RecomputeKernel
 from rednet.layers.norm import norm_act
 from rednet.layers.observers import is_bare
 from rednet.layers.pointwise import PointwiseConv2d
@@ -21,6 +22,7 @@ __all__ = [
     "Involution2d",
     "LayerType",
     "PointwiseConv2d",
+    "RecomputeKernel",
     "checkpoint_module",
     "init_conv",
     "is_bare",

@@ -81,7 +81,7 @@ class Span(nn.Module):
 
     def __init__(self, width: int, spec: KernelSpec) -> None:
         super().__init__()
-        self.conv = nn.Conv2d(width, spec.kernel_channels, 1)
+        self.conv = PointwiseConv2d(width, spec.kernel_channels, bias=True)
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (N, width, Ho, Wo) to (N, G*K*K, Ho, Wo)."""

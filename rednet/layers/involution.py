@@ -7,6 +7,11 @@ from torch import Tensor, nn
 from rednet.layers.conv import LayerType, init_conv
 from rednet.layers.fused_span import fused_span
 from rednet.layers.generators import KernelSpec, make_generator
+from rednet.layers.kernel_memory import (
+    RecomputeKernel,
+    check_recompute_kernel,
+    is_memory_short,
+)
 from rednet.layers.recompute import apply_with_recomputed_kernel
 from rednet.layers.repeatable import repeatable
 from rednet.layers.scripting import NotScriptable
@@ -32,13 +37,21 @@ class Involution2d(NotScriptable, nn.Module):
         generator: "bottleneck", "linear" or "attention", see `rednet.layers.generators`.
         norm_layer: Normalisation inside the bottleneck generator.
         act_layer: Activation inside the bottleneck generator.
-        recompute_kernel: Generate the kernels again in the backward pass instead of saving them.
+        recompute_kernel: Generate the kernels again in the backward pass instead of saving them;
+            "auto" does so where memory is short: on an NVIDIA GPU if the saved kernels of the
+            network would take more than a tenth of its memory, elsewhere always. Nothing is saved
+            where involution and span are one operator, see `rednet.layers.fused_span`.
         generator_options: Further arguments of the generator; "attention" has `softmax` and
             `relative_position`.
+
+    Attributes:
+        kernel_share: Bytes of the layer's kernels divided by those of the network's.
 
     Raises:
         ValueError: K is even, the group does not divide C, or there is no such generator.
     """
+
+    kernel_share = 1.0
 
     def __init__(
         self,
@@ -51,14 +64,14 @@ class Involution2d(NotScriptable, nn.Module):
         generator: str = "bottleneck",
         norm_layer: LayerType = nn.BatchNorm2d,
         act_layer: LayerType = nn.ReLU,
-        recompute_kernel: bool = True,
+        recompute_kernel: RecomputeKernel = "auto",
         generator_options: dict[str, Any] | None = None,
     ) -> None:
         super().__init__()
         self.channels = channels = as_integer("channels", channels)
         self.groups = count_groups(channels, group_channels)
         self.window = centred_window(kernel_size, stride, dilation)
-        self.recompute_kernel = recompute_kernel
+        self.recompute_kernel = check_recompute_kernel(recompute_kernel)
         spec = KernelSpec(
             channels,
             self.groups,
@@ -81,10 +94,22 @@ class Involution2d(NotScriptable, nn.Module):
             output = fused_span(self.conv2, x, source, self.window, self.channels)
             if output is not None:
                 return output
-        if not self.recompute_kernel:
+        if not self.recomputes(x):
             return self.apply_kernel(x, self.conv2(source))
         keeps = getattr(self.conv2, "keeps_result", False)
         return apply_with_recomputed_kernel(self.apply_kernel, x, self.conv2, source, keeps)
+
+    def recomputes(self, x: Tensor, reduction: int = 1) -> bool:
+        """Return whether the kernels for images x are generated again in the backward pass.
+
+        Args:
+            x: Images (N, C, H, W), or those that the layer's are made from.
+            reduction: Size of x divided by that of the layer's images, per side.
+        """
+        if self.recompute_kernel != "auto":
+            return self.recompute_kernel
+        rows = self.groups * self.window.area
+        return is_memory_short(x, rows, self.window, self.kernel_share, reduction)
 
     def _is_replaced(self, method: str) -> bool:
         """Return whether a subclass, or something else, has replaced a method of this class."""

@@ -1,4 +1,4 @@
-"""1x1 convolutions, by the faster of torch's two routines for float32 images on the CPU."""
+"""1x1 convolutions, by the faster of torch's two routines: a convolution or a matrix product."""
 
 from typing import Any
 
@@ -9,24 +9,35 @@ from torch import Tensor, nn
 from rednet.layers.pointwise_forms import CONVOLUTIONS, PRODUCTS, Forms, pointwise_forms
 from rednet.layers.repeatable import repeatable
 from rednet.layers.scripting import NotScriptable
-from rednet.ops.plain_tensors import is_channels_last, is_plain, is_plain_eager, is_recorded
+from rednet.ops.plain_tensors import (
+    is_channels_last,
+    is_ordinary,
+    is_plain,
+    is_plain_eager,
+    is_recorded,
+)
 
 
 @repeatable
 class PointwiseConv2d(NotScriptable, nn.Conv2d):
-    """1x1 convolution without bias, on the CPU by the faster of two routines.
+    """1x1 convolution, by the faster of two routines.
 
-    For float32 channels_last images each direction is a matrix product or torch's convolution, see
-    `rednet.layers.pointwise_forms`. Everything else is torch's convolution, which is faster without
-    gradients, in bfloat16 and with a bias. Attributes and parameters are those of `nn.Conv2d`, and
-    may be changed in the same way.
+    On the CPU, for float32 channels_last images and without a bias, each direction is a matrix
+    product or torch's convolution, see `rednet.layers.pointwise_forms`; torch's convolution is
+    faster without gradients, in bfloat16 and with a bias. On an NVIDIA GPU a convolution with a
+    bias is one product of half or bfloat16 matrices that adds the bias to its sums: cuDNN's
+    convolution leaves that to a second kernel, which reads and writes the whole result. Everything
+    else is torch's convolution. Attributes and parameters are those of `nn.Conv2d`, and may be
+    changed in the same way.
     """
 
-    def __init__(self, in_channels: int, out_channels: int) -> None:
-        super().__init__(in_channels, out_channels, 1, bias=False)
+    def __init__(self, in_channels: int, out_channels: int, bias: bool = False) -> None:
+        super().__init__(in_channels, out_channels, 1, bias=bias)
 
     # forward() passes the weight and bias as hooks, parametrizations and subclasses left them.
     def _conv_forward(self, input: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        if bias is not None and is_pointwise(self) and may_add_bias(input, weight, bias):
+            return product_with_bias(input, weight, bias)
         if bias is not None or not (is_pointwise(self) and _may_be_product(input, weight)):
             return super()._conv_forward(input, weight, bias)
         forms = pointwise_forms()
@@ -60,11 +71,59 @@ def _may_be_product(images: Tensor, weight: Tensor) -> bool:
     )
 
 
+def may_add_bias(images: Tensor, weight: Tensor, bias: Tensor) -> bool:
+    """Return whether a convolution is a product of half or bfloat16 matrices on an NVIDIA GPU.
+
+    In float32 cuDNN may use TF32 where products by default do not.
+    """
+    return images.is_cuda and torch.version.hip is None and is_half_product(images, weight, bias)
+
+
+def is_half_product(images: Tensor, weight: Tensor, bias: Tensor) -> bool:
+    """Return whether images are a matrix of pixels by channels that is multiplied in 16 bits."""
+    if torch.compiler.is_compiling():
+        is_seen = torch.compiler.is_exporting()
+    else:
+        is_seen = not (is_plain_eager() and all(map(is_ordinary, (images, weight, bias))))
+    if is_seen or images.dim() != 4 or not bias.is_contiguous():
+        return False
+    device, dtypes = images.device.type, {images.dtype, weight.dtype, bias.dtype}
+    if torch.is_autocast_enabled(device):
+        dtype = torch.get_autocast_dtype(device)
+        fits = dtypes <= {torch.float32, dtype}
+    else:
+        dtype, fits = images.dtype, len(dtypes) == 1
+    return (
+        fits
+        and dtype in (torch.float16, torch.bfloat16)
+        and weight.shape[1:] == (images.shape[1], 1, 1)
+        and images.is_contiguous(memory_format=torch.channels_last)
+    )
+
+
+def product_with_bias(images: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    """Return the convolution (N, O, H, W) of channels_last images as one product, without copies.
+
+    Args:
+        images: Images (N, C, H, W).
+        weight: Weight (O, C, 1, 1).
+        bias: Bias (O,).
+    """
+    pixels = images.permute(0, 2, 3, 1)
+    output = torch.addmm(bias, pixels.flatten(0, 2), _matrix(weight).t())
+    return output.unflatten(0, pixels.shape[:3]).permute(0, 3, 1, 2)
+
+
 def _product(images: Tensor, weight: Tensor) -> Tensor:
     """Return the convolution as a matrix product: images (N, C, H, W), weight (O, C, 1, 1)."""
-    # Permuted like the images, so that the gradient gets the weight's memory format, either one.
-    matrix = weight.permute(0, 2, 3, 1).flatten(1)
-    return F.linear(images.permute(0, 2, 3, 1), matrix).permute(0, 3, 1, 2)
+    return F.linear(images.permute(0, 2, 3, 1), _matrix(weight)).permute(0, 3, 1, 2)
+
+
+def _matrix(weight: Tensor) -> Tensor:
+    """Return a weight (O, C, 1, 1) as (O, C), so that its gradient gets the weight's strides."""
+    if weight.stride(3) == 1:
+        return weight.flatten(1)
+    return weight.permute(0, 2, 3, 1).flatten(1)
 
 
 class _Mixed(torch.autograd.Function):

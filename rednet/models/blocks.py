@@ -18,6 +18,7 @@ from rednet.layers import (
     Involution2d,
     LayerType,
     PointwiseConv2d,
+    RecomputeKernel,
     checkpoint_module,
     is_bare,
     make_act,
@@ -148,10 +149,15 @@ class InvolutionStem(nn.Sequential):
         if len(self) != 5:
             return super().forward(x)
         *layers, last = self
-        recomputes = self.training and getattr(self[1], "recompute_kernel", False)
-        if recomputes and may_checkpoint(layers, x):
+        if self.training and self._recomputes(x) and may_checkpoint(layers, x):
             return last(checkpoint_module(_StemStart(*layers), x))
         return last(_start_stem(layers, x))
+
+    def _recomputes(self, x: Tensor) -> bool:
+        first, involution = self[0], self[1]
+        if type(first) is not ConvNormAct or not isinstance(involution, Involution2d):
+            return False
+        return involution.recomputes(x, first.conv.stride[0])
 
 
 def _start_stem(layers: Iterable[nn.Module], x: Tensor) -> Tensor:
@@ -160,7 +166,12 @@ def _start_stem(layers: Iterable[nn.Module], x: Tensor) -> Tensor:
 
 
 def make_stem(
-    stem: Stem, in_chans: int, inner: int, outer: int, style: Style, recompute_kernel: bool
+    stem: Stem,
+    in_chans: int,
+    inner: int,
+    outer: int,
+    style: Style,
+    recompute_kernel: RecomputeKernel,
 ) -> nn.Sequential:
     """Build the layers before the first stage, except the max-pooling.
 

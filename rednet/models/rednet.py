@@ -12,7 +12,7 @@ from timm.layers import create_classifier
 from timm.models._features import feature_take_indices
 from torch import Tensor, nn
 
-from rednet.layers import Involution2d, LayerType, init_conv
+from rednet.layers import Involution2d, LayerType, RecomputeKernel, init_conv
 from rednet.layers.scripting import NotScriptable
 from rednet.models.blocks import (
     Bottleneck,
@@ -44,7 +44,8 @@ class RedNet(NotScriptable, nn.Module):
         generator: Kernel generator: "bottleneck", "linear" or "attention".
         generator_options: Further arguments of the generator.
         recompute_kernel: Whether to recompute kernels in the backward pass instead of storing them;
-            the stem's involution has this option, too.
+            "auto" where memory is short, see `Involution2d`. The stem's involution has this option,
+            too.
         drop_rate: Dropout rate before the classifier.
         drop_path_rate: Drop-path rate of the last block; rates rise linearly from 0.
         norm_layer: Normalisation, a class or timm's name.
@@ -69,7 +70,7 @@ class RedNet(NotScriptable, nn.Module):
         reduction: int = 4,
         generator: str = "bottleneck",
         generator_options: dict[str, Any] | None = None,
-        recompute_kernel: bool = True,
+        recompute_kernel: RecomputeKernel = "auto",
         drop_rate: float = 0.0,
         drop_path_rate: float = 0.0,
         norm_layer: LayerType = nn.BatchNorm2d,
@@ -100,10 +101,13 @@ class RedNet(NotScriptable, nn.Module):
         self._add_stem(STEMS[stem], width, style, recompute_kernel)
         plans = plan_stages(layers, width, STEMS[stem].reduction, output_stride, drop_path_rate)
         self._add_stages(plans, involution, involution_stages, style)
+        self._share_memory(STEMS[stem], plans)
         self.reset_classifier(num_classes, global_pool)
         self.init_weights()
 
-    def _add_stem(self, stem: Stem, width: float, style: Style, recompute_kernel: bool) -> None:
+    def _add_stem(
+        self, stem: Stem, width: float, style: Style, recompute_kernel: RecomputeKernel
+    ) -> None:
         inner, outer = (round_width(channels, width) for channels in STEM_WIDTHS)
         self.stem = make_stem(stem, self.in_chans, inner, outer, style, recompute_kernel)
         self.num_features = outer
@@ -124,6 +128,18 @@ class RedNet(NotScriptable, nn.Module):
             self.add_module(f"layer{stage}", blocks)
             self.num_features = EXPANSION * plan.width
             self._add_feature_info(f"layer{stage}", plan.reduction)
+
+    def _share_memory(self, stem: Stem, plans: list[StagePlan]) -> None:
+        """Tell each involution which part of the network's kernels it makes."""
+        reductions = [stem.stride, *(plan.reduction for plan in plans)]
+        sizes = {
+            module: module.groups * module.window.area / reduction**2
+            for part, reduction in zip([self.stem, *self._stages()], reductions, strict=True)
+            for module in part.modules()
+            if isinstance(module, Involution2d)
+        }
+        for module, size in sizes.items():
+            module.kernel_share = size / sum(sizes.values())
 
     def _add_feature_info(self, module: str, reduction: int) -> None:
         self.feature_info.append(

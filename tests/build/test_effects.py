@@ -73,7 +73,7 @@ OTHER_VALUES = {
     "model.options.layers": [[1, 1, 2, 1]],
     "model.options.norm_layer": ["frozenbatchnorm2d"],
     "model.options.output_stride": [16],
-    "model.options.recompute_kernel": [True, False],
+    "model.options.recompute_kernel": [True, False, "auto"],
     "model.options.reduction": [2],
     "model.options.stem": ["involution7"],
     "model.options.width": [0.5],

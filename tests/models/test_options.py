@@ -13,7 +13,7 @@ OPTIONS = {
     "group_channels": [4, 16, "layer"],
     "reduction": [1, 4, 16],
     "generator": ["bottleneck", "linear", "attention", "softmax"],
-    "recompute_kernel": [True, False],
+    "recompute_kernel": [True, False, "auto"],
     "stem": ["involution3", "involution7", "conv7", "small"],
     "width": [0.25, 0.4],
     "layers": [(1, 1, 1, 1), (1, 2, 1, 2)],
