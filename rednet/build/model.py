@@ -150,4 +150,8 @@ def parallel_model(model: nn.Module, *, compiled: bool, runtime: Runtime) -> nn.
     if runtime.world_size == 1:
         return model
     devices = [runtime.device] if runtime.device.type == "cuda" else None
+    # Around the compiled network: torch compiles it in the first forward pass of this wrapper, sees
+    # the wrapper (torch/_dynamo/convert_frame.py, `_get_active_ddp_module`) and splits the graph at
+    # its buckets (torch/_dynamo/backends/distributed.py), so that one bucket is exchanged while the
+    # gradients of the next are computed. Compiling the wrapper would give the same graphs.
     return nn.parallel.DistributedDataParallel(model, device_ids=devices)

@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from rednet.ops import Window, torch_ops
+from rednet.ops import Window, span_torch_ops, torch_ops
 
 TILE = 7
 """Outputs T of a tile: a divisor of the sizes inside a network for images of 224x224."""
@@ -135,4 +135,5 @@ def _from_band(band: Tensor, window: Window, width: int) -> Tensor:
 DECOMPOSITIONS: dict[Any, Callable[..., Tensor]] = {
     torch_ops.involution2d._opoverload: involution2d,
     torch_ops.grad_weight._opoverload: grad_weight,
+    span_torch_ops.involution2d_span._opoverload: span_torch_ops.compose,
 }

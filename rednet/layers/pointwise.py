@@ -76,7 +76,12 @@ def may_add_bias(images: Tensor, weight: Tensor, bias: Tensor) -> bool:
 
     In float32 cuDNN may use TF32 where products by default do not.
     """
-    return images.is_cuda and torch.version.hip is None and is_half_product(images, weight, bias)
+    return (
+        isinstance(images, Tensor)  # unlike the proxies of torch.fx
+        and images.is_cuda
+        and torch.version.hip is None
+        and is_half_product(images, weight, bias)
+    )
 
 
 def is_half_product(images: Tensor, weight: Tensor, bias: Tensor) -> bool:

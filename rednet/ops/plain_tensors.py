@@ -25,7 +25,7 @@ def is_recorded(*tensors: Tensor | None) -> bool:
 
 def is_plain(tensor: Tensor) -> bool:
     """Return whether a tensor is an ordinary array in the CPU's memory."""
-    return tensor.is_cpu and is_ordinary(tensor)
+    return is_ordinary(tensor) and tensor.is_cpu  # in this order: torch.fx has proxies
 
 
 def is_ordinary(tensor: Tensor) -> bool:

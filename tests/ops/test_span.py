@@ -9,6 +9,7 @@ from torch.autograd import forward_ad, gradcheck, gradgradcheck
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from rednet import involution2d
+from rednet.export import decompose
 from rednet.ops import backend, involution2d_span, register_backend
 
 pytestmark = pytest.mark.filterwarnings("ignore:`torch.jit")
@@ -219,6 +220,17 @@ def test_exported_programs_have_the_composition():
     assert not [name for name in names if "span" in name]
     trace = torch.jit.trace(Module(), tuple(tensors), check_trace=False)
     assert "involution2d_span" not in str(trace.inlined_graph)
+
+
+def test_a_direct_call_is_decomposed():
+    class Module(torch.nn.Module):
+        def forward(self, *tensors):
+            return torch.ops.rednet.involution2d_span(*tensors, *WINDOW)
+
+    *tensors, _ = make(dtype=torch.float32)
+    program = decompose(torch.export.export(Module(), tuple(tensors)))
+    assert "rednet" not in str(program.graph)
+    torch.testing.assert_close(program.module()(*tensors), composed(*tensors, *WINDOW))
 
 
 BAD = [
