@@ -5,7 +5,9 @@ https://docs.nvidia.com/cuda/cuda-binary-utilities/ lists the instructions.
 
 import re
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
+from math import prod
 
 from benchmarks.kernels.toolchain import Cubin, resource_usage
 
@@ -81,3 +83,33 @@ def count_issued(disassembly: str, rounds: float) -> tuple[Counter[str], int]:
                 for opcode in counts:
                     counts[opcode] *= rounds
     return sum(lines, Counter()), loops
+
+
+def count_nested(disassembly: str, rounds: Sequence[float]) -> Counter[str]:
+    """Count the instructions by opcode as `count_issued` does, where loops lie in one another.
+
+    Args:
+        disassembly: The machine code.
+        rounds: Rounds of a loop in no other, of one in such a loop, and so on.
+
+    Raises:
+        ValueError: Loops are nested more deeply.
+    """
+    labels: dict[str, int] = {}
+    lines: list[Counter[str]] = []
+    loops: dict[int, int] = {}
+    for line in disassembly.splitlines():
+        if label := _LABEL.match(line):
+            labels[label[1]] = len(lines)
+        lines.append(count_opcodes(line))
+        jump = _JUMP.search(line)
+        if jump and len(lines) - labels.get(jump[1], len(lines)) > 2:
+            loops[labels[jump[1]]] = len(lines)
+    total: Counter[str] = Counter()
+    for number, counts in enumerate(lines):
+        depth = sum(start <= number < end for start, end in loops.items())
+        if depth > len(rounds):
+            raise ValueError(f"{depth} loops lie in one another, {len(rounds)} are known")
+        for opcode, times in counts.items():
+            total[opcode] += times * prod(rounds[:depth])
+    return total

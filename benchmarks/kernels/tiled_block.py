@@ -76,10 +76,10 @@ class TiledBlock:
         row, column, channel = self._place()
         yield taps.fetch()
         yield self._fetch_pixels(self.seen_rows, self.seen_columns, self.s)
-        y, x = _loops(self.k, self.seen_by_strip)
+        y, x = loop_indices(self.k, self.seen_by_strip)
         pitch = pixel_pitch(self.seen_columns, self.pixel_bytes, self.s)
         yield self._load(pitch, row * self.s + y, column * self.s + x, channel)
-        i, tap = _loops(self.strip, self.k**2)
+        i, tap = loop_indices(self.strip, self.k**2)
         yield taps.access("LDS", row, column + i, tap, taps.shift(0, row, column + i))
 
     def _grad_input(self) -> Iterator[Access]:
@@ -89,8 +89,8 @@ class TiledBlock:
         row, column, channel = self._place()
         (first_row, top), (first_tap, left) = map(self._start, self.phases)
         yield self._fetch_pixels(self.rows + reach, width)
-        (x,) = _loops(self.strip + reach)
-        i, meeting = _loops(self.strip, reach + 1)
+        (x,) = loop_indices(self.strip + reach)
+        i, meeting = loop_indices(self.strip, reach + 1)
         tap = first_tap + meeting * self.s
         i, meeting, tap = (index[tap < self.k].reshape(-1, 1) for index in (i, meeting, tap))
         tap_column = column + reach + i - meeting
@@ -108,16 +108,16 @@ class TiledBlock:
         row, column = position // strips, position % strips * self.strip
         yield self._fetch_pixels(self.rows, self.columns)
         yield self._fetch_pixels(self.seen_rows, self.seen_columns, self.s)
-        lane, i = _loops(self.lanes, self.strip)
+        lane, i = loop_indices(self.lanes, self.strip)
         channel = (lane + position) % self.lanes * self.thread_channels
         pitch = pixel_pitch(self.columns, self.pixel_bytes, 1)
         yield self._load(pitch, row, column + i, channel)
-        lane, x = _loops(self.lanes, self.seen_by_strip)
+        lane, x = loop_indices(self.lanes, self.seen_by_strip)
         channel = (lane + position) % self.lanes * self.thread_channels
         y = row * self.s + window_row
         seen_pitch = pixel_pitch(self.seen_columns, self.pixel_bytes, self.s)
         yield self._load(seen_pitch, y, column * self.s + x, channel)
-        i, tap = _loops(self.strip, self.k)
+        i, tap = loop_indices(self.strip, self.k)
         shift = taps.shift(0, row, column + i)
         yield taps.access("STS", row, column + i, window_row * self.k + tap, shift)
         yield from taps.send()
@@ -150,7 +150,7 @@ class TiledBlock:
         """Copy rows of vectors that lie `pitch` bytes apart: `Lines` of `tiles.cuh`."""
         threads = len(self.thread)
         team = _team_size(threads, height, vectors)
-        line, start = _loops(-(-height // (threads // team)), -(-vectors // team))
+        line, start = loop_indices(-(-height // (threads // team)), -(-vectors // team))
         row = line * (threads // team) + self.thread // team
         vector = start * team + self.thread % team
         is_inside = (row < height) & (vector < vectors)
@@ -236,13 +236,13 @@ class TapTile:
     def _items(self, per_pixel: int) -> tuple[Array, Array, Array, Array]:
         """Deal items to the threads: return row, column, index, and whether the tile has it."""
         threads = len(self.block.thread)
-        (turn,) = _loops(-(-self.block.rows * self.width * per_pixel // threads))
+        (turn,) = loop_indices(-(-self.block.rows * self.width * per_pixel // threads))
         pixel, item = np.divmod(turn * threads + self.block.thread, per_pixel)
         row, column = np.divmod(pixel, self.width)
         return row, column, item, row < self.block.rows
 
 
-def _loops(*counts: int) -> Array:
+def loop_indices(*counts: int) -> Array:
     """Return the indices of nested loops, each a column of all iterations."""
     return np.indices(counts).reshape(len(counts), -1, 1)
 

@@ -4,6 +4,7 @@ import re
 
 import pytest
 import torch
+from mutated_kernels import mutated
 
 from rednet.ops import Window, reference
 from rednet.ops.cuda.plan import plan_grad_input, plan_grad_weight, plan_involution2d
@@ -50,13 +51,6 @@ OUT_OF_BOUNDS = {
         "SIZE = (HEIGHT - 1) * PITCH",
     ),
 }
-
-
-def mutated(text, name, old, new, number=0):
-    """Return the text of the kernels with one place in one file changed."""
-    start = text.index(f'#line 1 "{name}"')
-    place = [match.start() for match in re.finditer(re.escape(old), text[start:])][number] + start
-    return text[:place] + new + text[place + len(old) :]
 
 
 def make_launch(plan):

@@ -1,0 +1,85 @@
+"""Faults planted in the kernels that make their taps: the emulator or the values show each."""
+
+import host_backend
+import pytest
+import torch
+from mutated_kernels import mutated
+from span_cases import assert_accurate, make_span_case
+
+from rednet.ops.broken_backend import BackendFailure
+from rednet.ops.cuda.source import FOLDER, source
+
+FILES = ("span_forward.cuh", "span_grad_input.cuh")
+BARRIERS = [
+    (name, number)
+    for name in FILES
+    for number in range((FOLDER / name).read_text(encoding="utf-8").count("__syncthreads();"))
+]
+# The changed file, the old text and the new text; "bfloat16" where tensor cores make the taps.
+FAULTS = {
+    "a wait is missing": ("span_forward.cuh", "    wait_for_copies();\n", ""),
+    "a wait is missing in the gradient": ("span_grad_input.cuh", "    wait_for_copies();\n", ""),
+    "no bias": ("span_taps.cuh", "return bias ?", "return false ?"),
+    "the bias of another group": ("span_taps.cuh", "bias += group * K * K * step", "bias += 0"),
+    "the weight of another group": ("span_taps.cuh", "group * K * K * problem", "0 * problem"),
+    "channels are left out": ("span_product.cuh", "int d = 0; d < DEPTH", "int d = 4; d < DEPTH"),
+    "no halo": ("span_product.cuh", "Taps::REACH - i * Taps::DISTANCE", "Taps::REACH"),
+}
+MATRIX_FAULTS = {
+    "channels of one operand in another order": (
+        *("span_matrix.cuh", "left[i / 2][i % 2 * 2 + half]"),
+        "left[i / 2][half * 2 + i % 2]",
+    ),
+    "a row of taps is skipped": ("span_matrix.cuh", "last + down >= 0", "last + down > 0"),
+    "the last octet is left out": ("span_matrix.cuh", "batch < BATCHES", "batch < BATCHES - 1"),
+    "a pixel of another column": ("span_matrix.cuh", "x - REACH + (j", "x - REACH + 1 + (j"),
+    "every other column": ("span_matrix.cuh", "keep_apart(pairs, mask, j, y, x, 1);", ""),
+}
+
+
+def is_right(emulator, dtype, text, seed=0):
+    """Return whether both kernels, compiled from a text, give the right values."""
+    case = make_span_case((9, 11), 2, (7, 1, 3, 1), 16, group_width=32, dtype=dtype)
+    try:
+        with host_backend.on_host(lambda launch: emulator.run(launch, text, seed)):
+            assert_accurate(case)
+    except AssertionError:
+        return False
+    except BackendFailure as failure:
+        if isinstance(failure.__cause__, emulator.EmulationError):
+            return False
+        raise
+    return True
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_without_faults(emulator, dtype):
+    text = source(emulator.DEVICE)
+    assert all(is_right(emulator, dtype, text, seed) for seed in range(2))
+
+
+def barriers():
+    """Each barrier with each way to make taps: one in every run, all nightly."""
+    for name, number in BARRIERS:
+        for dtype in (torch.float32, torch.bfloat16):
+            marks = () if (number, dtype) == (0, torch.float32) else pytest.mark.nightly
+            yield pytest.param(name, number, dtype, marks=marks)
+
+
+@pytest.mark.parametrize("name, number, dtype", list(barriers()))
+def test_a_missing_barrier(emulator, name, number, dtype):
+    text = mutated(source(emulator.DEVICE), name, "__syncthreads();", "", number)
+    assert not all(is_right(emulator, dtype, text, seed) for seed in range(8))
+
+
+def faults():
+    """Each fault of a way to make taps: every fifth in every run, all nightly."""
+    for dtype, changes in [(torch.float32, FAULTS), (torch.bfloat16, MATRIX_FAULTS)]:
+        for number, change in enumerate(changes.values()):
+            marks = () if number % 5 == 1 else pytest.mark.nightly
+            yield pytest.param(dtype, change, marks=marks)
+
+
+@pytest.mark.parametrize("dtype, change", list(faults()))
+def test_a_fault(emulator, dtype, change):
+    assert not is_right(emulator, dtype, mutated(source(emulator.DEVICE), *change))
