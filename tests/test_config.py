@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 import yaml
+from omegaconf import OmegaConf
 
 from rednet.config import (
     CONFIGS,
@@ -64,7 +65,16 @@ def test_configs_and_schema_have_the_same_keys(command: str) -> None:
     keys = {
         leaf for name, item in dataclasses.asdict(composed).items() for leaf in leaves(name, item)
     }
-    assert keys == schema_keys(command) - {"experiment"}
+    search = {key for key in schema_keys(command) if key.startswith("search.")}
+    off = {"search"} if search else set()
+    assert keys == schema_keys(command) - {"experiment"} - search | off
+
+
+def test_a_search_has_the_keys_of_the_schema() -> None:
+    file = OmegaConf.load(CONFIGS / "search/optuna.yaml")
+    assert {f"search.{key}" for key in file} == {
+        key for key in schema_keys("train") if key.startswith("search.")
+    }
 
 
 @pytest.mark.parametrize(

@@ -41,6 +41,9 @@ NEVER_COMPARED = frozenset(
         *("data.on_unreadable", "data.max_unreadable", "data.max_pixels", "data.check"),
         *("data.timeout", "data.max_worker_restarts", "trainer.on_nonfinite"),
         *("trainer.max_skips", "trainer.max_skips_in_a_row", "trainer.max_rollbacks"),
+        # A search, of which the run may be a trial.
+        *("search", "search.name", "search.space", "search.trials", "search.metric"),
+        *("search.sampler", "search.pruner", "search.startup_trials"),
     ]
 )
 """Dotted keys of the configuration that may change from one start of a run to the next."""

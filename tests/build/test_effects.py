@@ -124,6 +124,7 @@ ELSEWHERE = {
     *("model.name", "data.name", "data.root", "experiment", "model.options.generator_options"),
     *("checkpoint", "output_dir", "resume", "trainer.device", "trainer.sync_bn"),
     *("trainer.timeout", "trainer.optimize", "loss.class_weights"),
+    *(key for key in legal_keys(Config) if key.startswith("search.")),
     *KEYS_OF_SOME_DATA,
 }
 """Keys with tests of their own, below or next to what they name."""
