@@ -118,7 +118,7 @@ class WandbRun:
             project=os.environ.get("WANDB_PROJECT", PROJECT),
             name=self.folder.resolve().name,
             id=self._id,
-            dir=str(self.folder),
+            dir=str(self.folder.resolve()),  # its process may be in another folder
             mode=mode,
             resume=None if mode == "offline" else "allow",
             config=self._settings,
