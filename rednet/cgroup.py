@@ -35,6 +35,30 @@ def memory_limit(mount: Path = MOUNT, groups: Path = GROUPS) -> int | None:
     return min(limits, default=None)
 
 
+def memory_left(mount: Path = MOUNT, groups: Path = GROUPS) -> int | None:
+    """Return how many bytes the group may use in addition, None if there is no limit.
+
+    Pages of files that the kernel can drop do not count as used.
+    """
+    left = []
+    for folder in _folders(mount, groups):
+        limit = _number(folder, "memory.max", "memory.limit_in_bytes")
+        used = _number(folder, "memory.current", "memory.usage_in_bytes")
+        if limit is None or limit >= UNLIMITED or used is None:
+            continue
+        words = _read(folder / "memory.stat")
+        pairs = dict(zip(words[::2], words[1::2], strict=False))
+        files = pairs.get("total_inactive_file", pairs.get("inactive_file", "0"))
+        left.append(max(0, limit - max(0, used - int(files))))
+    return min(left, default=None)
+
+
+def _number(folder: Path, *names: str) -> int | None:
+    """Return the number in the first of some files that has one."""
+    texts = (text for name in names for text in _read(folder / name)[:1])
+    return next((int(text) for text in texts if text.isdigit()), None)
+
+
 def _folders(mount: Path, groups: Path) -> Iterator[Path]:
     """Yield the folders of the group and of those around it, in versions 1 and 2."""
     try:

@@ -37,7 +37,8 @@ def find_runs(folder: str) -> list[Path]:
     if not path.is_dir():
         what = "is a file; give its folder" if path.exists() else "no such folder"
         raise InputError(f"runs={printable(folder)}: {what}")
-    found = {file.parents[1] for depth in range(DEEPEST) for file in path.glob("*/" * depth + LAST)}
+    files = (file for depth in range(DEEPEST) for file in path.glob("*/" * depth + LAST))
+    found = {file.parents[1] for file in files if not file.parents[1].name.startswith("debug-")}
     if not found:
         raise InputError(f"runs={printable(folder)}: has no run; each has a {LAST}")
     return sorted(found)

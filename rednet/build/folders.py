@@ -23,7 +23,9 @@ FULL_OR_BROKEN = (
 
 
 @contextmanager
-def run_folder(name: str | None, label: str, runtime: Runtime) -> Iterator[Path]:
+def run_folder(
+    name: str | None, label: str, runtime: Runtime, parent: str = "runs"
+) -> Iterator[Path]:
     """Make the run's folder and check that it is writable; remove it at the end if it is empty.
 
     Only the primary process touches the folder. Its errors are raised on all processes.
@@ -33,11 +35,12 @@ def run_folder(name: str | None, label: str, runtime: Runtime) -> Iterator[Path]
         label: Beginning of the default name, which ends in the time. A folder of that name is
             always a new one, even if several runs start at the same time.
         runtime: Processes of the run.
+        parent: Where a folder of the default name lies.
 
     Raises:
         InputError: The folder cannot be written to, at the beginning or later.
     """
-    folder, created = runtime.on_primary(lambda: _make_folder(name, label))
+    folder, created = runtime.on_primary(lambda: _make_folder(name, f"{parent}/{label}"))
     try:
         yield folder
     except OSError as error:
@@ -74,7 +77,7 @@ def write_config(folder: Path, config: Config, *, finished: bool = False) -> Non
 
 def _make_folder(name: str | None, label: str) -> tuple[Path, list[Path]]:
     """Return a writable folder, and which folders were created for it, innermost first."""
-    folder = Path(f"runs/{label}-{time.strftime('%Y%m%d-%H%M%S')}" if name is None else name)
+    folder = Path(f"{label}-{time.strftime('%Y%m%d-%H%M%S')}" if name is None else name)
     created = [path for path in (folder, *folder.parents) if not os.path.exists(path)]
     try:
         if name is None:

@@ -33,8 +33,9 @@ NEVER_COMPARED = frozenset(
         *("data.batch_size", "trainer.grad_accum_steps"),
         # When it evaluates, logs, saves and ends.
         *("trainer.eval_every", "trainer.log_every", "trainer.max_steps", "resume"),
-        "logger",
-        *("trainer.timeout", "trainer.early_stopping"),
+        *("logger", "debug", "debug.mode", "debug.max_steps", "debug.warmup_steps"),
+        *("debug.steps", "debug.top"),
+        *("trainer.timeout", "trainer.early_stopping", "trainer.find_batch_size"),
         *("trainer.keep_latest", "trainer.keep_best", "trainer.keep_every_epochs"),
         *("trainer.save_every_minutes", "trainer.save_every_steps"),
         # What it does about bad images, workers and numbers.

@@ -31,6 +31,7 @@ TRAINING_ONLY = (
     "trainer.clip_mode",
     "trainer.compile",
     "trainer.early_stopping",
+    "trainer.find_batch_size",
     "trainer.ema_decay",
     "trainer.eval_every",
     "trainer.keep_best",

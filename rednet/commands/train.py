@@ -17,9 +17,11 @@ from rednet.signals import StopSignals
 from rednet.wording import count, printable
 
 if TYPE_CHECKING:
+    from rednet.data import Splits
     from rednet.evaluation import Evaluation
     from rednet.training.metrics import EpochMetrics
     from rednet.training.trainer import Trainer
+    from rednet.weights import Checkpoint
 
 Monitor = Callable[["EpochMetrics"], str | None]
 """Is told of each epoch that was evaluated; returns why the run ends, if it does."""
@@ -44,61 +46,89 @@ def _train_until_stopped(
     config: Config, explicit_keys: frozenset[str], signals: StopSignals, monitor: Monitor | None
 ) -> None:
     announce_torch()
-    from rednet.build.checking import check_validation, is_checked
+    from rednet.build.batch_size import settle_batch_size
     from rednet.build.data import build_splits
-    from rednet.build.data_report import report_data
-    from rednet.build.folders import require_space, run_folder, write_config
+    from rednet.build.folders import run_folder, write_config
     from rednet.build.locking import lock_folder
     from rednet.build.logging import require_loggers
-    from rednet.build.provenance import record_start
-    from rednet.build.resuming import find_checkpoint, resume
+    from rednet.build.resuming import find_checkpoint
     from rednet.build.runtime import build_runtime
     from rednet.build.starting import follow_weights
     from rednet.build.training import build_trainer
     from rednet.ops.backends import keep_backends
-    from rednet.ops.broken_backend import BackendFailure
-    from rednet.training.saver import estimate_bytes
 
     require_loggers(config.logger)
     config, start = follow_weights(config, explicit_keys)
     label = f"{_label(config)}-{config.data.name}"
+    name, parent = config.output_dir, "runs"
+    if config.debug is not None:  # the run itself stays as it is
+        label, parent = f"debug-{config.debug.mode}-{label}", name or parent
+        name = None
     with (
         build_runtime(config.trainer, explicit_keys) as runtime,
-        run_folder(config.output_dir, label, runtime) as folder,
+        run_folder(name, label, runtime, parent) as folder,
         lock_folder(folder, runtime) as lock,
         keep_backends(),
     ):
         announce("looking for a run to continue")
-        checkpoint = runtime.on_primary(lambda: find_checkpoint(config, folder))
+        found_in = folder if config.output_dir is None else Path(config.output_dir)
+        checkpoint = runtime.on_primary(lambda: find_checkpoint(config, found_in))
         announce("opening the data and building the network")
         splits = build_splits(config.data, config.seed)
+        config = settle_batch_size(config, checkpoint, splits, runtime)
+        if config.debug is not None:
+            from rednet.debugging import DebugJob, look_for_mistakes
+
+            job = DebugJob(
+                config, runtime, folder, splits, start, checkpoint, signals, _print_setup
+            )
+            if runtime.is_primary:
+                write_config(folder, config)
+            look_for_mistakes(job)
+            return
         trainer = build_trainer(config, runtime, folder, start, explicit_keys, signals, splits)
-        if checkpoint is not None:
-            resume(trainer, checkpoint, force=config.resume == "force")
         trainer.saver.check_folder, trainer.monitor = lock.renew, monitor
-        description = trainer.saver.description
-        is_new = checkpoint is None or not is_checked(checkpoint.content, description)
-        if is_new and not trainer.is_finished:
-            check_validation(trainer.val_loader.dataset.source, config.data, runtime)
-        runtime.on_primary(lambda: require_space(folder, estimate_bytes(trainer.state_dict())))
-        is_finished = trainer.is_finished
-        if not is_finished:
-            record_start(folder, runtime, checkpoint)
-        if runtime.is_primary:
-            report_data(splits, folder)
-            write_config(folder, config, finished=is_finished)
-            _print_setup(trainer, config)
-        try:
-            evaluation = trainer.fit()
-        except BackendFailure as error:
-            raise StartAgain(f"{error}; the same command resumes the run in {folder}") from error
-        except Exception as error:
-            if not is_out_of_memory(error):
-                raise
-            raise InputError(_advise(error, trainer, config)) from error
-        PULSE.is_patient = True  # what follows may take long on the first rank
-        if runtime.is_primary:
-            _conclude(trainer, config, evaluation, was_finished=is_finished)
+        _fit(trainer, config, checkpoint, splits)
+
+
+def _fit(
+    trainer: "Trainer", config: Config, checkpoint: "Checkpoint | None", splits: "Splits"
+) -> None:
+    """Train, from a checkpoint if there is one, and say how it went."""
+    from rednet.build.checking import check_validation, is_checked
+    from rednet.build.data_report import report_data
+    from rednet.build.folders import require_space, write_config
+    from rednet.build.provenance import record_start
+    from rednet.build.resuming import resume
+    from rednet.ops.broken_backend import BackendFailure
+    from rednet.training.saver import estimate_bytes
+
+    runtime, folder = trainer.runtime, trainer.log.folder
+    if checkpoint is not None:
+        resume(trainer, checkpoint, force=config.resume == "force")
+    description = trainer.saver.description
+    is_new = checkpoint is None or not is_checked(checkpoint.content, description)
+    if is_new and not trainer.is_finished:
+        check_validation(trainer.val_loader.dataset.source, config.data, runtime)
+    runtime.on_primary(lambda: require_space(folder, estimate_bytes(trainer.state_dict())))
+    is_finished = trainer.is_finished
+    if not is_finished:
+        record_start(folder, runtime, checkpoint)
+    if runtime.is_primary:
+        report_data(splits, folder)
+        write_config(folder, config, finished=is_finished)
+        _print_setup(trainer, config)
+    try:
+        evaluation = trainer.fit()
+    except BackendFailure as error:
+        raise StartAgain(f"{error}; the same command resumes the run in {folder}") from error
+    except Exception as error:
+        if not is_out_of_memory(error):
+            raise
+        raise InputError(_advise(error, trainer, config)) from error
+    PULSE.is_patient = True  # what follows may take long on the first rank
+    if runtime.is_primary:
+        _conclude(trainer, config, evaluation, was_finished=is_finished)
 
 
 def _conclude(

@@ -6,6 +6,7 @@ from rednet.config.effects import idle_keys
 from rednet.config.groups import (
     Augment,
     Data,
+    Debug,
     FineTune,
     Loss,
     Model,
@@ -42,6 +43,7 @@ __all__ = [
     "ConfigError",
     "ConvertWeightsConfig",
     "Data",
+    "Debug",
     "DoctorConfig",
     "EvaluationConfig",
     "ExportConfig",

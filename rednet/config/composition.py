@@ -242,6 +242,8 @@ class _Composer:
             return f"~{key}"
         if unknown := [name for name in values(override) if name not in choices]:
             raise ConfigError(unknown_choice(key, name, choices) for name in unknown)
+        if isinstance(override.value(), float):  # debug=nan, which Hydra takes for a number
+            text = f"{key}='{override.get_value_string()}'"
         # A group that the user adds is not in our defaults list and needs its "+".
         return text.lstrip("+") if key in legal_keys(self.schema) else text
 

@@ -227,6 +227,7 @@ class Trainer:
     clip_grad: Positive | None
     clip_mode: Literal["norm", "value", "agc"]
     grad_accum_steps: Count
+    find_batch_size: StrictBool
     channels_last: StrictBool
     compile: StrictBool
     optimize: StrictBool
@@ -249,3 +250,14 @@ class Trainer:
     keep_latest: Count
     keep_best: NonNegativeInt
     keep_every_epochs: Count | None
+
+
+@dataclass(config=RULES, frozen=True, kw_only=True)
+class Debug:
+    """A search for a mistake in place of a training; each mode's file has the keys that it uses."""
+
+    mode: Literal["fast", "overfit", "profile", "nan"]
+    max_steps: Count | None = None
+    warmup_steps: NonNegativeInt | None = None
+    steps: Count | None = None
+    top: Count | None = None

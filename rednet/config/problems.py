@@ -61,11 +61,13 @@ def nearest_key(key: str, legal: set[str]) -> str | None:
     """Return a similar name in the same group, else a similar key, else one in another group."""
     group, _, name = key.rpartition(".")
     siblings = _members(group, legal)
-    if near := nearest(name, siblings):
+    names = {other.rpartition(".")[2] for other in legal}
+    is_elsewhere = nearest(name, names, cutoff=0.9) and not nearest(name, siblings, cutoff=0.8)
+    if not is_elsewhere and (near := nearest(name, siblings)):
         return f"{group}.{near}".removeprefix(".")
     if not siblings and (near := nearest(key, legal, cutoff=0.8)):
         return near
-    similar = nearest(name, {other.rpartition(".")[2] for other in legal}, cutoff=0.8)
+    similar = nearest(name, names, cutoff=0.8)
     elsewhere = [other for other in legal if other.rpartition(".")[2] == similar]
     return nearest(key, elsewhere, cutoff=0)
 

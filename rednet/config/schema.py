@@ -10,6 +10,7 @@ from rednet.config.groups import (
     RULES,
     Augment,
     Data,
+    Debug,
     FineTune,
     Loss,
     Model,
@@ -48,6 +49,7 @@ class Config:
     finetune: FineTune
     trainer: Trainer
     logger: LoggerNames
+    debug: Debug | None = None
     seed: Seed
     output_dir: PathText | None
     resume: PathText

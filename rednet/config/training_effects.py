@@ -83,6 +83,24 @@ TRAINING_RULES = (
         "only trainer.on_nonfinite=rollback uses it",
     ),
     Rule(
+        ("data.batch_size",),
+        lambda get: get("trainer.find_batch_size") is True,
+        "has no effect with trainer.find_batch_size=true, which finds it",
+        commands=("train",),
+    ),
+    Rule(
+        ("debug.max_steps",),
+        lambda get: get("debug.mode") != "overfit",
+        "only debug=overfit uses it",
+        commands=("train",),
+    ),
+    Rule(
+        ("debug.warmup_steps", "debug.steps", "debug.top"),
+        lambda get: get("debug.mode") != "profile",
+        "only debug=profile uses it",
+        commands=("train",),
+    ),
+    Rule(
         ("augment.mixup", "augment.cutmix"),
         lambda get: get("data.batch_size") == 1,
         "has no effect with data.batch_size=1, which leaves no pairs to blend",

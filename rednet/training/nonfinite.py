@@ -151,14 +151,21 @@ class FailedStep:
         what = f"the gradient norm is {self.result.grad_norm}"
         if not math.isfinite(self.result.loss_sum):
             what = f"the loss is {self.result.loss_sum}"
+        elif math.isfinite(self.result.grad_norm):
+            what = "loss and gradient are finite, but not what the step left behind"
         scale = "" if self.loss_scale == 1 else f", loss scale {self.loss_scale:g}"
         return f"step {self.step + 1} (learning rate {self.lr:g}{scale}): {what}"
 
-    def report(self, folder: Path, rank: int) -> None:
+    def report(self, folder: Path, rank: int, **more: Any) -> None:
         """Print what happened; save the batches to `folder`, if possible, for `torch.load`.
 
         This is the only file of a run that ranks other than the first one write: each its own
         batches. On a machine that does not have the run's folder they are named only.
+
+        Args:
+            folder: Where the file goes.
+            rank: Rank of this process.
+            **more: What else goes into it.
         """
         images = join_names(list(self.names))
         if not folder.parent.is_dir():
@@ -167,7 +174,7 @@ class FailedStep:
         path = folder / f"step-{self.step + 1:08d}-rank-{rank}.pt"
         numbers = {"step": self.step, "lr": self.lr, "loss_scale": self.loss_scale}
         batches = [batch._asdict() for batch in self.batches]
-        content = {**numbers, "batches": batches, "names": list(self.names)}
+        content = {**numbers, "batches": batches, "names": list(self.names), **more}
         effort = BestEffort("the batch cannot be replayed")
         with effort.write(str(path)):
             write_atomically(path, partial(torch.save, content))

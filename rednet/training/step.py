@@ -107,10 +107,7 @@ class TrainStep:
         for index, batch in enumerate(batches):
             sync = self._gradient_sync(is_last=index == len(batches) - 1)
             with sync, self._statistics(batch):
-                with self.runtime.autocast():
-                    logits = self.model(batch.images)[: len(batch.targets)]
-                logits = logits.float() if logits.dtype != torch.float64 else logits
-                loss = self.loss(logits, batch.targets)
+                loss = self.loss_of(batch, self.model)
                 self.scaler.scale(loss / self.samples_per_rank).backward()
             loss_sum += loss.detach()
 
@@ -142,6 +139,13 @@ class TrainStep:
         return StepResult(
             loss, int(count), grad_norm, updated, tuple(map(int, sums)), is_suspect=is_suspect
         )
+
+    def loss_of(self, batch: MicroBatch, model: nn.Module) -> Tensor:
+        """Return the sum of the losses of a micro-batch's samples."""
+        with self.runtime.autocast():
+            logits = model(batch.images)[: len(batch.targets)]
+        logits = logits.float() if logits.dtype != torch.float64 else logits
+        return self.loss(logits, batch.targets)
 
     def train(self, epoch: int) -> None:
         """Enter training mode; freeze what does not train in an epoch, counted from 0."""

@@ -123,8 +123,8 @@ OTHER_VALUES = {
 ELSEWHERE = {
     *("model.name", "data.name", "data.root", "experiment", "model.options.generator_options"),
     *("checkpoint", "output_dir", "resume", "trainer.device", "trainer.sync_bn"),
-    *("trainer.timeout", "trainer.optimize", "loss.class_weights"),
-    *(key for key in legal_keys(Config) if key.startswith("search.")),
+    *("trainer.timeout", "trainer.optimize", "trainer.find_batch_size", "loss.class_weights"),
+    *(key for key in legal_keys(Config) if key.startswith(("debug.", "search.", "logger"))),
     *KEYS_OF_SOME_DATA,
 }
 """Keys with tests of their own, below or next to what they name."""
