@@ -8,9 +8,27 @@ const axis = {
 const config = { axis };
 const HEIGHT = 190;
 
+const parsed = new Map();
+
+/** Run the charting library, which waits until the table is there. */
+function loadLibrary() {
+  if (globalThis.vega) return;
+  const script = document.createElement("script");
+  script.textContent = byId("library").textContent;
+  document.head.append(script);
+}
+
+/** Return what Vega makes of a specification, of equal ones once. */
+function parse(spec) {
+  const key = JSON.stringify(spec);
+  if (!parsed.has(key)) parsed.set(key, vega.parse(spec, config));
+  return parsed.get(key);
+}
+
 /** Return a view in a box; colours are variables of the style sheet, so that themes need no work. */
 function makeView(box, spec, description, height = HEIGHT) {
-  const view = new vega.View(vega.parse(spec, config), { renderer: "svg", hover: false });
+  loadLibrary();
+  const view = new vega.View(parse(spec), { renderer: "svg", hover: false });
   view.description(description).width(box.clientWidth).height(height).initialize(box);
   new ResizeObserver(() => {
     if (box.clientWidth > 0 && box.clientWidth !== view.width()) view.width(box.clientWidth).runAsync();
