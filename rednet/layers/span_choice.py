@@ -42,8 +42,8 @@ def find_backend(device: torch.device, dtype: torch.dtype, records: bool) -> Spa
         return None
     if backend is None or choice == "fused" or not records:
         return backend
-    has_gradients = backend.span_grad_input is not None and backend.span_gradients is not None
-    return backend if has_gradients else None
+    # The span's gradients need no kernels: composed, they write and read gradients of that size.
+    return None if backend.span_grad_input is None else backend
 
 
 def span_choice() -> str | None:
@@ -63,7 +63,7 @@ def is_chosen(
 ) -> bool:
     """Return whether kernels for all that is needed exist, and are preferred or forced."""
     is_forced = span_choice() == "fused"
-    needed = SPAN_OPERATORS if records and not is_forced else SPAN_OPERATORS[:1]
+    needed = SPAN_OPERATORS[:2] if records and not is_forced else SPAN_OPERATORS[:1]
     reasons = (backend.unavailable_reason(name, sizes, dtype, device) for name in needed)
     return all(reason is None for reason in reasons) and (
         is_forced or backend.is_preferred(sizes, dtype, device)

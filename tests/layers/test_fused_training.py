@@ -136,14 +136,24 @@ def test_the_backends_preference_decides(make_layer, backward):
     span = tiled_span.BACKEND.span
     for changes in (
         {"is_preferred": lambda sizes, dtype, device: sizes.reduced_channels != 8},
-        {"span_gradients": None},
-        {"unavailable_reason": lambda name, *args: "no" if name == "span_gradients" else None},
+        {"span_grad_input": None},
+        {"unavailable_reason": lambda name, *args: "no" if name == "span_grad_input" else None},
         {"unavailable_reason": lambda *args: "no" if len(args) == 5 else None},
     ):
         mine = replace(tiled_span.BACKEND, name="mine", span=replace(span, **changes))
         with register_backend(mine), backend("mine"):
             backward(make_layer(32, 3), images())
         assert not tiled_span.CALLS, changes
+
+
+def test_the_spans_gradients_may_be_composed(make_layer, backward, stored):
+    expected = stored(backward, make_layer(32, 3), images())
+    without = replace(tiled_span.BACKEND.span, span_gradients=None)
+    mine = replace(tiled_span.BACKEND, name="mine", span=without)
+    with register_backend(mine), backend("mine"):
+        found = backward(make_layer(32, 3), images())
+    assert dict(tiled_span.CALLS) == {"span_involution2d": 1, "span_grad_input": 1}
+    torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-4)
 
 
 def test_other_generators_store(make_layer, backward):

@@ -43,7 +43,17 @@ def unavailable_reason(
 ) -> str | None:
     """Return why a device has no fused kernel, or None; see `rednet.ops.span_backend`."""
     architecture = architecture_of(device.index)
-    return span.unavailable_reason(operator, sizes, dtype, architecture, tensors)
+    if tensors:
+        return span.unavailable_reason(operator, sizes, dtype, architecture, tensors)
+    return _unavailable_for_layer(operator, sizes, dtype, architecture)
+
+
+@cache
+def _unavailable_for_layer(
+    operator: str, sizes: SpanSizes, dtype: torch.dtype, architecture: int
+) -> str | None:
+    """Return why there is no kernel for a layer, which asks in every step."""
+    return span.unavailable_reason(operator, sizes, dtype, architecture)
 
 
 @cache
