@@ -15,7 +15,7 @@ from benchmarks.kernels.shared_memory import INACTIVE, Access, Array
 from benchmarks.kernels.tiled_block import TiledBlock, loop_indices
 from benchmarks.layers import Layer
 from rednet.ops.cuda.launch_config import Kernel
-from rednet.ops.cuda.span_tiles import slot_elements
+from rednet.ops.cuda.span_tiles import slot_elements, span_pitch
 from rednet.ops.cuda.tiles import VECTOR_BYTES, pixel_pitch
 
 
@@ -36,7 +36,9 @@ class SpanBlock(TiledBlock):
         self.reach = self.count - 1 if self.is_grad_input else 0
         self.height, self.width = self.rows + self.reach, self.columns + self.reach
         self.slot = slot_elements(self.count, itemsize)
-        self.pitch = (self.columns | 1) * self.slot
+        self.by_output = self.is_grad_input and itemsize == 2
+        self.tap_columns = self.width if self.by_output else self.columns
+        self.pitch = span_pitch(self.tap_columns, self.count, itemsize, self.by_output)
         self.depth = dict(kernel.defines)["REDUCED_CHANNELS"]
         self.warps = kernel.threads // WARP
         self.is_matrix = has_tensor_cores and itemsize == 2 and kernel.threads % WARP == 0
@@ -66,30 +68,30 @@ class SpanBlock(TiledBlock):
             i, x = loop_indices(self.k, self.seen_by_strip)
             pitch = pixel_pitch(self.seen_columns, self.pixel_bytes, self.s)
             yield self._load(pitch, row * self.s + i, column * self.s + x, channel)
-        size = min(VECTOR_BYTES, self.slot * 2) if self.itemsize == 2 else self.itemsize
-        parts = self.slot * self.itemsize // size
-        i, strip, part = loop_indices(self.count, self.strip, parts)
-        yield Access("LDS", size, self._slot(i, row, column + strip) + part * size)
+        if self.by_output:
+            i, strip, j = loop_indices(self.count, self.strip, self.count)
+            x = column + self.reach + strip - j
+            yield Access("LDS", 2, self._slot(i, row, x) + j * 2)
+        else:
+            size = min(VECTOR_BYTES, self.slot * 2) if self.itemsize == 2 else self.itemsize
+            parts = self.slot * self.itemsize // size
+            i, strip, part = loop_indices(self.count, self.strip, parts)
+            yield Access("LDS", size, self._slot(i, row, column + strip) + part * size)
 
     def _slot(self, i: Array, y: Array, x: Array) -> Array:
         """Return the address of row i of the taps of a pixel."""
         return ((i * self.rows + y) * self.pitch + x * self.slot) * self.itemsize
 
     def _matrix_stores(self) -> Iterator[Access]:
-        """Store the taps of octets of outputs: pairs of them, or each to the pixel that has it."""
+        """Store pairs of the taps of octets of outputs."""
         turns = ceil(self.batches / self.warps)
-        turn, half, i, odd = loop_indices(turns, 2, self.count, 2 if self.reach else 1)
+        turn, half, i = loop_indices(turns, 2, self.count)
         octet = 2 * (turn * self.warps + self.thread // WARP) + half
         octets = ceil(self.width / 8)
         y, x = octet // octets, octet % octets * 8 + self.thread % WARP // 4
-        j = 2 * (self.thread % 4) + odd
-        is_output = (y < self.height) & (x < self.width)
-        if not self.reach:
-            is_used = is_output & (j < self.slot)
-            yield self._store(4, i, y, x, j, is_used)
-        else:
-            row, column = y - self.reach + i, x - self.reach + j
-            yield self._store(2, i, row, column, j, is_output & (j < self.count))
+        j = 2 * (self.thread % 4)
+        is_used = (y < self.height) & (x < self.width) & (j < self.slot)
+        yield self._store(4, i, y - self.reach + i if self.reach else y, x, j, is_used)
 
     def _product_stores(self) -> Iterator[Access]:
         """Store rows of taps of four outputs, which lie far apart."""
@@ -99,11 +101,13 @@ class SpanBlock(TiledBlock):
         i, number = item // self.team, item % self.team + pixel * self.team
         y, x = number // self.width, number % self.width
         is_used = (i < self.count) & (number < self.rows * self.width)
-        if self.reach:  # the outputs' rows are counted from those that row i needs
+        if (
+            self.reach and not self.by_output
+        ):  # the outputs' rows are counted from those that row i needs
             x = x - self.reach + j
         yield self._store(self.itemsize, i, y, x, j, is_used)
 
     def _store(self, size: int, i: Array, y: Array, x: Array, j: Array, is_used: Array) -> Access:
-        is_pixel = (y >= 0) & (y < self.rows) & (x >= 0) & (x < self.columns)
+        is_pixel = (y >= 0) & (y < self.rows) & (x >= 0) & (x < self.tap_columns)
         address = self._slot(i, y, x) + j * self.itemsize
         return Access("STS", size, np.where(is_used & is_pixel, address, INACTIVE))

@@ -82,11 +82,11 @@ __device__ __forceinline__ Shared as_base(Shared address) {
   return address;
 }
 
-__device__ __forceinline__ void store_shared(Shared address, unsigned short bits) {
+__device__ __forceinline__ void store_shared(Shared address, unsigned word) {
 #if __CUDA_ARCH__ >= 800
-  asm volatile("st.shared.u16 [%0], %1;" ::"r"(address), "h"(bits) : "memory");
+  asm volatile("st.shared.u32 [%0], %1;" ::"r"(address), "r"(word) : "memory");
 #else
-  *reinterpret_cast<unsigned short*>(address) = bits;
+  *reinterpret_cast<unsigned*>(address) = word;
 #endif
 }
 

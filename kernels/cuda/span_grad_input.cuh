@@ -1,8 +1,7 @@
 // The gradient of the input of an involution whose kernels are those of a span, by tiles.
 //
 // As in grad_input.cuh a block computes pixels of one phase, a thread STRIP neighbours in a phase,
-// of THREAD_CHANNELS channels. The block makes all taps that cover its pixels at once, and keeps
-// them by pixel and not by output.
+// of THREAD_CHANNELS channels. The block makes all taps that cover its pixels at once.
 
 #pragma once
 
@@ -21,11 +20,11 @@ using Taps = SpanTaps<PHASE_TAPS, REACH, DISTANCE, STEP>;
 
 // The taps that cover a strip of pixels in one row of outputs.
 struct RowOfTaps {
-  const SpanRow<Taps, BYTES> (&kernels)[STRIP];
+  const Storage* taps;
 
   __device__ __forceinline__ bool has(int) const { return true; }
-  __device__ __forceinline__ Real operator()(int, int i, int index) const {
-    return kernels[i][index];
+  __device__ __forceinline__ Real operator()(int x, int i, int index) const {
+    return to_real(taps[(Taps::BY_OUTPUT ? x : i) * Taps::SLOT + index]);
   }
 };
 
@@ -55,12 +54,9 @@ extern "C" __global__ void __launch_bounds__(THREADS) span_grad_input(const Span
     __syncthreads();
     Real sums[STRIP][THREAD_CHANNELS] = {};
 #pragma unroll(K <= 9 ? PHASE_TAPS : 1)
-    for (int index = 0; index < PHASE_TAPS; ++index) {
-      SpanRow<Taps, BYTES> kernels[STRIP];
-#pragma unroll
-      for (int i = 0; i < STRIP; ++i) kernels[i].load(taps.at(index, row, column + i));
-      add_covering_row(sums, grads.at(row + REACH - index * DISTANCE, column, c), RowOfTaps{kernels});
-    }
+    for (int index = 0; index < PHASE_TAPS; ++index)
+      add_covering_row(sums, grads.at(row + REACH - index * DISTANCE, column, c),
+                       RowOfTaps{taps.at(index, row, column)});
 #pragma unroll
     for (int i = 0; i < STRIP; ++i) {
       const int y = (block.top + row) * S + block.phase_row;

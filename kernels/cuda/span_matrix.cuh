@@ -33,6 +33,7 @@ struct SpanMatrix {
   };
   using Starts = Real[LINES][EIGHTS][2];
   using Sums = Real[LINES][EIGHTS][4];
+  using Masks = unsigned[LINES][EIGHTS];  // of pairs of taps: all ones where there is a tap
 
   const Taps& taps;
   const Plane& reduced;
@@ -51,18 +52,21 @@ struct SpanMatrix {
 
   __device__ __forceinline__ void make_lines() const {
     Starts starts;
+    Masks exist{};
 #pragma unroll
     for (int part = 0; part < LINES * EIGHTS * 2; ++part) {
       const int i = part / 2 / EIGHTS, eighth = part / 2 % EIGHTS, odd = part % 2;
       const int tap = corner.tap<Taps>(line + i, 8 * eighth + 2 * member + odd);
       starts[i][eighth][odd] = tap < 0 ? Real(0) : span.summand(tap);
+      exist[i][eighth] |= S > 1 && tap < 0 ? 0 : 0xffffu << 16 * odd;  // at stride 1 all are
     }
 #pragma unroll 1
-    for (int batch = threadIdx.x / 32; batch < BATCHES; batch += WARPS) make_batch(starts, batch);
+    for (int batch = threadIdx.x / 32; batch < BATCHES; batch += WARPS) make_batch(starts, exist, batch);
   }
 
   // Makes the taps of two octets of outputs.
-  __device__ __forceinline__ void make_batch(const Starts& starts, int batch) const {
+  __device__ __forceinline__ void make_batch(const Starts& starts, const Masks& exist,
+                                             int batch) const {
     int y[2], x[2];
     unsigned mask[2];  // all ones inside the image
     const char* from[2];
@@ -83,7 +87,7 @@ struct SpanMatrix {
 #pragma unroll(DEPTH <= 2 * CHUNK ? 2 : 1)
     for (int d = 0; d < DEPTH; d += CHUNK) add(sums, from, mask, d, y[0], y[1]);
 #pragma unroll
-    for (int half = 0; half < 2; ++half) keep(sums, half, y[half], x[half], mask[half]);
+    for (int half = 0; half < 2; ++half) keep(sums, exist, half, y[half], x[half], mask[half]);
   }
 
   // Whether a pixel of the block's tile has taps of row line + i, of rows of outputs.
@@ -111,9 +115,7 @@ struct SpanMatrix {
       if (!needs(i, first, last)) continue;
 #pragma unroll
       for (int eighth = 0; eighth < EIGHTS; ++eighth) {
-        // A column without a tap has the products of another one, which nobody reads.
-        const int tap = max(0, corner.tap<Taps>(line + i, 8 * eighth + number));
-        const Words right = read_words(span.factors(tap), span.column, channel);
+        const Words right = read_words(factors(i, 8 * eighth + number), span.column, channel);
 #pragma unroll
         for (int step = 0; step < PART / 4; ++step)
           multiply_tiles<Storage>(
@@ -121,6 +123,15 @@ struct SpanMatrix {
               {right.pairs[2 * step] & exists, right.pairs[2 * step + 1] & exists});
       }
     }
+  }
+
+  // The weight of tap (line + i, j). A place without a tap has that of another one: its products
+  // are not used.
+  __device__ __forceinline__ const char* factors(int i, int j) const {
+    if constexpr (S > 1) return span.factors(max(0, corner.tap<Taps>(line + i, j)));
+    // Rows of taps lie at constant distances in a contiguous weight.
+    const long long row = ORDER == ALIGNED ? DEPTH * BYTES : span.row;
+    return span.weight + (line * K + (j < COUNT ? j : 0)) * row + i * K * row;
   }
 
   // Reads PART channels in pairs. Those from DEPTH on are 0 or, in ORDER ALIGNED, any.
@@ -145,48 +156,45 @@ struct SpanMatrix {
   }
 
   // Writes the taps of an octet of outputs; zeros outside the image.
-  __device__ __forceinline__ void keep(const Sums& sums, int half, int y, int x,
-                                       unsigned mask) const {
+  __device__ __forceinline__ void keep(const Sums& sums, const Masks& exist, int half, int y,
+                                       int x, unsigned mask) const {
 #pragma unroll
     for (int eighth = 0; eighth < EIGHTS; ++eighth) {
       unsigned pairs[LINES];
 #pragma unroll
       for (int i = 0; i < LINES; ++i)
-        pairs[i] = to_pair<Storage>(sums[i][eighth][2 * half], sums[i][eighth][2 * half + 1]);
+        pairs[i] = to_pair<Storage>(sums[i][eighth][2 * half], sums[i][eighth][2 * half + 1]) &
+                   exist[i][eighth];
       const int j = 8 * eighth + 2 * member;
-      if constexpr (REACH == 0 && COUNT > 1) {
-        keep_together(pairs, j, y, x);
+      if constexpr (Taps::BY_OUTPUT) {
+        keep_covering(pairs, mask, j, y, x);
       } else {
-        keep_apart(pairs, mask, j, y, x, 0);
-        keep_apart(pairs, mask, j, y, x, 1);
+        keep_kernel(pairs, j, y, x);
       }
     }
   }
 
   // Writes taps j and j + 1 of LINES rows, which one pixel has.
-  __device__ __forceinline__ void keep_together(const unsigned (&pairs)[LINES], int j, int y,
-                                                int x) const {
+  __device__ __forceinline__ void keep_kernel(const unsigned (&pairs)[LINES], int j, int y,
+                                              int x) const {
     if (!has_output(y, x) || (Taps::SLOT < 8 && j >= Taps::SLOT)) return;
 #pragma unroll
     for (int i = 0; i < LINES; ++i)
       if (line + i < COUNT) *reinterpret_cast<unsigned*>(taps.at(line + i, y, x) + j) = pairs[i];
   }
 
-  // Writes tap j + odd of LINES rows, which pixels of one column have.
-  __device__ __forceinline__ void keep_apart(const unsigned (&pairs)[LINES], unsigned mask, int j,
-                                             int y, int x, int odd) const {
-    const int column = x - REACH + (j + odd) * Taps::DISTANCE;
-    const bool has_column = j + odd < COUNT && 0 <= column && column < COLUMNS;
+  // Writes taps j and j + 1 of LINES rows, which pixels of as many rows have.
+  __device__ __forceinline__ void keep_covering(const unsigned (&pairs)[LINES], unsigned mask,
+                                                int j, int y, int x) const {
     const int row = y - REACH + line * Taps::DISTANCE;
-    const unsigned rows = has_column && has_output(y, x) ? rows_from(row) : 0;
-    const Shared to = as_base(shared_address(taps.at(line, row, column) + j + odd));
+    const bool has_slot = Taps::SLOT >= 8 || j < Taps::SLOT;
+    const unsigned rows = has_slot && has_output(y, x) ? rows_from(row) : 0;
+    const Shared to = as_base(shared_address(taps.at(line, row, x) + j));
 #pragma unroll
     for (int i = 0; i < LINES; ++i) {
-      const bool is_tap = Taps::STEP == 1 || corner.tap<Taps>(line + i, j + odd) >= 0;
-      const unsigned bits = is_tap ? (pairs[i] & mask) >> 16 * odd : 0;
       if (line + i < COUNT && (rows >> i & 1))
         store_shared(to + i * (ROWS + Taps::DISTANCE) * Taps::PITCH * BYTES,
-                     static_cast<unsigned short>(bits));
+                     pairs[i] & mask);
     }
   }
 

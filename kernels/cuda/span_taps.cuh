@@ -10,28 +10,32 @@
 // For each pixel of a block's tile COUNT_ x COUNT_ taps: those of one kernel, or, for the gradient
 // of the input, those by which outputs cover the pixel. Tap (i, j) of pixel (y, x) then belongs to
 // output (y + REACH_ - i * DISTANCE_, x + REACH_ - j * DISTANCE_) of HEIGHT x WIDTH outputs. From a
-// tap to the next the kernel has STEP_ taps.
+// tap to the next the kernel has STEP_ taps. In 16 bits a row of taps is kept by the column of the
+// output, whose taps are then neighbours, else by that of the pixel.
 template <int COUNT_, int REACH_, int DISTANCE_, int STEP_>
 struct SpanTaps {
   static constexpr int COUNT = COUNT_, REACH = REACH_, DISTANCE = DISTANCE_, STEP = STEP_;
   static constexpr int HEIGHT = ROWS + REACH, WIDTH = COLUMNS + REACH;
+  static constexpr bool BY_OUTPUT = DISTANCE > 0 && BYTES == 2;
   // Elements of a row of taps: 16-bit ones are read as whole vectors.
   static constexpr int SLOT = BYTES != 2 ? COUNT : COUNT <= 4 ? 4 : round_up(COUNT, 8);
-  // An odd number of slots, so that threads of neighbouring rows read different banks.
-  static constexpr int PITCH = (COLUMNS | 1) * SLOT;
+  // Threads of neighbouring rows read different banks: an odd number of slots, or one word more
+  // than the banks have.
+  static constexpr int PITCH = BY_OUTPUT ? 2 * (round_up(WIDTH * SLOT / 2 - 1, 32) + 1)
+                                         : (COLUMNS | 1) * SLOT;
   static constexpr int SIZE = COUNT * ROWS * PITCH;
   Storage* data;
 
-  // Row i of the taps of a pixel.
+  // Row i of the taps of a pixel's row y and of column x.
   __device__ __forceinline__ Storage* at(int i, int y, int x) const {
     return data + (i * ROWS + y) * PITCH + x * SLOT;
   }
 
   // Writes tap (i, j) of the output (y, x), if a pixel of the tile has it.
   __device__ __forceinline__ void put(int i, int j, int y, int x, Storage tap) const {
-    const int row = y - REACH + i * DISTANCE, column = x - REACH + j * DISTANCE;
+    const int row = y - REACH + i * DISTANCE, column = BY_OUTPUT ? x : x - REACH + j * DISTANCE;
     const bool has_row = static_cast<unsigned>(row) < static_cast<unsigned>(ROWS);
-    const bool has_column = static_cast<unsigned>(column) < static_cast<unsigned>(COLUMNS);
+    const bool has_column = 0 <= column && column < (BY_OUTPUT ? WIDTH : COLUMNS);
     if (has_row && has_column) at(i, row, column)[j] = tap;
   }
 };

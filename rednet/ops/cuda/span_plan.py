@@ -102,12 +102,12 @@ def select_span_kernel(
 
 
 def has_vectors(reduced: Operand, weight: Geometry) -> bool:
-    """Return whether D is contiguous in both, in whole vectors that begin at multiples of them."""
+    """Return whether both can be read in aligned vectors along D, and the weight is contiguous."""
+    row_bytes = weight.shape[1] * reduced.itemsize
     depth = Operand.of(weight, reduced.itemsize)
-    is_whole = depth.shape[1] * depth.itemsize % VECTOR_BYTES == 0
-    places = depth.misalignment, depth.strides[0]
-    is_aligned = depth.is_packed and not any(place % VECTOR_BYTES for place in places)
-    return is_whole and is_aligned and reduced.pixel_order == ALIGNED
+    is_contiguous = depth.is_packed and depth.strides[0] in (0, row_bytes)
+    is_aligned = row_bytes % VECTOR_BYTES == 0 and depth.misalignment == 0
+    return is_contiguous and is_aligned and reduced.pixel_order == ALIGNED
 
 
 @dataclass(frozen=True)

@@ -69,12 +69,17 @@ def _shared_bytes(
         height, width = (rows - 1) * stride + reach, (columns - 1) * stride + reach
     step = 1 if operator == "span_grad_input" else stride
     fetched = round_up(pixel_bytes(height, width, pixel, step), VECTOR_BYTES)
-    return fetched + span_tap_bytes(rows, columns, taps, itemsize)
+    by_output = operator == "span_grad_input" and itemsize == 2
+    pitch = span_pitch(width if by_output else columns, taps, itemsize, by_output)
+    return fetched + taps * rows * pitch * itemsize
 
 
-def span_tap_bytes(rows: int, columns: int, taps: int, itemsize: int) -> int:
-    """Return the bytes of a tile with `taps` x `taps` taps per pixel: `SpanTaps`."""
-    return taps * rows * (columns | 1) * slot_elements(taps, itemsize) * itemsize
+def span_pitch(columns: int, taps: int, itemsize: int, by_output: bool) -> int:
+    """Return the elements from a row of pixels' taps to the next: `SpanTaps`."""
+    slot = slot_elements(taps, itemsize)
+    if by_output:
+        return 2 * (round_up(columns * slot // 2 - 1, 32) + 1)
+    return (columns | 1) * slot
 
 
 def slot_elements(taps: int, itemsize: int) -> int:

@@ -65,7 +65,8 @@ def test_every_tap_is_stored_once(operator, has_tensor_cores):
             places = access.addresses[access.addresses != INACTIVE]
             stored.update(place + byte for place in places.tolist() for byte in range(access.size))
     assert set(stored.values()) == {1}
-    taps = 128 * 49 * 2
+    columns = block.columns if operator == "span_involution2d" else block.width
+    taps = block.rows * columns * 49 * 2
     assert taps <= len(stored) <= taps * 8 // 7
 
 
@@ -76,6 +77,12 @@ def test_taps_are_read_and_stored_without_conflicts():
     warps = 2
     assert found["STS4"].wavefronts == len(found["STS4"].addresses) * warps
     assert found["LDS16"].wavefronts == 7 * 4 * 4 * warps
+
+
+def test_taps_of_outputs_are_read_without_conflicts():
+    block = block_of(SpanKernelCase("stage1", "span_grad_input", "bfloat16"), True)
+    (read,) = [access for access in block.accesses() if (access.opcode, access.size) == ("LDS", 2)]
+    assert read.wavefronts == len(read.addresses) * 2 == 7 * 4 * 7 * 2
 
 
 def test_loops_in_loops():

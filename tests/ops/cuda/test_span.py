@@ -56,6 +56,7 @@ def test_16_bits_without_tensor_cores(emulator, layer, dtype):
 OTHERS = [
     {"size": (9, 8), "window": (5, 1, 4, 2), "reduced_channels": 10, "group_width": 8},
     {"size": (9, 8), "window": (3, 2, 2, 2), "reduced_channels": 7, "group_width": 3},
+    {"size": (17, 18), "window": (3, 2, 2, 2), "reduced_channels": 16, "group_width": 16},
     {"size": (9, 8), "window": (9, 1, 4, 1), "reduced_channels": 40, "group_width": 48},
     {"size": (6, 11), "window": (4, 3, 1, 1), "reduced_channels": 24, "group_width": 32},
     {"size": (8, 5), "window": (1, 1, 0, 1), "reduced_channels": 1, "group_width": 16},

@@ -32,8 +32,8 @@ MATRIX_FAULTS = {
     ),
     "a row of taps is skipped": ("span_matrix.cuh", "last + down >= 0", "last + down > 0"),
     "the last octet is left out": ("span_matrix.cuh", "batch < BATCHES", "batch < BATCHES - 1"),
-    "a pixel of another column": ("span_matrix.cuh", "x - REACH + (j", "x - REACH + 1 + (j"),
-    "every other column": ("span_matrix.cuh", "keep_apart(pairs, mask, j, y, x, 1);", ""),
+    "a pixel of another row": ("span_matrix.cuh", "y - REACH + line", "y - REACH + 1 + line"),
+    "taps of another output": ("span_grad_input.cuh", "Taps::BY_OUTPUT ? x : i", "i"),
 }
 
 

@@ -60,8 +60,8 @@ inline BFloat16 to_storage<BFloat16>(float value) {
 using Shared = char*;
 inline Shared shared_address(void* data) { return static_cast<char*>(data); }
 inline Shared as_base(Shared address) { return address; }
-inline void store_shared(Shared address, unsigned short bits) {
-  *reinterpret_cast<unsigned short*>(address) = bits;
+inline void store_shared(Shared address, unsigned word) {
+  *reinterpret_cast<unsigned*>(address) = word;
 }
 
 // Copied bytes arrive only when the thread waits for them; until then there is NaN. A read that is
