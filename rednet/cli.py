@@ -50,11 +50,13 @@ class CommandLine:
     Attributes:
         name: Name of the command.
         overrides: Its overrides.
+        options: Its options.
         compose_jobs: `rednet.config.compose_jobs` with its other arguments.
     """
 
     name: str
     overrides: list[str]
+    options: list[str]
     compose_jobs: Callable[..., Composition]
 
     def compose(self, drawn: Sequence[str]) -> tuple[Any, frozenset[str]]:
@@ -126,7 +128,7 @@ def _run(
     )
     shows = arguments.help or arguments.hydra_help or arguments.cfg or arguments.info
     if search is not None and composition.configs[0].get("search") and not shows:
-        line = CommandLine(name, arguments.overrides, compose)
+        line = CommandLine(name, arguments.overrides, options, compose)
         search(validate(composition.configs[0], SCHEMAS[name]), line)
         return DONE
     if not options and not any(text.startswith("hydra") for text in composition.overrides):

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rednet import cli
+from rednet.commands.sweep import write_page
 from rednet.config import Config
 from rednet.config.search import PREFIX, Search, read_space
 from rednet.errors import InputError, StartAgain, Stopped
@@ -139,7 +140,9 @@ def _conclude(study: "Study", line: cli.CommandLine) -> None:
             f"no trial was completed; {printable(folder / 'search.csv')} has the reasons"
         )
     draw_figures(study.optuna, metric, folder)
-    say(f"table and figures are in {printable(folder)}")
+    page = write_page(folder)
+    what = "table and figures are" if page is None else f"table, figures and {page.name} are"
+    say(f"{what} in {printable(folder)}")
     say(f"to train the best longer: {_best_command(best_first(complete, metric)[0], line)}")
 
 
@@ -149,7 +152,9 @@ def _best_command(best: "Outcome", line: cli.CommandLine) -> str:
     own = [text for text in line.overrides if _key(text) not in keys and not _is_search(text)]
     settings = [f"{key}={value}" for key, value in best.settings.items()]
     rest = [text for text in settings if _key(text) != "schedule.epochs"]
-    return shlex.join(["python", "train.py", *own, *rest, "schedule.epochs="]) + "..."
+    return (
+        shlex.join(["python", "train.py", *line.options, *own, *rest, "schedule.epochs="]) + "..."
+    )
 
 
 def _key(text: str) -> str:

@@ -1,12 +1,20 @@
-"""The end of a sweep: the table of its jobs."""
+"""The end of a sweep: the table of its jobs, and the page that compares them."""
 
 import os
 from collections.abc import Sequence
+from contextlib import suppress
+from datetime import datetime
 from pathlib import Path
 
+from rednet.best_effort import BestEffort
 from rednet.config.sweeps import Job
+from rednet.errors import InputError
+from rednet.files import write_text_atomically
 from rednet.program import say
 from rednet.wording import printable
+
+MAX_MISTAKES = 12
+"""Wrongly predicted images of each run on the page."""
 
 
 def conclude_sweep(jobs: Sequence[Job], folder: Path | None) -> None:
@@ -31,4 +39,21 @@ def conclude_sweep(jobs: Sequence[Job], folder: Path | None) -> None:
     for line in report_table(outcomes, "val_top1", folder, "sweep"):
         say(line)
     if folder is not None:
-        say(f"the table is in {printable(folder / 'sweep.csv')} and sweep.md")
+        page = write_page(folder)
+        files = f"{printable(folder / 'sweep.csv')}, sweep.md"
+        say(f"the table is in {files}{'' if page is None else f', the page in {page.name}'}")
+
+
+def write_page(folder: Path) -> Path | None:
+    """Write the page that compares the runs in a folder; None without the packages it needs."""
+    from rednet.build.compared_runs import read_runs
+    from rednet.comparison.page import render, require_packages
+    from rednet.comparison.run_folders import find_runs
+
+    page = folder / "report.html"
+    with suppress(InputError), BestEffort("the runs are complete without it").write(str(page)):
+        require_packages()
+        runs = read_runs(find_runs([str(folder)]), MAX_MISTAKES, count_macs=True)
+        write_text_atomically(page, render(runs, datetime.now()))
+        return page
+    return None

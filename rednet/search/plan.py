@@ -3,18 +3,13 @@
 from dataclasses import dataclass
 from typing import Literal
 
-from optuna.distributions import (
-    BaseDistribution,
-    CategoricalDistribution,
-    FloatDistribution,
-    IntDistribution,
-)
 from optuna.pruners import BasePruner, HyperbandPruner, MedianPruner, NopPruner
 from optuna.samplers import BaseSampler, RandomSampler, TPESampler
+from optuna.trial import Trial
 
 from rednet.data.seeding import hash_seed
 from rednet.search.metric import Metric
-from rednet.search.space import Axis, Choice, Space
+from rednet.search.space import Choice, Space
 
 
 @dataclass(frozen=True)
@@ -61,14 +56,13 @@ class Plan:
             return HyperbandPruner(max_resource=self.epochs)
         return NopPruner()
 
-    def distributions(self) -> dict[str, BaseDistribution]:
-        """Return the values of each key as optuna describes them."""
-        return {key: _distribution(axis) for key, axis in self.space.items()}
-
-
-def _distribution(axis: Axis) -> BaseDistribution:
-    if isinstance(axis, Choice):
-        return CategoricalDistribution(axis.options)
-    if isinstance(axis.low, int) and isinstance(axis.high, int):
-        return IntDistribution(axis.low, axis.high, axis.log, int(axis.step or 1))
-    return FloatDistribution(axis.low, axis.high, axis.log, axis.step)
+    def suggest(self, trial: Trial) -> None:
+        """Draw the values of a trial that it does not have yet."""
+        for key, axis in self.space.items():
+            if isinstance(axis, Choice):
+                trial.suggest_categorical(key, axis.options)
+            elif isinstance(axis.low, int) and isinstance(axis.high, int):
+                step = int(axis.step or 1)
+                trial.suggest_int(key, axis.low, axis.high, step=step, log=axis.log)
+            else:
+                trial.suggest_float(key, axis.low, axis.high, step=axis.step, log=axis.log)

@@ -81,6 +81,7 @@ class Study:
             return None
         # Read once more: the process that had the lock may have finished it meanwhile.
         if self.optuna.get_trials(deepcopy=False)[found.number].state == TrialState.RUNNING:
+            self.optuna.sampler = self.plan.sampler(found.number)
             return self._trial(optuna.Trial(self.optuna, found._trial_id), lock)
         lock.release()
         return None
@@ -89,14 +90,14 @@ class Study:
         self.optuna.sampler = self.plan.sampler(number)
         lock = self._take(number)
         assert lock is not None
-        trial = self.optuna.ask(self.plan.distributions())
-        return self._trial(trial, lock)
+        return self._trial(self.optuna.ask(), lock)
 
     def _trial(self, trial: optuna.Trial, lock: filelock.BaseFileLock) -> Trial:
+        self.plan.suggest(trial)  # its process may have been killed before it drew all values
         return Trial(self.optuna, trial, lock, self.folder_of(trial.number), self.plan)
 
     def _outcome(self, frozen: optuna.trial.FrozenTrial) -> Outcome:
-        settings = {key: to_text(value) for key, value in frozen.params.items()}
+        settings = {key: to_text(frozen.params.get(key, "-")) for key in self.plan.space}
         folder, reason = self.folder_of(frozen.number), frozen.user_attrs.get(REASON, "")
         return read_outcome(settings, folder, self.plan.metric, STATES[frozen.state], reason)
 

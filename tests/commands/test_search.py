@@ -41,6 +41,8 @@ def test_a_search_ends_with_a_table_and_the_best_command(train_tiny):
         assert (folder / "checkpoints/last.pt").exists()
     figures = {path.stem.partition("-")[2] for path in Path("X").glob("search-*.png")}
     assert figures >= {"history", "curves"}
+    if Path("X/report.html").exists():  # its packages are an extra
+        assert "table, figures and report.html are in X" in done.out
     words = shlex.split(done.last_line.removeprefix("to train the best longer: "))
     assert words[:2] == ["python", "train.py"] and words.pop() == "schedule.epochs=..."
     best = compose("train", words[2:])

@@ -49,7 +49,8 @@ def test_a_table_ends_a_sweep_and_names_what_failed(train_tiny):
     start = next(i for i, line in enumerate(lines) if line.startswith("| optimizer.lr"))
     assert lines[start:-1] == [line for line in table.splitlines() if line]
     assert lines[-2] == f"failed: optimizer.lr=1e+30: {rows[2]['reason']}"
-    assert lines[-1] == f"the table is in {folder / 'sweep.csv'} and sweep.md"
+    page = ", the page in report.html" if (folder / "report.html").exists() else ""
+    assert lines[-1] == f"the table is in {folder / 'sweep.csv'}, sweep.md{page}"
 
 
 def test_evaluations_of_a_sweep_share_no_folder_either(evaluate, trained):

@@ -85,6 +85,14 @@ def test_an_interrupted_trial_is_continued_by_one_process_only(make):
     assert make().claim() is None
 
 
+def test_a_trial_that_was_killed_while_it_was_drawn_gets_its_values(make):
+    study = make()
+    study.optuna.ask().suggest_float("lr", 0.001, 1.0, log=True)
+    assert [each.settings["name"] for each in study.outcomes()] == ["-"]
+    trial = make().claim()
+    assert trial.number == 0 and trial.settings.keys() == SPACE.keys()
+
+
 def test_a_trial_below_the_median_is_pruned(make):
     study = make()
     assert run(study.claim(), 50.0, 60.0) is None
