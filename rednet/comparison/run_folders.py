@@ -10,6 +10,8 @@ from rednet.wording import printable
 
 DEEPEST = 4
 """Levels of folders below the given one in which runs are looked for, as sweeps make them."""
+IGNORED = (".", "debug-")
+"""How folders begin that are passed over: hidden ones, and those of `debug=MODE`."""
 CONFIG, PROVENANCE, CHECKPOINTS = "config.yaml", "provenance.jsonl", "checkpoints"
 SIGNS = frozenset((METRICS, PROVENANCE, CONFIG, CHECKPOINTS))
 """What tells the folder of a run; a run that crashed early has only some of them."""
@@ -69,7 +71,7 @@ def _is_run(folder: Path) -> bool:
 
 
 def _subfolders(folder: Path) -> list[Path]:
-    names = sorted(name for name in _names(folder) if not name.startswith("."))
+    names = sorted(name for name in _names(folder) if not name.startswith(IGNORED))
     return [folder / name for name in names if (folder / name).is_dir()]
 
 

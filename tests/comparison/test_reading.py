@@ -113,6 +113,13 @@ def test_names_of_runs(make_run, tmp_path):
     assert list(find_runs(both)) == ["two/a", "two/a (2)"]
 
 
+def test_debug_folders_are_no_runs_to_compare(make_run, tmp_path):
+    make_run("all/a")
+    debug = make_run("all/debug-fast-a")
+    assert list(find_runs([str(tmp_path / "all")])) == ["a"]
+    assert list(find_runs([str(debug)])) == ["debug-fast-a"]
+
+
 @pytest.mark.parametrize("name", ["nowhere", "file", "empty"])
 def test_folders_without_runs(tmp_path, name):
     (tmp_path / "file").touch()
