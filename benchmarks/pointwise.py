@@ -44,7 +44,7 @@ def find_shapes(depth: int, image_size: int) -> Counter[Shape]:
         found[Shape(inputs[0].shape[1], output.shape[1], output.shape[2])] += 1
 
     for module in model.modules():
-        if isinstance(module, PointwiseConv2d):
+        if isinstance(module, PointwiseConv2d) and module.bias is None:
             module.register_forward_hook(count)
     model.eval()(images)
     return found

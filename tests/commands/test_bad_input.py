@@ -291,7 +291,7 @@ except SystemExit as end:
 
 USAGE = (
     "usage: python -m rednet [--version] "
-    "{train,evaluate,predict,convert-weights,export,info,doctor,paper-tables,visualize,"
+    "{train,evaluate,predict,convert-weights,export,info,doctor,report,paper-tables,visualize,"
     "build-kernels,prepare-imagenet,make-shards,launch-table,submit} [arguments]"
 )
 VERSIONS = f"rednet {version('rednet')}, torch {version('torch')}"

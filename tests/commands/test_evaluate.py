@@ -294,7 +294,7 @@ def test_top5_of_five_classes_is_left_out(evaluate, train_tiny, make_images):
     assert "top-1" in done.out and "top-5" not in done.out
     assert read_metrics(Path("run"))[-1]["val_top5"] is None
     board = EventAccumulator("run/tensorboard").Reload()
-    assert {"val/top1"} == {tag for tag in board.Tags()["scalars"] if "top" in tag}
+    assert {"val/top1", "best/top1"} == {tag for tag in board.Tags()["scalars"] if "top" in tag}
     done = evaluate(*data, last("run"), "output_dir=results")
     assert "top-1" in done.out and "top-5" not in done.out
     assert results()["top5"] is None

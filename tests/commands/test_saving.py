@@ -46,7 +46,7 @@ def test_the_last_save_fails(train_tiny, files_in):
 
 
 def test_no_save_succeeds(train_tiny, files_in):
-    run = ["schedule.epochs=1", "trainer.save_every_steps=1", "output_dir=run"]
+    run = ["schedule.epochs=1", "trainer.save_every_steps=1", "output_dir=run", "logger=[]"]
     with short_files(size=50_000):
         done = train_tiny(*run)
     assert done.error == (
