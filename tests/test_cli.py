@@ -196,7 +196,7 @@ MISTAKES = [
     ),
     (["checkpoints=a"], ["checkpoints: this command does not use it; did you mean 'checkpoint'?"]),
     (["optimizer.lrr=1"], ["unknown key 'optimizer.lrr': did you mean 'optimizer.lr'?"]),
-    (["+new.key=1"], ["unknown key 'new.key': the keys are augment, checkpoint, data, debug, experiment"]),
+    (["+new.key=1"], ["unknown key 'new.key': the keys are augment, checkpoint, data, debug"]),
     (["++modle=rednet26"], ["unknown key 'modle': did you mean 'model'?"]),
     (["model=timm"], ["model.name: has no value, give one with model.name=..."]),
     (["model=null"], ["model: has no value, give one with model=..."]),

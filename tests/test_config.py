@@ -297,7 +297,7 @@ WRONG = [
         1,
         "the keys of optimizer are backbone_lr_scale, decay_all, layer_decay, lr, lr_base_size, mo",
     ),
-    ("zzz.zzz", 1, "unknown key 'zzz.zzz': the keys are augment, checkpoint, data, debug, experiment"),
+    ("zzz.zzz", 1, "unknown key 'zzz.zzz': the keys are augment, checkpoint, data, debug"),
 ]
 
 
