@@ -33,7 +33,7 @@ def fused_span(
 
     It is None where that would be noticed, would not work or would be slower: where something
     observes the modules or single operations, and where the backend has no kernels for the tensors
-    or for the gradients that are recorded, or prefers stored kernels.
+    or prefers stored ones, with gradients in all three operators.
     """
     if torch.compiler.is_compiling():
         if torch.compiler.is_exporting():

@@ -1,16 +1,12 @@
 """Whether a layer computes involution and span as one operator, or stores the kernels."""
 
-import os
-
 import torch
 
 from rednet.ops import select
 from rednet.ops.span_backend import SPAN_OPERATORS, SpanBackend
+from rednet.ops.span_dispatch import find_kernel, span_choice
 from rednet.ops.span_sizes import SpanSizes
 from rednet.ops.window import Window
-
-CHOICES = ("fused", "stored")
-"""Values of the environment variable REDNET_SPAN."""
 
 
 @torch.compiler.assume_constant_result
@@ -46,25 +42,15 @@ def find_backend(device: torch.device, dtype: torch.dtype, records: bool) -> Spa
     return None if backend.span_grad_input is None else backend
 
 
-def span_choice() -> str | None:
-    """Return what REDNET_SPAN says: "fused", "stored", or None for the backend's preference.
-
-    Raises:
-        ValueError: It says something else.
-    """
-    choice = os.environ.get("REDNET_SPAN") or None
-    if choice is not None and choice not in CHOICES:
-        raise ValueError(f"REDNET_SPAN must be {' or '.join(CHOICES)}, got {choice!r}")
-    return choice
-
-
 def is_chosen(
     backend: SpanBackend, sizes: SpanSizes, dtype: torch.dtype, device: torch.device, records: bool
 ) -> bool:
-    """Return whether kernels for all that is needed exist, and are preferred or forced."""
-    is_forced = span_choice() == "fused"
-    needed = SPAN_OPERATORS[:2] if records and not is_forced else SPAN_OPERATORS[:1]
-    reasons = (backend.unavailable_reason(name, sizes, dtype, device) for name in needed)
-    return all(reason is None for reason in reasons) and (
-        is_forced or backend.is_preferred(sizes, dtype, device)
-    )
+    """Return whether one operator, not the convolution and the involution, stands for both.
+
+    It does where it would run a fused kernel: without gradients the forward pass, with them any of
+    the three. The others are composed, and nothing is kept for them.
+    """
+    if backend.unavailable_reason(SPAN_OPERATORS[0], sizes, dtype, device) is not None:
+        return False
+    names = SPAN_OPERATORS if records else SPAN_OPERATORS[:1]
+    return any(find_kernel(backend, name, sizes, dtype, device) is not None for name in names)

@@ -16,7 +16,7 @@ SPAN_OPERATORS = ("span_involution2d", "span_grad_input", "span_gradients")
 """Names of the operators, in the order of `SpanBackend`."""
 
 
-def _always(sizes: SpanSizes, dtype: torch.dtype, device: torch.device) -> bool:
+def _always(operator: str, sizes: SpanSizes, dtype: torch.dtype, device: torch.device) -> bool:
     return True
 
 
@@ -35,11 +35,12 @@ class SpanBackend:
             of the input; None to compose it, like the next.
         span_gradients: (grad, input, reduced, span_weight, window) to the gradients of `reduced`,
             of the span's weight and of its bias.
-        is_preferred: (sizes, dtype, device) to whether that is faster than with stored kernels.
+        is_preferred: (operator, sizes, dtype, device) to whether that is expected to be faster than
+            its composition, which stores the kernels or their gradient.
     """
 
     unavailable_reason: Callable[..., str | None]
     span_involution2d: Callable[..., Tensor]
     span_grad_input: Callable[..., Tensor] | None = None
     span_gradients: Callable[..., tuple[Tensor, Tensor, Tensor]] | None = None
-    is_preferred: Callable[[SpanSizes, torch.dtype, torch.device], bool] = _always
+    is_preferred: Callable[[str, SpanSizes, torch.dtype, torch.device], bool] = _always

@@ -1,7 +1,9 @@
 """An involution and its span as one operator, and its gradients, registered with torch.
 
-Where the backend has no kernel for them they are composed: the 1x1 convolution, then the operators
-of `rednet.ops.torch_ops`. No kernel stands for derivatives in forward mode.
+Where the backend has no kernel for one of them, or prefers not to use it, that one is composed: the
+1x1 convolution, then the operator of `rednet.ops.torch_ops`. A backward pass makes kernels once at
+most, for the gradient of the input; the span's gradients need none. No kernel stands for
+derivatives in forward mode.
 
 N batch, C channels, D channels of the reduced images, G groups, K kernel size, H W input, Ho Wo
 output.
@@ -23,7 +25,9 @@ from rednet.ops.checks import (
     check_span_gradients,
     check_span_involution2d,
 )
+from rednet.ops.half_product import may_add_bias, product_with_bias
 from rednet.ops.results import empty_grad_input, empty_output, memory_format_of
+from rednet.ops.span_dispatch import find_kernel
 from rednet.ops.span_sizes import SpanSizes
 from rednet.ops.window import Window
 
@@ -109,14 +113,12 @@ def _find_kernel(
     given = [tensor for tensor in tensors if tensor is not None]
     device, dtype = given[0].device, given[0].dtype
     span = select(device, dtype).span
-    kernel = None if span is None else getattr(span, operator)
-    if span is None or kernel is None or not all(tensor.numel() for tensor in given):
+    if span is None or not all(tensor.numel() for tensor in given):
         return None
     weight = given[3] if operator == "span_gradients" else given[2]
     groups = weight.shape[0] // window.area
     sizes = SpanSizes(channels, groups, weight.shape[1], window)
-    reason = span.unavailable_reason(operator, sizes, dtype, device, given)
-    return kernel if reason is None else None
+    return find_kernel(span, operator, sizes, dtype, device, given)
 
 
 def _plain(tensor: Tensor | None) -> Tensor | None:
@@ -132,6 +134,13 @@ def _no_autocast(tensor: Tensor) -> AbstractContextManager[Any]:
     return torch.autocast(device, enabled=False)
 
 
+def _make_kernels(reduced: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    """Return the kernels (N, G*K*K, Ho, Wo), as a layer that stores them makes them."""
+    if bias is not None and may_add_bias(reduced, weight, bias):
+        return product_with_bias(reduced, weight, bias)
+    return F.conv2d(reduced, weight, bias)
+
+
 def compose(
     input: Tensor,
     reduced: Tensor,
@@ -140,7 +149,7 @@ def compose(
     *window: int,
 ) -> Tensor:
     """Return the output of the convolution and `involution2d`."""
-    kernel = F.conv2d(reduced, span_weight, span_bias)
+    kernel = _make_kernels(reduced, span_weight, span_bias)
     return torch_ops.involution2d(input, kernel, *window)
 
 
@@ -152,7 +161,7 @@ def compose_grad_input(
     *size_and_window: int,
 ) -> Tensor:
     """Return the gradient of the input by the convolution and `involution2d_grad_input`."""
-    kernel = F.conv2d(reduced, span_weight, span_bias)
+    kernel = _make_kernels(reduced, span_weight, span_bias)
     return torch_ops.grad_input(grad, kernel, *size_and_window)
 
 

@@ -1,6 +1,8 @@
 """In training a layer stores no kernels where the backend has operators for that."""
 
+from contextlib import contextmanager
 from dataclasses import replace
+from itertools import combinations
 
 import pytest
 import tiled_span
@@ -9,7 +11,7 @@ from torch._dynamo.testing import CompileCounterWithBackend
 from torch.utils.flop_counter import FlopCounterMode
 
 from rednet.layers import Involution2d
-from rednet.ops import backend, register_backend
+from rednet.ops import backend, involution2d_span, register_backend, span_torch_ops
 
 EACH = {"span_involution2d": 1, "span_grad_input": 1, "span_gradients": 1}
 
@@ -135,9 +137,9 @@ def test_the_environment_decides(make_layer, monkeypatch, backward):
 def test_the_backends_preference_decides(make_layer, backward):
     span = tiled_span.BACKEND.span
     for changes in (
-        {"is_preferred": lambda sizes, dtype, device: sizes.reduced_channels != 8},
+        {"is_preferred": lambda name, sizes, dtype, device: sizes.reduced_channels != 8},
         {"span_grad_input": None},
-        {"unavailable_reason": lambda name, *args: "no" if name == "span_grad_input" else None},
+        {"unavailable_reason": lambda name, *args: "no" if name == "span_involution2d" else None},
         {"unavailable_reason": lambda *args: "no" if len(args) == 5 else None},
     ):
         mine = replace(tiled_span.BACKEND, name="mine", span=replace(span, **changes))
@@ -146,14 +148,64 @@ def test_the_backends_preference_decides(make_layer, backward):
         assert not tiled_span.CALLS, changes
 
 
-def test_the_spans_gradients_may_be_composed(make_layer, backward, stored):
+NAMES = tuple(EACH)
+COMBINATIONS = [set(names) for count in range(4) for names in combinations(NAMES, count)]
+
+
+@pytest.mark.parametrize("fused", COMBINATIONS, ids=lambda names: "+".join(sorted(names)) or "none")
+def test_each_operator_is_fused_or_composed(fused, make_layer, backward, stored):
     expected = stored(backward, make_layer(32, 3), images())
-    without = replace(tiled_span.BACKEND.span, span_gradients=None)
-    mine = replace(tiled_span.BACKEND, name="mine", span=without)
+    expected = {name: tensor.clone() for name, tensor in expected.items()}
+    changes = [{"is_preferred": lambda name, *args: name in fused}]
+    if NAMES[0] in fused:  # for whose kernel a layer asks first
+        changes += [{"unavailable_reason": lambda name, *args: None if name in fused else "no"}]
+    for change in changes:
+        tiled_span.CALLS.clear()
+        with using(change):
+            found = backward(make_layer(32, 3), images())
+        assert dict(tiled_span.CALLS) == dict.fromkeys(fused, 1)
+        torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-4)
+
+
+@contextmanager
+def using(changes):
+    """Use the tiled backend with other functions."""
+    span = replace(tiled_span.BACKEND.span, **changes)
+    mine = replace(tiled_span.BACKEND, name="mine", span=span)
     with register_backend(mine), backend("mine"):
-        found = backward(make_layer(32, 3), images())
-    assert dict(tiled_span.CALLS) == {"span_involution2d": 1, "span_grad_input": 1}
-    torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-4)
+        yield
+
+
+def test_a_forced_choice_is_that_of_every_operator(make_layer, monkeypatch, backward):
+    with using({"is_preferred": lambda *args: False}):
+        monkeypatch.setenv("REDNET_SPAN", "fused")
+        backward(make_layer(32, 3), images())
+        assert dict(tiled_span.CALLS) == EACH
+    tiled_span.CALLS.clear()
+    monkeypatch.setenv("REDNET_SPAN", "stored")
+    inputs = images(), torch.randn(2, 8, 9, 10), torch.randn(18, 8, 1, 1)
+    involution2d_span(
+        *(each.requires_grad_() for each in inputs), None, 3, 1, 1, 1
+    ).sum().backward()
+    assert not tiled_span.CALLS
+
+
+def test_a_composed_backward_pass_makes_its_kernels_once(make_layer, monkeypatch):
+    made, make = [], span_torch_ops._make_kernels
+    monkeypatch.setattr(
+        span_torch_ops, "_make_kernels", lambda *args: made.append(1) or make(*args)
+    )
+    with using({"is_preferred": lambda name, *args: name == "span_involution2d"}):
+        output = make_layer(32, 3)(images().requires_grad_())
+        assert not made
+        output.sum().backward()
+    assert made == [1]
+
+
+def test_without_gradients_the_forward_pass_decides(make_layer):
+    with using({"is_preferred": lambda name, *args: name != "span_involution2d"}), torch.no_grad():
+        make_layer(32, 3)(images())
+    assert not tiled_span.CALLS
 
 
 def test_other_generators_store(make_layer, backward):

@@ -7,12 +7,13 @@ from torch._dynamo.testing import CompileCounterWithBackend
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from rednet.layers import PointwiseConv2d, pointwise
+from rednet.ops import half_product
 
 
 @pytest.fixture
 def everywhere(monkeypatch):
     """Use the product on the CPU, too."""
-    monkeypatch.setattr(pointwise, "may_add_bias", pointwise.is_half_product)
+    monkeypatch.setattr(pointwise, "may_add_bias", half_product.is_half_product)
 
 
 def make(dtype=torch.bfloat16, layout=torch.channels_last):
@@ -53,7 +54,7 @@ def test_nothing_is_copied(everywhere):
 
     layer, x = make()
     with Record():
-        pointwise.product_with_bias(x, layer.weight, layer.bias).sum().backward()
+        half_product.product_with_bias(x, layer.weight, layer.bias).sum().backward()
     assert "aten::addmm" in names
     assert not {"aten::clone", "aten::copy_", "aten::_to_copy"} & set(
         names[: names.index("aten::addmm")]
@@ -98,5 +99,5 @@ def test_everything_else_is_torchs_convolution(everywhere):
 
 def test_it_is_for_nvidia_gpus():
     layer, x = make()
-    assert not pointwise.may_add_bias(x, layer.weight, layer.bias)
+    assert not half_product.may_add_bias(x, layer.weight, layer.bias)
     assert not is_product(layer(x))

@@ -1,37 +1,61 @@
-"""Whether a layer computes involution and span as one operator on a GPU."""
+"""Which operators of an involution with its span have fused kernels on a GPU, and prefer them."""
 
 from collections.abc import Sequence
 from functools import cache
+from math import log2
 
 import torch
 from torch import Tensor
 
-from rednet.ops.cuda import span
+from rednet.ops.cuda import span, span_table
 from rednet.ops.span_backend import SpanBackend
 from rednet.ops.span_sizes import SpanSizes
 
-# (architecture, dtype, groups' width C/G, D, K, stride) of the layers for which the model of the
-# kernels says that stored kernels are faster; every other layer is fused.
-STORED: frozenset[tuple[int, torch.dtype, int, int, int, int]] = frozenset()
+TENSOR_CORES = 80
+"""Architecture from which on taps are made by tensor cores, in 16 bits."""
 
 
-def prefer_fused(sizes: SpanSizes, dtype: torch.dtype, architecture: int) -> bool:
-    """Return whether fused kernels are expected to be faster than stored ones for a layer.
+@cache
+def prefer_fused(operator: str, sizes: SpanSizes, dtype: torch.dtype, architecture: int) -> bool:
+    """Return whether the model has an operator's fused kernel faster than its composition.
+
+    The table has RedNet-50's layers for two architectures. The next architecture by number
+    decides, and the layer that is next by stride, then by the reduced channels for a channel of
+    a group (D over C/G, on which the work of making a tap depends), then by K. The sizes of images
+    do not matter: both times are proportional to the pixels. An operator without an entry is
+    composed.
 
     Args:
+        operator: One of `SPAN_OPERATORS`.
         sizes: Sizes of the layer.
         dtype: Dtype in which it computes.
         architecture: Compute capability of the GPU, such as 80 or 90.
     """
-    window = sizes.window
-    width = sizes.channels // sizes.groups
-    key = (architecture, dtype, width, sizes.reduced_channels, window.kernel_size, window.stride)
-    return key not in STORED
+    # Without tensor cores taps are made as in float32.
+    bits = 16 if dtype.itemsize == 2 and architecture >= TENSOR_CORES else 32
+    known = min(span_table.ARCHITECTURES, key=lambda each: abs(each - architecture))
+    layer = min(span_table.LAYERS, key=lambda name: _distance(span_table.LAYERS[name], sizes))
+    return layer in span_table.FUSED.get((operator, bits, known), ())
 
 
-def is_preferred(sizes: SpanSizes, dtype: torch.dtype, device: torch.device) -> bool:
+def _distance(row: tuple[int, int, int, int, int], sizes: SpanSizes) -> tuple[float, float, float]:
+    """Return how far a row of the table (C, G, D, K, stride) is from a layer."""
+    channels, groups, depth, kernel_size, stride = row
+    width, window = sizes.channels // sizes.groups, sizes.window
+    pairs = (
+        (stride, window.stride),
+        (depth * width, sizes.reduced_channels * (channels // groups)),
+        (kernel_size, window.kernel_size),
+    )
+    first, second, third = (abs(log2(one / other)) for one, other in pairs)
+    return first, second, third
+
+
+def is_preferred(operator: str, sizes: SpanSizes, dtype: torch.dtype, device: torch.device) -> bool:
     """Return `prefer_fused` for the architecture of a device."""
-    return prefer_fused(sizes, dtype, architecture_of(device.index))
+    if sizes.reduced_channels < 1:
+        return False
+    return prefer_fused(operator, sizes, dtype, architecture_of(device.index))
 
 
 def unavailable_reason(

@@ -33,13 +33,67 @@ def test_every_layer_of_rednet50_has_kernels(dtype):
         sizes = SpanSizes(layer.channels, layer.groups, weight.shape[1], layer.window)
         needed = SPAN_OPERATORS[:2]  # the span's gradients may be composed
         assert [span.unavailable_reason(name, sizes, dtype, GPU) for name in needed] == [None] * 2
-        assert span.is_preferred(sizes, dtype, GPU)
+        is_last = layer.channels == 512 and layer.window.stride == 1
+        assert span.is_preferred("span_involution2d", sizes, dtype, GPU) == (not is_last)
 
 
-def test_the_table_names_layers_that_store(monkeypatch):
-    key = (90, torch.bfloat16, 16, 16, 7, 1)
-    monkeypatch.setattr(span_choice, "STORED", frozenset([key]))
-    assert not span_choice.prefer_fused(SIZES, torch.bfloat16, 90)
-    assert span_choice.prefer_fused(SIZES, torch.bfloat16, 80)
-    assert span_choice.prefer_fused(SIZES, torch.float16, 90)
-    assert not span_choice.is_preferred(SIZES, torch.bfloat16, GPU)
+def make(channels=64, width=16, depth=16, kernel_size=7, stride=1):
+    return SpanSizes(channels, channels // width, depth, Window(kernel_size, stride, 3))
+
+
+def preferred(sizes, dtype=torch.bfloat16, architecture=90):
+    """Return the operators that are fused."""
+    return {
+        name
+        for name in SPAN_OPERATORS
+        if span_choice.prefer_fused(name, sizes, dtype, architecture)
+    }
+
+
+FORWARD, GRAD_INPUT, GRADIENTS = SPAN_OPERATORS
+LAYERS = [
+    (make(32, kernel_size=3, depth=8), {FORWARD}),
+    (make(), {FORWARD, GRAD_INPUT, GRADIENTS}),
+    (make(128, depth=32, stride=2), {FORWARD, GRADIENTS}),
+    (make(128, depth=32), {FORWARD, GRADIENTS}),
+    (make(256, depth=64), {FORWARD}),
+    (make(512, depth=128, stride=2), {FORWARD}),
+    (make(512, depth=128), set()),
+]
+
+
+@pytest.mark.parametrize(("sizes", "expected"), LAYERS, ids=str)
+def test_every_operator_is_chosen_by_itself(sizes, expected):
+    for architecture in (80, 90):
+        assert preferred(sizes, architecture=architecture) == expected
+        assert preferred(sizes, torch.float16, architecture) == expected
+        assert preferred(sizes, torch.float32, architecture) == set()
+
+
+def test_other_layers_are_as_the_next_one():
+    """A group of 4 channels with D = 4 makes as many taps for each product as stage 1."""
+    everything = {FORWARD, GRAD_INPUT, GRADIENTS}
+    assert preferred(make(64, width=4, depth=4)) == everything
+    assert preferred(make(96, depth=18, kernel_size=5)) == everything
+    assert preferred(make(1024, depth=256)) == set()
+    assert preferred(make(64, stride=2)) == preferred(make(128, depth=32, stride=2))
+    assert preferred(make(64, stride=3)) == preferred(make(128, depth=32, stride=2))
+    assert preferred(make(64, width=64, depth=16)) == preferred(make(32, depth=4, kernel_size=3))
+
+
+@pytest.mark.parametrize("architecture", [86, 89, 100, 120])
+def test_other_architectures_are_as_the_next_one(architecture):
+    for sizes, expected in LAYERS:
+        assert preferred(sizes, architecture=architecture) == expected
+
+
+def test_without_tensor_cores_taps_are_as_dear_as_in_float32():
+    assert preferred(make(), architecture=75) == preferred(make(), torch.float32, 80)
+
+
+def test_the_architectures_own_rows_count(monkeypatch):
+    monkeypatch.setattr(span_choice.span_table, "FUSED", {(FORWARD, 16, 80): ("stage1",)})
+    span_choice.prefer_fused.cache_clear()
+    assert preferred(SIZES, architecture=80) == {FORWARD}
+    assert preferred(SIZES, architecture=90) == set()
+    span_choice.prefer_fused.cache_clear()
