@@ -23,17 +23,20 @@ def to_document(runs: Sequence[Run]) -> dict[str, Any]:
 
     Returns:
         `columns` of the table; `differing`, the keys of the settings that differ; `common`, the
-        others as text; and `runs`.
+        others as text; `runs`; `series`, the curves of each run; and `curves`, their names.
     """
     differing = differing_keys(runs)
     known = next((run.settings for run in runs if run.settings), {})
     common = {key: to_text(value) for key, value in known.items() if key not in differing}
     common.pop("output_dir", None)
+    series = [_series(run.rows) for run in runs]
     document = {
         "columns": [asdict(column) for column in COLUMNS],
         "differing": differing,
         "common": common,
         "runs": [_describe(run, differing) for run in runs],
+        "series": series,
+        "curves": list(dict.fromkeys(name for each in series for name in each)),
     }
     return {key: _plain(value) for key, value in document.items()}
 
@@ -46,7 +49,7 @@ def _describe(run: Run, differing: Sequence[str]) -> dict[str, Any]:
         "values": values_of(run),
         "settings": {key: to_value(run.settings[key]) for key in differing if key in run.settings},
         "configured": bool(run.settings),
-        "series": _series(run.rows),
+        "epochs": len(run.rows),
         "commands": [start["command"] for start in run.starts if "command" in start],
         "confusions": [_pair(each) for each in run.confusions],
         "num_confusions": run.num_confusions,

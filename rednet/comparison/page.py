@@ -43,9 +43,11 @@ def render(runs: Sequence[Run], now: datetime) -> str:
         now: Time to show.
     """
     library, version = charting_library()
+    document = to_document(runs)
     template = _environment().get_template("page.html.j2")
     return template.render(
-        document=to_document(runs),
+        series=document.pop("series"),
+        document=document,
         number=len(runs),
         now=now.astimezone().strftime("%Y-%m-%d %H:%M %Z"),
         version=rednet_version(),

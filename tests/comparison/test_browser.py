@@ -62,6 +62,7 @@ def view(request, browser, url):
     page.on("pageerror", lambda error: problems.append(str(error)))
     page.on("request", lambda request: requests.append(request.url))
     page.goto(url)
+    page.locator("#legend li").first.wait_for()  # the curves come after the first paint
     yield page
     assert problems == []
     assert {each for each in requests if not each.startswith("data:")} == {url}
@@ -168,15 +169,32 @@ def test_the_dialog_of_a_damaged_run(view):
     assert "model.options.width" in view.locator("#details").inner_text()
 
 
+AT_LOAD = """addEventListener("load", () => {
+    const count = (selector) => document.querySelectorAll(selector).length;
+    window.atLoad = [count("#table tbody tr"), count("svg"), typeof vega];
+})"""
+
+
 def test_two_hundred_runs_are_ready_at_once(browser, tmp_path):
-    """All of them have rows and curves; seconds are not compared, as machines differ."""
+    """The load event waits for the first rows only; seconds are not compared: machines differ."""
     for number in range(200):
         tops = [60 + number / 20 - 30 / epoch for epoch in range(1, 91)]
         write_run(tmp_path / "runs" / f"run-{number}", tops, number % 5, 0.1 * (1 + number % 4))
     page = browser.new_page()
+    page.add_init_script(AT_LOAD)
     page.goto(write_page(tmp_path, tmp_path / "runs"))
+    assert page.evaluate("window.atLoad") == [40, 0, "undefined"]
     page.wait_for_function("performance.getEntriesByName('drawn').length > 0")
-    assert page.locator("#table tbody tr").count() == 200
+    rows = page.locator("#table tbody tr")
+    sync_api.expect(rows).to_have_count(200)
+    assert len(set(names(page))) == 200
+    page.get_by_role("searchbox").fill("run-19")
+    sync_api.expect(rows).to_have_count(11)
+    page.get_by_role("searchbox").fill("")
+    sync_api.expect(rows).to_have_count(200)
+    rows.last.get_by_role("checkbox").check()  # a full table is redrawn in full
+    assert rows.count() == 200
+    assert rows.last.get_by_role("checkbox").evaluate("(box) => document.activeElement === box")
     assert (tmp_path / "page.html").stat().st_size < 4e6
     loaded = page.evaluate("performance.getEntriesByType('navigation')[0].loadEventEnd")
     drawn = page.evaluate("performance.getEntriesByName('drawn')[0].startTime")

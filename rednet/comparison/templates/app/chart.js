@@ -36,6 +36,14 @@ function makeView(box, spec, description, height = HEIGHT) {
   return view;
 }
 
+/** Call a function when what the page shows now has been painted. */
+const afterPaint = (call) => requestAnimationFrame(() => setTimeout(call));
+
+/** Call a function when there is nothing else to do, or soon. */
+const whenIdle = window.requestIdleCallback
+  ? (call) => requestIdleCallback(call, { timeout: 200 })
+  : (call) => setTimeout(call);
+
 const waiting = [];
 
 /** Call functions one after the other, so that the page answers between them. */

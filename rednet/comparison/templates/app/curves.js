@@ -7,13 +7,13 @@ const LABELS = {
 };
 const LOGARITHMIC = new Set(["train_loss", "val_loss", "lr"]);
 const ABSCISSAS = { epoch: "epoch", global_step: "step", seconds: "time" };
-const series = [...new Set([...Object.keys(LABELS), ...runs.flatMap((run) => Object.keys(run.series))])]
-  .filter((name) => !(name in ABSCISSAS) && runs.some((run) => name in run.series));
+const series = [...new Set([...Object.keys(LABELS), ...page.curves])]
+  .filter((name) => !(name in ABSCISSAS) && page.curves.includes(name));
 const MAX_GREY = 5000;
 const charts = [];
 const curves = { over: "epoch", log: false, fraction: 1 };
 
-const abscissa = (run) => run.series[curves.over] || [];
+const abscissa = (run) => seriesOf(run)[curves.over] || [];
 const widest = () => Math.max(1, ...state.shown.map((run) => abscissa(run).at(-1) || 0));
 const smallest = () => (curves.over === "seconds"
   ? 0
@@ -30,7 +30,7 @@ function pointsOf(name, of, extra) {
   const most = extra ? Infinity : Math.max(20, MAX_GREY / of.length);
   const isLog = curves.log && LOGARITHMIC.has(name);
   for (const run of of) {
-    const values = run.series[name];
+    const values = seriesOf(run)[name];
     if (!values) continue;
     const xs = abscissa(run);
     const given = extra ? extra(run, values) : null;
@@ -75,7 +75,6 @@ function makeChart(name) {
   const chart = { name, card, view: null, stale: true };
   card.addEventListener("pointermove", (event) => readAt(chart, event));
   card.addEventListener("pointerleave", () => { byId("tip").hidden = true; });
-  whenNear(card, () => inTurn(() => { chart.near = true; drawChart(chart); }));
   return chart;
 }
 
@@ -107,7 +106,7 @@ function textAt(run, name, position) {
 
 function valueAt(run, name, position) {
   const xs = abscissa(run);
-  const values = run.series[name];
+  const values = seriesOf(run)[name];
   return values && xs.length ? values[nearest(xs, position)] : null;
 }
 
@@ -184,6 +183,13 @@ function drawCurves() {
   byId("legend").replaceChildren(...items);
   charts.forEach((chart) => { chart.stale = true; drawChart(chart); });
   drawReadings();
+}
+
+/** Draw each chart when it comes near the screen. */
+function watchCharts() {
+  for (const chart of charts) {
+    whenNear(chart.card, () => inTurn(() => { chart.near = true; drawChart(chart); }));
+  }
 }
 
 function startCurves() {

@@ -18,7 +18,7 @@ function factsOf(run) {
 }
 
 function lossChart(run, body) {
-  const names = ["train_loss", "val_loss"].filter((name) => name in run.series);
+  const names = ["train_loss", "val_loss"].filter((name) => name in seriesOf(run));
   if (!names.length) return;
   const card = element("figure", "", { class: "card" });
   const caption = element("figcaption", "Loss: ");
@@ -31,11 +31,11 @@ function lossChart(run, body) {
   card.append(caption, plot);
   body.append(card);
   const points = names.flatMap((name, place) => {
-    const alone = run.series[name].length === 1;
-    return run.series[name].map((y, at) => ({ x: run.series.epoch[at], y, line: place, run: place, color: `var(--s${place})`, dash: [1, 0], alone }));
+    const alone = seriesOf(run)[name].length === 1;
+    return seriesOf(run)[name].map((y, at) => ({ x: seriesOf(run).epoch[at], y, line: place, run: place, color: `var(--s${place})`, dash: [1, 0], alone }));
   }).filter((point) => point.y !== null);
   const view = makeView(plot, specOf("curve-spec"), `Training and validation loss of ${run.name}`);
-  const xs = run.series.epoch;
+  const xs = seriesOf(run).epoch;
   view.data("chosen", points).signal("domainX", xs.length > 1 ? [xs[0], xs.at(-1)] : [0, 2])
     .signal("domainY", domainOf(points, [])).run();
 }

@@ -7,6 +7,14 @@ runs.forEach((run, index) => { run.index = index; });
 const byId = (id) => document.getElementById(id);
 const clone = (id) => byId(id).content.firstElementChild.cloneNode(true);
 
+let allSeries = null;
+
+/** Return the curves of a run; those of all runs are parsed with the first, after the table. */
+function seriesOf(run) {
+  allSeries ??= JSON.parse(byId("series").textContent);
+  return allSeries[run.index];
+}
+
 /** Return an element with a text, and attributes or classes. */
 function element(tag, text = "", attributes = {}) {
   const made = document.createElement(tag);

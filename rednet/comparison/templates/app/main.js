@@ -26,9 +26,11 @@ function startTheme() {
   showTheme();
 }
 
+let hasCurves = false;
+
 function draw() {
   drawTable();
-  drawCurves();
+  if (hasCurves) drawCurves();
   drawTradeoff();
   drawSettings();
   drawConfusions();
@@ -40,13 +42,14 @@ function draw() {
 startTheme();
 listeners.push(draw);
 if (!tableColumns.some((column) => column.key === "top1")) state.sort = { key: "name", descending: false };
-for (const run of bestFirst().filter((each) => each.series.epoch).slice(0, 6)) choose(run);
+for (const run of bestFirst().filter((each) => each.epochs).slice(0, 6)) choose(run);
 drawColumnMenu();
 state.shown = findRuns();
 startCurves();
 startTradeoff();
 startSettings();
 draw();
+afterPaint(() => { hasCurves = true; drawCurves(); watchCharts(); });
 byId("search").addEventListener("input", (event) => { state.query = event.target.value; changed(); });
 for (const button of document.querySelectorAll("[data-select]")) {
   button.addEventListener("click", () => chooseMany(button.dataset.select));

@@ -2,6 +2,9 @@
 
 const visible = new Set(tableColumns.filter((column) => column.shown).map((column) => column.key));
 const rows = new Map();
+const FIRST_ROWS = 40; // more than the box of the table shows
+const MORE_ROWS = 80;
+let filling = 0;
 const visibleColumns = () => tableColumns.filter((column) => visible.has(column.key));
 
 function sortBy(key, column) {
@@ -80,20 +83,35 @@ function fillRow(run, row, best) {
   row.replaceChildren(row.firstElementChild, ...cells);
 }
 
+function drawRow(run, best) {
+  if (!rows.has(run.index)) rows.set(run.index, makeRow(run));
+  const row = rows.get(run.index);
+  fillRow(run, row, best);
+  row.classList.toggle("chosen", isChosen(run));
+  row.querySelector("input").checked = isChosen(run);
+  paintSwatch(row.querySelector(".swatch"), run);
+  return row;
+}
+
+/** Add the rows from a place on, some at a time, unless the table is drawn again before. */
+function addRows(place, best, number) {
+  if (number !== filling || place >= state.shown.length) return;
+  const more = state.shown.slice(place, place + MORE_ROWS);
+  byId("table").tBodies[0].append(...more.map((run) => drawRow(run, best)));
+  whenIdle(() => addRows(place + MORE_ROWS, best, number));
+}
+
 function drawTable() {
   const focused = document.activeElement; // what moves loses the focus
   state.shown = findRuns();
   drawHead();
   const best = bestValues();
-  for (const run of state.shown) {
-    if (!rows.has(run.index)) rows.set(run.index, makeRow(run));
-    const row = rows.get(run.index);
-    fillRow(run, row, best);
-    row.classList.toggle("chosen", isChosen(run));
-    row.querySelector("input").checked = isChosen(run);
-    paintSwatch(row.querySelector(".swatch"), run);
-  }
-  byId("table").tBodies[0].replaceChildren(...state.shown.map((run) => rows.get(run.index)));
+  const body = byId("table").tBodies[0];
+  const first = Math.max(FIRST_ROWS, body.rows.length); // as many as there are, so that none jumps
+  body.replaceChildren(...state.shown.slice(0, first).map((run) => drawRow(run, best)));
+  filling += 1;
+  const number = filling;
+  afterPaint(() => whenIdle(() => addRows(first, best, number)));
   if (focused && focused.isConnected && focused !== document.activeElement) focused.focus();
   byId("no-run").hidden = state.shown.length > 0;
   tellCount();
