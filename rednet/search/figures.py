@@ -36,12 +36,11 @@ def draw_figures(study: optuna.Study, metric: Metric, folder: Path) -> list[Path
     }
     complete = study.get_trials(deepcopy=False, states=(optuna.trial.TrialState.COMPLETE,))
     if len({trial.value for trial in complete}) >= MIN_COMPLETE:
-        evaluator = PedAnovaImportanceEvaluator()
         drawings |= {
             "slices": lambda: figures.plot_slice(study, target_name=name),
             "parallel": lambda: figures.plot_parallel_coordinate(study, target_name=name),
             "importances": lambda: figures.plot_param_importances(
-                study, evaluator=evaluator, target_name=name
+                study, evaluator=PedAnovaImportanceEvaluator(), target_name=name
             ),
         }
     paths = {folder / f"search-{stem}.png": draw for stem, draw in drawings.items()}
