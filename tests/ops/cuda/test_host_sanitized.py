@@ -1,4 +1,4 @@
-"""The sweep of the CUDA kernels under the compiler's sanitizers."""
+"""The CUDA kernels under the compiler's sanitizers."""
 
 from pathlib import Path
 
@@ -22,8 +22,20 @@ EVERYTHING = ["--hypothesis-profile=long", "-m", "nightly or not nightly"]
     "arguments", [PART, pytest.param(EVERYTHING, marks=pytest.mark.nightly)], ids=["part", "all"]
 )
 def test_the_sanitizers_find_nothing(emulator, arguments):
-    sweep = Path(__file__).with_name("test_host_sweep.py")
-    done = emulator.run_sanitized(RUN, str(sweep), *arguments)
+    check(emulator, "test_host_sweep.py", *arguments)
+
+
+@pytest.mark.nightly
+@pytest.mark.usefixtures("sanitizers")
+@pytest.mark.parametrize("file", ["test_span.py", "test_span_gradients.py"])
+def test_they_find_nothing_in_kernels_with_a_span(emulator, file):
+    names = "(layers or strides or test_values or test_gradients or outside) and not many"
+    check(emulator, file, "--hypothesis-profile=short", "-m", "nightly or not nightly", "-k", names)
+
+
+def check(emulator, file, *arguments):
+    """Run the tests of a file in a process with the sanitizers."""
+    done = emulator.run_sanitized(RUN, str(Path(__file__).with_name(file)), *arguments)
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-6000:]
     assert " passed" in done.stdout
     assert "skipped" not in done.stdout
