@@ -1,6 +1,7 @@
-"""A search that is killed again and again, with real processes."""
+"""Searches of several processes, and one that is killed again and again, with real processes."""
 
 import os
+import signal
 import subprocess
 import sys
 
@@ -72,3 +73,21 @@ def test_a_search_that_is_killed_goes_on_as_if_it_had_not_been(start, work_folde
         scores = [(row["epoch"], row["train_loss"], row["val_top1"]) for row in rows]
         again = [(r["epoch"], r["train_loss"], r["val_top1"]) for r in read_metrics(folder)]
         assert again == scores
+
+
+@pytest.mark.nightly
+def test_processes_share_a_search_and_one_takes_over_what_another_leaves(start, work_folder):
+    first = start(3)
+    wait_for(first, "trial 0, of 3")
+    first.send_signal(signal.SIGSTOP)
+    second = start(3)
+    wait_for(second, "trial 1, of 3")  # that of the stopped process is not its to take
+    first.kill()
+    first.wait()
+    rest = second.stdout.read()
+    assert second.wait() == 0 and "trial 0, of 3" in rest
+    found = study().trials
+    assert [trial.state for trial in found] == [optuna.trial.TrialState.COMPLETE] * 3
+    assert len({trial.params["optimizer.lr"] for trial in found}) == 3
+    for folder in sorted(work_folder.glob("X/trial-*")):
+        assert [row["epoch"] for row in read_metrics(folder)] == [1, 2, 3]
