@@ -4,6 +4,7 @@ import io
 import json
 import multiprocessing
 import os
+import signal
 import tarfile
 import warnings
 from collections.abc import Mapping, Sequence
@@ -142,11 +143,16 @@ def write_shards(shards: Sequence[Shard], split: str, workers: int) -> None:
                     write_shard(shard)
                     bar.update()
                 return
-            with multiprocessing.get_context("fork").Pool(workers) as pool:
+            with multiprocessing.get_context("fork").Pool(workers, _obey_sigterm) as pool:
                 for _ in pool.imap_unordered(write_shard, missing):
                     bar.update()
     except OSError as error:
         raise InputError(f"shards cannot be written: {error}") from error
+
+
+def _obey_sigterm() -> None:
+    """End this worker by SIGTERM, whatever handler it has inherited: the pool waits for its end."""
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
 def write_shard(shard: Shard) -> None:

@@ -77,6 +77,7 @@ def test_a_search_goes_on_with_the_trial_that_was_stopped(train_tiny, monkeypatc
     assert (row["state"], row["epochs"]) == ("complete", "2")
 
 
+@pytest.mark.nightly
 def test_a_pruned_trial_is_a_run_that_can_go_on(train_tiny, monkeypatch):
     pruner = optuna.pruners.MedianPruner
     monkeypatch.setattr(pruner, "prune", lambda self, study, trial: trial.number == 1)

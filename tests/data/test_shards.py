@@ -1,7 +1,9 @@
 """Tar shards in the layout of webdataset, and the command that writes them."""
 
 import io
+import signal
 import tarfile
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -11,6 +13,7 @@ from rednet.build.data import build_splits
 from rednet.commands import make_shards
 from rednet.config import compose
 from rednet.data import fingerprint, open_image_folder
+from rednet.data.shard_writing import write_shards
 from rednet.errors import InputError
 
 tariterators = pytest.importorskip(
@@ -57,6 +60,21 @@ def read_by_webdataset(paths):
             for sample in tariterators.group_by_keys(files):
                 found.append((f"{sample['__key__']}.png", int(sample["cls"])))
     return found
+
+
+def require_the_default_handler(_):
+    if signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL:
+        raise OSError("a signal that ends no worker: the pool would wait for ever")
+
+
+def test_workers_end_whatever_handler_they_inherit(tmp_path, monkeypatch):
+    """submitit's, in a job of Slurm, lets the signal pass."""
+    monkeypatch.setattr("rednet.data.shard_writing.write_shard", require_the_default_handler)
+    before = signal.signal(signal.SIGTERM, lambda *_: None)
+    try:
+        write_shards([SimpleNamespace(path=tmp_path / "1.tar")], "train", workers=2)
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def test_shards_are_the_same_data_set_as_the_folder(make_images, tmp_path, capsys):

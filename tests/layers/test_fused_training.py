@@ -85,6 +85,7 @@ def test_autocast(make_layer, backward, stored):
     torch.testing.assert_close(found, expected, rtol=0.1, atol=0.3)
 
 
+@pytest.mark.nightly
 def test_one_graph_for_every_batch_size(make_layer):
     torch._dynamo.reset()
     layer, counter = make_layer(32, 3).eval(), CompileCounterWithBackend("aot_eager")

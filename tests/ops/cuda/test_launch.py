@@ -147,7 +147,7 @@ def test_the_device_of_the_tensors(cupy, torch_state):
     """A kernel is compiled once per device, and torch's current device is restored."""
     torch_state.device = 0
     for index in (0, 1, 1, 0, 2):
-        backend._launch(planned(), torch.device("cuda", index))
+        backend.launch(planned(), torch.device("cuda", index))
         assert torch_state.device == 0
     assert [launched.kernel.device for launched in cupy.launches] == [0, 1, 1, 0, 2]
     assert [kernel.device for kernel in cupy.compiled] == [0, 1, 2]
