@@ -62,7 +62,7 @@ LAYERS = [
 ]
 
 
-@pytest.mark.parametrize(("sizes", "expected"), LAYERS, ids=str)
+@pytest.mark.parametrize(("sizes", "expected"), LAYERS)
 def test_every_operator_is_chosen_by_itself(sizes, expected):
     for architecture in (80, 90):
         assert preferred(sizes, architecture=architecture) == expected
