@@ -146,12 +146,14 @@ def write_shards(shards: Sequence[Shard], split: str, workers: int) -> None:
             with multiprocessing.get_context("fork").Pool(workers, _obey_sigterm) as pool:
                 for _ in pool.imap_unordered(write_shard, missing):
                     bar.update()
+                pool.close()  # the workers end by themselves, whatever signals they let pass
+                pool.join()
     except OSError as error:
         raise InputError(f"shards cannot be written: {error}") from error
 
 
 def _obey_sigterm() -> None:
-    """End this worker by SIGTERM, whatever handler it has inherited: the pool waits for its end."""
+    """End this worker by SIGTERM, whatever handler it has inherited, where another one failed."""
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
