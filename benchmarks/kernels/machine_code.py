@@ -57,6 +57,24 @@ def count_opcodes(disassembly: str) -> Counter[str]:
     return opcodes
 
 
+def find_loops(disassembly: str) -> tuple[list[Counter[str]], list[tuple[int, int]]]:
+    """Return the opcodes of each line, and of each loop its first line and the one after its last.
+
+    The endless loop that follows the last EXIT, a jump alone, is left out.
+    """
+    labels: dict[str, int] = {}
+    lines: list[Counter[str]] = []
+    loops: list[tuple[int, int]] = []
+    for line in disassembly.splitlines():
+        if label := _LABEL.match(line):
+            labels[label[1]] = len(lines)
+        lines.append(count_opcodes(line))
+        jump = _JUMP.search(line)
+        if jump and len(lines) - labels.get(jump[1], len(lines)) > 2:
+            loops.append((labels[jump[1]], len(lines)))
+    return lines, loops
+
+
 def count_issued(disassembly: str, rounds: float) -> tuple[Counter[str], int]:
     """Count the instructions by opcode, as often as a thread issues them.
 
@@ -69,20 +87,12 @@ def count_issued(disassembly: str, rounds: float) -> tuple[Counter[str], int]:
     Returns:
         The counts and the number of loops.
     """
-    labels: dict[str, int] = {}
-    lines, loops = [], 0
-    for line in disassembly.splitlines():
-        if label := _LABEL.match(line):
-            labels[label[1]] = len(lines)
-        lines.append(count_opcodes(line))
-        jump = _JUMP.search(line)
-        # The endless loop that follows the last EXIT consists of a jump alone.
-        if jump and len(lines) - labels.get(jump[1], len(lines)) > 2:
-            loops += 1
-            for counts in lines[labels[jump[1]] :]:
-                for opcode in counts:
-                    counts[opcode] *= rounds
-    return sum(lines, Counter()), loops
+    lines, loops = find_loops(disassembly)
+    for start, end in loops:
+        for counts in lines[start:end]:
+            for opcode in counts:
+                counts[opcode] *= rounds
+    return sum(lines, Counter()), len(loops)
 
 
 def count_nested(disassembly: str, rounds: Sequence[float]) -> Counter[str]:
@@ -95,16 +105,8 @@ def count_nested(disassembly: str, rounds: Sequence[float]) -> Counter[str]:
     Raises:
         ValueError: Loops are nested more deeply.
     """
-    labels: dict[str, int] = {}
-    lines: list[Counter[str]] = []
-    loops: dict[int, int] = {}
-    for line in disassembly.splitlines():
-        if label := _LABEL.match(line):
-            labels[label[1]] = len(lines)
-        lines.append(count_opcodes(line))
-        jump = _JUMP.search(line)
-        if jump and len(lines) - labels.get(jump[1], len(lines)) > 2:
-            loops[labels[jump[1]]] = len(lines)
+    lines, jumps = find_loops(disassembly)
+    loops = dict(jumps)  # of several jumps to one start the last one counts
     total: Counter[str] = Counter()
     for number, counts in enumerate(lines):
         depth = sum(start <= number < end for start, end in loops.items())

@@ -4,7 +4,6 @@ python -m benchmarks.kernels.span_gradients_report writes `span_gradients.csv`; 
 """
 
 import argparse
-import re
 import sys
 from collections import Counter
 from collections.abc import Iterator
@@ -20,20 +19,21 @@ from benchmarks.gpus import GPUS, Gpu
 from benchmarks.kernels import toolchain
 from benchmarks.kernels.bounds import SINGLE, Work, loop_rounds, work_of
 from benchmarks.kernels.cases import DTYPES, LAYERS, KernelCase
-from benchmarks.kernels.machine_code import count_issued, count_opcodes, read_resources
+from benchmarks.kernels.expected_time import EFFICIENCY, binds, expected, tensor_microseconds
+from benchmarks.kernels.machine_code import (
+    count_issued,
+    count_opcodes,
+    find_loops,
+    read_resources,
+)
 from benchmarks.kernels.occupancy import WARP, occupancy
 from benchmarks.kernels.shared_memory import Access
+from benchmarks.kernels.span_report import BATCH
 from benchmarks.kernels.tiled_block import TiledBlock
 from benchmarks.report import Record, write_csv
 from rednet.ops.cuda.plan import Kernel, Launch
 from rednet.ops.cuda.span_gradients_plan import plan_span_gradients, unavailable_reason
 from rednet.ops.span_sizes import SpanSizes
-
-EFFICIENCY = {"memory": 0.8, "issue": 0.6, "fma": 0.6, "shared": 0.6, "tensor": 0.5}
-"""Reachable share of each peak, as in the project's note on the GPU path."""
-PRODUCTS_PER_CYCLE = 1024
-"""Multiply-adds of tensor cores in 16 bits, per multiprocessor, by `mma.sync` (A100 whitepaper)."""
-BATCH = 256
 
 
 @dataclass(frozen=True)
@@ -82,16 +82,7 @@ def all_gradients_cases() -> list[GradientsCase]:
 def tile_instructions(kernel: Kernel, disassembly: str) -> Counter[str]:
     """Count what a thread issues for a tile, by opcode; an idle warp counts as a working one."""
     macros = {name: int(value) for name, value in kernel.defines if name != "STORAGE"}
-    labels: dict[str, int] = {}
-    lines: list[Counter[str]] = []
-    loops: list[tuple[int, int]] = []
-    for line in disassembly.splitlines():
-        if label := re.match(r"(\.L_\w+):", line):
-            labels[label[1]] = len(lines)
-        lines.append(count_opcodes(line))
-        jump = re.search(r"BRA(?:\.U)?[^`]*`\((\.L_\w+)\)", line)
-        if jump and len(lines) - labels.get(jump[1], len(lines)) > 2:
-            loops.append((labels[jump[1]], len(lines)))
+    lines, loops = find_loops(disassembly)
     tile = max(loops, key=lambda loop: loop[1] - loop[0])
     rounds = {
         (start, end): _rounds(set().union(*lines[start:end]), macros, (start, end) == tile)
@@ -166,9 +157,8 @@ def gradients_times(case: GradientsCase, gpu: Gpu, disassembly: str) -> dict[str
         double=0,
         wavefronts=tiles * case.sizes.groups * group_wavefronts(case),
     )
-    products = warps * issued["HMMA"] * 16 * 8 * 16
-    cycles = gpu.multiprocessors * gpu.clock
-    return {**work.microseconds(gpu), "tensor": 1e6 * products / (PRODUCTS_PER_CYCLE * cycles)}
+    tensor = tensor_microseconds(warps * issued["HMMA"], gpu)
+    return {**work.microseconds(gpu), "tensor": tensor}
 
 
 def stored_microseconds(case: GradientsCase, gpu: Gpu) -> float:
@@ -180,11 +170,6 @@ def stored_microseconds(case: GradientsCase, gpu: Gpu) -> float:
     taps, height, width = layer.weight_shape
     moved = (3 * taps + 2 * case.depth) * height * width * DTYPES[case.dtype].itemsize
     return expected(times) + 1e6 * moved / gpu.bandwidth / EFFICIENCY["memory"]
-
-
-def expected(times: dict[str, float]) -> float:
-    """Return the time of the slowest resource at its reachable share of the peak."""
-    return max(time / EFFICIENCY[name] for name, time in times.items())
 
 
 def record(case: GradientsCase, gpu: Gpu) -> Record:
@@ -204,7 +189,7 @@ def record(case: GradientsCase, gpu: Gpu) -> Record:
         "warps": occupancy(gpu.arch, kernel.threads, found.registers, found.shared_bytes).warps,
         "tile_instructions": tile_instructions(kernel, code).total(),
         **{f"{name}_us": time for name, time in times.items()},
-        "binds": max(times, key=lambda name: times[name] / EFFICIENCY[name]),
+        "binds": binds(times),
         "fused_us": expected(times),
         "stored_us": stored_microseconds(case, gpu),
     }

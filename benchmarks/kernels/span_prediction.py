@@ -14,8 +14,9 @@ from tabulate import tabulate
 from benchmarks.gpus import GPUS, Gpu
 from benchmarks.kernels.bounds import RESOURCES
 from benchmarks.kernels.cases import LAYERS
+from benchmarks.kernels.expected_time import EFFICIENCY, expected
 from benchmarks.kernels.span_choice import SPAN_OPERATORS, Times, read_times
-from benchmarks.kernels.span_report import BINDS, COUNTS, EFFICIENCY, expected
+from benchmarks.kernels.span_report import BINDS, COUNTS
 from rednet.ops.cuda.span_table import FUSED
 
 WAYS = ("fused", "stored", "chosen")

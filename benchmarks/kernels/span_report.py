@@ -18,6 +18,7 @@ from benchmarks.gpus import GPUS, Gpu
 from benchmarks.kernels import toolchain
 from benchmarks.kernels.bounds import RESOURCES, SINGLE, Work
 from benchmarks.kernels.cases import DTYPES, LAYERS, ODD
+from benchmarks.kernels.expected_time import EFFICIENCY, binds, expected, tensor_microseconds
 from benchmarks.kernels.machine_code import count_nested, read_resources
 from benchmarks.kernels.occupancy import WARP, occupancy
 from benchmarks.kernels.span_block import SpanBlock
@@ -36,10 +37,6 @@ COUNTS = {
     **{"stage3-first": 1, "stage3": 5, "stage4-first": 1, "stage4": 2},
 }
 """How often RedNet-50 has each layer."""
-PRODUCTS_PER_CYCLE = 1024
-"""Multiply-adds of tensor cores in 16 bits, per multiprocessor, by `mma.sync` (A100 whitepaper)."""
-EFFICIENCY = {"memory": 0.8, "issue": 0.6, "fma": 0.6, "shared": 0.6, "tensor": 0.5}
-"""Reachable share of each peak, as in the project's note on the GPU path."""
 
 
 @dataclass(frozen=True)
@@ -96,14 +93,8 @@ def span_times(case: SpanKernelCase, gpu: Gpu, issued: Counter[str]) -> dict[str
         wavefronts=blocks * sum(access.wavefronts for access in block.accesses())
         + warps * issued["LDG"] * read_bytes * WARP / 128,
     )
-    products = warps * issued["HMMA"] * 16 * 8 * 16
-    cycles = gpu.multiprocessors * gpu.clock
-    return {**work.microseconds(gpu), "tensor": 1e6 * products / (PRODUCTS_PER_CYCLE * cycles)}
-
-
-def expected(times: dict[str, float]) -> float:
-    """Return the time of the slowest resource at its reachable share of the peak."""
-    return max(time / EFFICIENCY[name] for name, time in times.items())
+    tensor = tensor_microseconds(warps * issued["HMMA"], gpu)
+    return {**work.microseconds(gpu), "tensor": tensor}
 
 
 def span_memory(case: SpanKernelCase, gpu: Gpu) -> float:
@@ -142,7 +133,7 @@ def record(case: SpanKernelCase, gpu: Gpu) -> Record:
         "warps": fits.warps,
         "instructions": issued.total(),
         **{f"{name}_us": time for name, time in times.items()},
-        "binds": max(times, key=lambda name: times[name] / EFFICIENCY[name]),
+        "binds": binds(times),
         "fused_us": expected(times),
         "stored_us": expected(stored),
         "span_us": span_memory(case, gpu) / EFFICIENCY["memory"],

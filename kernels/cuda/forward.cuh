@@ -46,7 +46,7 @@ extern "C" __global__ void __launch_bounds__(THREADS) involution2d(const Problem
 #pragma unroll(K <= 9 ? K : 1)
     for (int tap = 0; tap < K; ++tap)
       add_window_row(sums, pixels.at(row * S + tap * D, column * S, c),
-              [&](int i, int offset) { return to_real(kernels[i][tap * K + offset]); });
+                     [&](int i, int offset) { return to_real(kernels[i][tap * K + offset]); });
 #pragma unroll
     for (int i = 0; i < STRIP; ++i)
       if (output.has(y, x + i)) put<RESULT_ORDER>(output, c, y, x + i, sums[i]);

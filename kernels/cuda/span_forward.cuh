@@ -47,7 +47,7 @@ extern "C" __global__ void __launch_bounds__(THREADS) span_involution2d(const Sp
 #pragma unroll
       for (int i = 0; i < STRIP; ++i) kernels[i].load(taps.at(tap, row, column + i));
       add_window_row(sums, pixels.at(row * S + tap * D, column * S, c),
-              [&](int i, int offset) { return kernels[i][offset]; });
+                     [&](int i, int offset) { return kernels[i][offset]; });
     }
 #pragma unroll
     for (int i = 0; i < STRIP; ++i)

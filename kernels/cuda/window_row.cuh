@@ -9,8 +9,8 @@
 
 // Adds the products of one row of the windows. `weights(i, tap)` is a tap of the i-th output.
 template <class Weights>
-__device__ __forceinline__ void add_window_row(Real (&sums)[STRIP][THREAD_CHANNELS], const Storage* pixels,
-                                        const Weights& weights) {
+__device__ __forceinline__ void add_window_row(Real (&sums)[STRIP][THREAD_CHANNELS],
+                                               const Storage* pixels, const Weights& weights) {
 #pragma unroll
   for (int x = 0; x < STRIP_INPUTS; ++x) {
     Real values[THREAD_CHANNELS];

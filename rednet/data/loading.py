@@ -11,6 +11,7 @@ from rednet.cgroup import core_limit
 from rednet.data.dataset import Batch, ImageDataset, collate
 from rednet.data.sampling import EvalSampler, TrainSampler
 from rednet.data.worker_pool import Rest, WorkerPool, WorkersLost
+from rednet.free_memory import processes_here
 from rednet.memory import explain, is_out_of_memory
 from rednet.program import say
 
@@ -163,5 +164,4 @@ def usable_cores() -> int:
     limit = core_limit()
     if limit is not None:
         cores = min(cores, ceil(limit))
-    processes = os.environ.get("LOCAL_WORLD_SIZE", "1")
-    return max(1, cores // max(1, int(processes))) if processes.isdigit() else cores
+    return max(1, cores // processes_here())

@@ -8,13 +8,9 @@ from math import gcd
 
 from rednet.ops.cuda.tiles import (
     MAX_CHANNELS,
-    MAX_THREADS,
-    MIN_THREADS,
-    SHARED_BYTES,
-    SIZES,
-    STRIP,
     VECTOR_BYTES,
     Tile,
+    largest_tile,
     pixel_bytes,
     round_up,
 )
@@ -43,15 +39,12 @@ def select_span_tile(
         return None
     channels = gcd(group_width, MAX_CHANNELS)
     thread_channels = min(channels, READ_BYTES // itemsize)
-    lanes = channels // thread_channels
-    for rows, columns in SIZES:
-        shared = _shared_bytes(operator, rows, columns, channels * itemsize, itemsize, window)
-        threads = rows * columns // STRIP * lanes
-        too_wide = columns >= 2 * width and threads >= 2 * MIN_THREADS
-        if shared <= SHARED_BYTES and threads <= MAX_THREADS and not too_wide:
-            tile = Tile(rows, columns, channels, thread_channels, threads, shared)
-            return tile if threads >= MIN_THREADS else None
-    return None
+    return largest_tile(
+        *(channels, thread_channels, channels // thread_channels, width),
+        lambda rows, columns: _shared_bytes(
+            operator, rows, columns, channels * itemsize, itemsize, window
+        ),
+    )
 
 
 def _shared_bytes(

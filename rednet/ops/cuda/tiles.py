@@ -3,6 +3,7 @@
 The same sizes are computed at compile time in `kernels/cuda`.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 from math import gcd
@@ -89,12 +90,36 @@ def select_tile(
     thread_channels = min(channels, READ_BYTES[operator] // itemsize, MAX_THREAD_CHANNELS[operator])
     is_grad_weight = operator == "involution2d_grad_weight"
     lanes = window.kernel_size if is_grad_weight else channels // thread_channels
+    return largest_tile(
+        *(channels, thread_channels, lanes, width),
+        lambda rows, columns: _shared_bytes(
+            operator, rows, columns, channels * itemsize, itemsize, window
+        ),
+    )
+
+
+def largest_tile(
+    channels: int,
+    thread_channels: int,
+    lanes: int,
+    width: int,
+    shared_bytes: Callable[[int, int], int],
+) -> Tile | None:
+    """Return the largest tile of `SIZES` that a block can have; None if none fits.
+
+    Args:
+        channels: Channels of the group that are fetched at a time.
+        thread_channels: Neighbouring channels that a thread computes.
+        lanes: Threads for each strip of pixels.
+        width: As in `select_tile`.
+        shared_bytes: Returns the shared memory of a tile with so many rows and columns.
+    """
     for rows, columns in SIZES:
-        fetched = _shared_bytes(operator, rows, columns, channels * itemsize, itemsize, window)
+        shared = shared_bytes(rows, columns)
         threads = rows * columns // STRIP * lanes
         too_wide = columns >= 2 * width and threads >= 2 * MIN_THREADS
-        if fetched <= SHARED_BYTES and threads <= MAX_THREADS and not too_wide:
-            tile = Tile(rows, columns, channels, thread_channels, threads, fetched)
+        if shared <= SHARED_BYTES and threads <= MAX_THREADS and not too_wide:
+            tile = Tile(rows, columns, channels, thread_channels, threads, shared)
             return tile if threads >= MIN_THREADS else None
     return None
 
