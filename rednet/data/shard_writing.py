@@ -4,10 +4,11 @@ import io
 import json
 import multiprocessing
 import os
-import signal
 import tarfile
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -143,18 +144,27 @@ def write_shards(shards: Sequence[Shard], split: str, workers: int) -> None:
                     write_shard(shard)
                     bar.update()
                 return
-            with multiprocessing.get_context("fork").Pool(workers, _obey_sigterm) as pool:
-                for _ in pool.imap_unordered(write_shard, missing):
-                    bar.update()
-                pool.close()  # the workers end by themselves, whatever signals they let pass
-                pool.join()
+            for _ in _write_in_processes(missing, workers):
+                bar.update()
     except OSError as error:
         raise InputError(f"shards cannot be written: {error}") from error
+    except BrokenProcessPool as error:
+        what = "a process that wrote one has died, perhaps for want of memory"
+        raise InputError(f"shards cannot be written: {what}") from error
 
 
-def _obey_sigterm() -> None:
-    """End this worker by SIGTERM, whatever handler it has inherited, where another one failed."""
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+def _write_in_processes(shards: Sequence[Shard], workers: int) -> Iterator[None]:
+    """Write shards in processes, and yield for each one that is complete.
+
+    The processes end by themselves. One that has just started may lose a signal: Python ignores
+    what a handler, inherited from its parent, raises in the middle of its start.
+    """
+    with ProcessPoolExecutor(workers, multiprocessing.get_context("fork")) as pool:
+        try:
+            for future in as_completed([pool.submit(write_shard, shard) for shard in shards]):
+                yield future.result()
+        finally:
+            pool.shutdown(cancel_futures=True)
 
 
 def write_shard(shard: Shard) -> None:

@@ -1,6 +1,7 @@
 """Tar shards in the layout of webdataset, and the command that writes them."""
 
 import io
+import os
 import signal
 import tarfile
 from types import SimpleNamespace
@@ -62,19 +63,30 @@ def read_by_webdataset(paths):
     return found
 
 
-def require_the_default_handler(_):
-    if signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL:
-        raise OSError("a signal that ends no worker: the pool would wait for ever")
+def write_nothing(_):
+    pass
+
+
+def die(_):
+    os._exit(1)
 
 
 def test_workers_end_whatever_handler_they_inherit(tmp_path, monkeypatch):
     """submitit's, in a job of Slurm, lets the signal pass."""
-    monkeypatch.setattr("rednet.data.shard_writing.write_shard", require_the_default_handler)
+    monkeypatch.setattr("rednet.data.shard_writing.write_shard", write_nothing)
     before = signal.signal(signal.SIGTERM, lambda *_: None)
     try:
-        write_shards([SimpleNamespace(path=tmp_path / "1.tar")], "train", workers=2)
+        for number in range(5):
+            write_shards([SimpleNamespace(path=tmp_path / f"{number}.tar")], "train", workers=2)
     finally:
         signal.signal(signal.SIGTERM, before)
+
+
+def test_a_worker_that_dies_is_an_error(tmp_path, monkeypatch):
+    monkeypatch.setattr("rednet.data.shard_writing.write_shard", die)
+    shards = [SimpleNamespace(path=tmp_path / f"{number}.tar") for number in range(3)]
+    with pytest.raises(InputError, match="a process that wrote one has died"):
+        write_shards(shards, "train", workers=2)
 
 
 def test_shards_are_the_same_data_set_as_the_folder(make_images, tmp_path, capsys):
