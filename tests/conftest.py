@@ -1,8 +1,10 @@
 """Fixtures and settings of all tests."""
 
+import gc
 import logging
 import os
 import shutil
+import sys
 import tempfile
 
 # Set before torch is imported: the networks here are too small for a second thread, which would
@@ -14,6 +16,7 @@ os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 os.environ["HF_HUB_OFFLINE"] = "1"
 
 from collections.abc import Callable, Iterator
+from functools import cache
 from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
@@ -44,6 +47,12 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
             item.add_marker(pytest.mark.skip(reason="a long proof: -m nightly runs it"))
 
 
+def pytest_collection_finish() -> None:
+    """Let the garbage collector pass over all modules and tests from now on."""
+    gc.collect()
+    gc.freeze()
+
+
 @pytest.fixture(scope="session", autouse=True)
 def _cached_configs() -> Iterator[None]:
     """Compose in half the time; the tests of kernels also run where there is no Hydra."""
@@ -53,6 +62,19 @@ def _cached_configs() -> Iterator[None]:
     from cached_configs import cached_configs
 
     with cached_configs():
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _embedded_images() -> Iterator[None]:
+    """Decompress the embedded images once a process."""
+    if "torchvision" not in sys.modules:
+        yield
+        return
+    from rednet.data import fashion_mnist
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(fashion_mnist, "_read_embedded", cache(fashion_mnist._read_embedded))
         yield
 
 

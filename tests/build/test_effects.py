@@ -21,7 +21,6 @@ from rednet.config import Config, ConfigError, compose, legal_keys, validate
 from rednet.config.data_effects import KEYS_OF_SOME_DATA
 from rednet.config.effects import RULES, expects_something, idle_keys
 from rednet.config.user_keys import UserKeys
-from rednet.data import fashion_mnist
 from rednet.errors import InputError
 from rednet.runtime import Runtime, set_numerics
 
@@ -178,8 +177,6 @@ def folders(tmp_path_factory):
 @pytest.fixture(autouse=True)
 def _work_folder(folders, monkeypatch):
     monkeypatch.chdir(folders)
-    embedded = fashion_mnist._read_embedded()  # once, not for each run
-    monkeypatch.setattr(fashion_mnist, "_read_embedded", lambda: embedded)
     yield
     set_numerics(deterministic=False, tf32=False)
     torch.backends.cudnn.benchmark = False

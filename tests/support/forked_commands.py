@@ -18,8 +18,11 @@ from typing import Any, TextIO
 SERVER = """
 import gc, io, json, os, signal, sys, traceback
 from contextlib import redirect_stdout
+from cached_configs import cached_configs
 from rednet import commands
 
+composing = cached_configs()
+composing.__enter__()  # for all forks
 for warm_up in json.loads(sys.argv[1]):
     with redirect_stdout(io.StringIO()):
         getattr(commands, warm_up[0])(warm_up[1:])
@@ -63,7 +66,7 @@ for line in sys.stdin:
         status = os.waitpid(request["wait"], 0)[1]
         print(os.waitstatus_to_exitcode(status), flush=True)
 """
-ROOT = Path(__file__).parents[2]
+ROOT, SUPPORT = Path(__file__).parents[2], Path(__file__).parent
 
 
 class ForkedCommands:
@@ -76,7 +79,10 @@ class ForkedCommands:
     def __init__(self, *warm_up: Sequence[str]) -> None:
         self.server = subprocess.Popen(
             [sys.executable, "-c", SERVER, json.dumps(warm_up)],
-            env={**os.environ, "PYTHONPATH": f"{ROOT}:{os.environ.get('PYTHONPATH', '')}"},
+            env={
+                **os.environ,
+                "PYTHONPATH": f"{ROOT}:{SUPPORT}:{os.environ.get('PYTHONPATH', '')}",
+            },
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
