@@ -89,10 +89,17 @@ def test_a_command_runs(page, line, tmp_path, monkeypatch):
     assert command(arguments) == 0
 
 
-@pytest.mark.parametrize("fence", fences("python"), ids=lambda fence: fence.page)
+def executed():
+    """Python of each page at every commit; nightly where a whole network is optimized."""
+    for fence in fences("python"):
+        if fence.mark == "run":
+            marks = pytest.mark.nightly if fence.page == "speed.md" else ()
+            yield pytest.param(fence, id=fence.page, marks=marks)
+
+
+@pytest.mark.parametrize("fence", list(executed()))
 def test_python_runs(fence):
-    if fence.mark == "run":
-        execute(fence)
+    execute(fence)
 
 
 def execute(fence):

@@ -119,15 +119,26 @@ def expected_members() -> set[str]:
     return {member for member in members if "/." not in member and "/__pycache__/" not in member}
 
 
-@pytest.mark.parametrize("via_source_distribution", [False, True])
-def test_the_wheel_has_exactly_the_files_of_the_package(tmp_path, via_source_distribution):
-    source = copy_sources(tmp_path / "source")
-    if via_source_distribution:
-        build = "from setuptools.build_meta import build_sdist; build_sdist('dist')"
-        python("-c", build, cwd=source)
-        source = next((source / "dist").glob("*.tar.gz"))
+@pytest.fixture(scope="module")
+def wheel_path(tmp_path_factory) -> Path:
+    """The wheel that is built from the checkout."""
+    folder = tmp_path_factory.mktemp("wheel")
+    return build_wheel(copy_sources(folder / "source"), folder)
 
-    with zipfile.ZipFile(build_wheel(source, tmp_path / "wheel")) as wheel:
+
+def build_wheel_via_sdist(folder: Path) -> Path:
+    source = copy_sources(folder / "source")
+    build = "from setuptools.build_meta import build_sdist; build_sdist('dist')"
+    python("-c", build, cwd=source)
+    return build_wheel(next((source / "dist").glob("*.tar.gz")), folder / "wheel")
+
+
+@pytest.mark.parametrize("via_source_distribution", [False, True])
+def test_the_wheel_has_exactly_the_files_of_the_package(
+    wheel_path, tmp_path, via_source_distribution
+):
+    path = build_wheel_via_sdist(tmp_path) if via_source_distribution else wheel_path
+    with zipfile.ZipFile(path) as wheel:
         members = set(wheel.namelist())
 
     licences = f"rednet-{PROJECT['version']}.dist-info/licenses"
@@ -149,9 +160,9 @@ for module in pkgutil.walk_packages(rednet.__path__, "rednet."):
 
 
 def test_every_module_of_the_wheel_imports_without_the_laboratory(
-    fresh_python, tmp_path, monkeypatch
+    fresh_python, wheel_path, tmp_path, monkeypatch
 ):
     monkeypatch.chdir(tmp_path)
-    with zipfile.ZipFile(build_wheel(copy_sources(tmp_path / "source"), tmp_path)) as wheel:
+    with zipfile.ZipFile(wheel_path) as wheel:
         wheel.extractall("installed")
     fresh_python(IMPORT_ALL)

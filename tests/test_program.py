@@ -78,18 +78,21 @@ def run_without_a_reader(argv, folder, **streams):
     return done.returncode, done.stderr
 
 
-PROGRAMS = [
-    [TRAIN, "--help"],
+DAILY = [
     ["-u", TRAIN, "--help"],
-    [TRAIN, "--hydra-help"],
     [TRAIN, "--cfg", "job"],
-    [TRAIN, "--info", "defaults"],
     ["-m", "rednet"],
+    [str(ROOT / "scripts" / "benchmark.py"), "--help"],
+]
+NIGHTLY = [
+    [TRAIN, "--help"],
+    [TRAIN, "--hydra-help"],
+    [TRAIN, "--info", "defaults"],
     ["-m", "rednet", "evaluate", "--help"],
     [str(ROOT / "scripts" / "visualize.py"), "--help"],
-    [str(ROOT / "scripts" / "benchmark.py"), "--help"],
     [str(ROOT / "scripts" / "kernel_report.py"), "--help"],
 ]
+PROGRAMS = [*DAILY, *(pytest.param(argv, marks=pytest.mark.nightly) for argv in NIGHTLY)]
 
 
 @pytest.mark.parametrize("argv", PROGRAMS, ids=lambda argv: " ".join(argv[-2:])[-40:])

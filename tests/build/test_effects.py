@@ -226,7 +226,16 @@ def test_every_key_has_an_effect_or_is_refused():
     assert_effect_or_refusal(FOLDER, OTHER_VALUES)
 
 
-@pytest.mark.parametrize("base", list(BASES.values())[1:], ids=list(BASES)[1:])
+RULED_DAILY = ("steps inside an epoch", "fashion, never resized")
+
+
+@pytest.mark.parametrize(
+    "base",
+    [
+        pytest.param(base, id=name, marks=() if name in RULED_DAILY else pytest.mark.nightly)
+        for name, base in list(BASES.items())[1:]
+    ],
+)
 def test_a_ruled_key_has_an_effect_or_is_refused(base):
     assert_effect_or_refusal(base, sorted(RULED & OTHER_VALUES.keys()))
 

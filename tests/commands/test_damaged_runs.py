@@ -122,7 +122,7 @@ def all_cases(content):
 
 def test_some_damages(run, tmp_path):
     cases = all_cases(run[1])
-    try_all(random.Random(0).sample(cases, 12), run, tmp_path)
+    try_all(random.Random(0).sample(cases, 6), run, tmp_path)
 
 
 @pytest.mark.nightly

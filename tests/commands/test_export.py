@@ -90,6 +90,7 @@ def test_onnx(small, export, predicted, work_folder):
     assert found["preprocessing"] == json.loads(json.dumps(PREPROCESSING))
 
 
+@pytest.mark.nightly
 def test_torch_export(small, export, predicted):
     code, out, err = export(*TORCH, "dynamic_size=false")
     assert (code, err) == (0, "")

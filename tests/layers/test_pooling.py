@@ -46,15 +46,19 @@ def test_even_sizes_have_the_bits_of_torch():
     assert torch.equal(CeilAvgPool2d(2)(x), nn.AvgPool2d(2)(x))
 
 
+@pytest.mark.parametrize(
+    "backend", ["aot_eager", pytest.param("inductor", marks=pytest.mark.nightly)]
+)
 @pytest.mark.parametrize("size", [(7, 5), (8, 6)])
-def test_compiled_by_inductor(size):
+def test_compiled(size, backend):
     torch._dynamo.reset()
     x = torch.randn(2, 3, *size)
     pool = CeilAvgPool2d(2)
-    compiled = torch.compile(pool, fullgraph=True)
+    compiled = torch.compile(pool, fullgraph=True, backend=backend)
     torch.testing.assert_close(value_and_gradient(compiled, x), value_and_gradient(pool, x))
 
 
+@pytest.mark.nightly
 @pytest.mark.xfail(
     strict=True,
     raises=AssertionError,

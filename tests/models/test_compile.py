@@ -19,7 +19,7 @@ def train_once(run, model, images):
     return {"output": output.detach(), **gradients, **dict(model.named_buffers())}
 
 
-@pytest.mark.parametrize("checkpointing", [False, True])
+@pytest.mark.parametrize("checkpointing", [pytest.param(False, marks=pytest.mark.nightly), True])
 def test_one_graph_in_training(checkpointing, make_tiny, images):
     options = {"layers": (1, 1, 1, 1), "stem": "small"}
     model, plain = make_tiny(**options).train(), make_tiny(**options).train()

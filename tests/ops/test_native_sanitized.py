@@ -26,7 +26,7 @@ os.environ.pop("LD_PRELOAD", None)
 import pytest
 from hypothesis import settings
 from rednet.ops import native, native_span
-settings.register_profile("short", max_examples=25)
+settings.register_profile("short", max_examples=8)
 flags, *arguments = sys.argv[1:]
 native.FLAGS = native_span.FLAGS = tuple(flags.split())
 sys.exit(pytest.main([*arguments, "-qs", "-W", "ignore::pytest.PytestAssertRewriteWarning"]))
@@ -58,13 +58,15 @@ def sweep(flags, *arguments, **variables):
 
 
 VALUES = str(SWEEP.with_name("test_native_values.py"))
+# Some generated calls of each kernel in each dtype.
+PART = ["--hypothesis-profile=short", "-k", "values"]
 # Nothing touches the 4 GiB of the tests beyond 32 bits, but the address sanitizer maps them.
 EVERYTHING = [VALUES, "-m", "nightly or not nightly", "-k", "not beyond_32_bits"]
 
 
 @pytest.mark.parametrize(
     "arguments",
-    [["--hypothesis-profile=short"], pytest.param(EVERYTHING, marks=pytest.mark.nightly)],
+    [PART, pytest.param(EVERYTHING, marks=pytest.mark.nightly)],
     ids=["part", "all"],
 )
 def test_the_sanitizers_find_nothing(arguments):
@@ -95,7 +97,10 @@ needs_x86 = pytest.mark.skipif(
 )
 
 
-@pytest.fixture(scope="module", params=["-mno-avx512f", "-mno-avx"])
+NARROWER = [pytest.param("-mno-avx512f", marks=pytest.mark.nightly), "-mno-avx"]
+
+
+@pytest.fixture(scope="module", params=NARROWER)
 def narrower_vectors(request, only_native):
     """Compile the kernels for vectors of 32 or 16 bytes; less optimization compiles faster."""
     runtime("libstdc++.so")

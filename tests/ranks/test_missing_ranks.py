@@ -13,7 +13,7 @@ RUN = [*TINY, "trainer.timeout=1"]
 RESUME = r"; the same command resumes from run/checkpoints/epoch-\d{4}(-step-\d{8})?\.pt\n"
 
 
-@pytest.mark.parametrize("still", [0, 1])
+@pytest.mark.parametrize("still", [0, pytest.param(1, marks=pytest.mark.nightly)])
 def test_a_rank_that_stands_still_is_named_by_the_other(still, commands, whole):
     """When it continues it ends, too, and the same command resumes the run."""
     argv = [*RUN, "output_dir=run"]

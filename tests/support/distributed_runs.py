@@ -35,8 +35,13 @@ GONE = collate([Sample(None, 0, 7, ("7.png", "gone"))])
 """A batch of which no image can be read."""
 
 
-def main(folder):
-    """Train, and write folder/<rank>.json: the exit code and the output of each run."""
+def main(folder, everything):
+    """Train, and write folder/<rank>.json: the exit code and the output of each run.
+
+    Args:
+        folder: Folder of the runs.
+        everything: Whether to train for the nightly tests, too.
+    """
     with start_runtime("cpu", "fp32", channels_last=True) as runtime:
         runs = Runs(folder, runtime)
         runs.train("whole")
@@ -46,20 +51,25 @@ def main(folder):
         runs.train("cut" if runtime.is_primary else "other")
         runs.train("different", at_step=(1, change_weights))
         runs.train("skip", "trainer.on_nonfinite=skip", at_step=(2, poison))
-        rollback = ("trainer.on_nonfinite=rollback", "trainer.save_every_steps=1")
-        runs.train("rollback", *rollback, at_step=(4, poison))
-        runs.train("bf16", "trainer.precision=bf16", "trainer.ema_decay=null")
         runs.train("lost", without_images=(4, GONE))
-        runs.train("lost cut", "trainer.max_steps=4")
-        runs.train("lost cut", without_images=(4, GONE))
         runs.train("gave up", without_images=(4, Batch.failed("there is no memory")))
         runs.train("gave up")
-        start = f"checkpoint={folder / 'whole' / 'checkpoints' / 'last.pt'}"
-        runs.train("thawed", start, *FINE_TUNING)
-        runs.train("thawed-cut", start, *FINE_TUNING, at_step=(3, stop))
-        runs.train("thawed-cut", start, *FINE_TUNING)
-        runs.train("smaller", f"trainer.max_steps={STEPS + 1}")
+        if everything:
+            train_for_nightly_tests(runs)
     (folder / f"{runtime.rank}.json").write_text(json.dumps(runs.done))
+
+
+def train_for_nightly_tests(runs):
+    rollback = ("trainer.on_nonfinite=rollback", "trainer.save_every_steps=1")
+    runs.train("rollback", *rollback, at_step=(4, poison))
+    runs.train("bf16", "trainer.precision=bf16", "trainer.ema_decay=null")
+    runs.train("lost cut", "trainer.max_steps=4")
+    runs.train("lost cut", without_images=(4, GONE))
+    start = f"checkpoint={runs.folder / 'whole' / 'checkpoints' / 'last.pt'}"
+    runs.train("thawed", start, *FINE_TUNING)
+    runs.train("thawed-cut", start, *FINE_TUNING, at_step=(3, stop))
+    runs.train("thawed-cut", start, *FINE_TUNING)
+    runs.train("smaller", f"trainer.max_steps={STEPS + 1}")
 
 
 class Runs:

@@ -65,6 +65,7 @@ def test_a_non_finite_loss_on_one_rank_is_caught_on_all(runs):
     assert first["weights"] == second["weights"]
 
 
+@pytest.mark.nightly  # at every commit torchrun's agent starts the ranks of ranks/test_elastic.py
 def test_the_training_command_under_torchrun(tmp_path):
     folder = tmp_path / "run"
     sizes = ["data.image_size=12", "data.train_samples=64", "data.val_samples=21"]

@@ -15,11 +15,12 @@ SUPPORT = Path(__file__).parents[1] / "support"
 
 
 @pytest.fixture(scope="module")
-def folder(commands, tmp_path_factory):
+def folder(request, commands, tmp_path_factory):
     """The folder of the runs."""
+    everything = "nightly" in request.config.option.markexpr
     folder = tmp_path_factory.mktemp("runs")
     code = f"import sys; from pathlib import Path; sys.path.insert(0, {str(SUPPORT)!r})\n"
-    code += f"import distributed_runs; distributed_runs.main(Path({str(folder)!r}))"
+    code += f"import distributed_runs; distributed_runs.main(Path({str(folder)!r}), {everything})"
     run_both(commands, before=code)
     return folder
 
@@ -63,7 +64,7 @@ def test_different_weights_are_refused_by_both(done):
     assert said.count("rank 1 differs from rank 0 at step 3") == said.count("\n") == 1
 
 
-@pytest.mark.parametrize("name", ["skip", "rollback"])
+@pytest.mark.parametrize("name", ["skip", pytest.param("rollback", marks=pytest.mark.nightly)])
 def test_both_agree_about_numbers_that_are_not_finite(name, done, folder):
     (start,) = done[name]
     assert codes(start) == [0, 0]
@@ -77,13 +78,17 @@ def test_both_agree_about_numbers_that_are_not_finite(name, done, folder):
 
 
 def test_one_without_images_does_not_keep_the_other_waiting(done, folder):
-    """Resumed at that step, the run ends the same: statistics of batch normalisation included."""
     assert codes(done["lost"][0]) == [0, 0]
     outputs = [out.count("image skipped: 7.png (gone)") for _, out, _ in done["lost"][0]]
     assert outputs == [0, 1]
     state = load(folder / "lost" / "checkpoints" / "last.pt")["train_state"]
     assert state["unreadable_images"] == {7: "7.png"}
     assert state["optimizer_steps"] == 2 * STEPS
+
+
+@pytest.mark.nightly
+def test_a_run_resumed_where_one_has_no_images_ends_the_same(done, folder):
+    """Statistics of batch normalisation included."""
     assert [codes(start) for start in done["lost cut"]] == [[0, 0], [0, 0]]
     assert_equal_runs(folder / "lost cut", folder / "lost")
 
@@ -97,7 +102,10 @@ def test_one_that_gives_up_ends_both_with_a_saved_run(done, folder):
     assert_equal_runs(folder / "gave up", folder / "whole")
 
 
-@pytest.mark.parametrize(("name", "accuracy"), [("whole", 1e-6), ("bf16", 1e-4)])
+@pytest.mark.parametrize(
+    ("name", "accuracy"),
+    [("whole", 1e-6), pytest.param("bf16", 1e-4, marks=pytest.mark.nightly)],
+)
 def test_what_is_logged_is_what_is_saved(name, accuracy, done, folder, tmp_path):
     """One process evaluates the saved file, in other batches."""
     assert codes(done[name][0]) == [0, 0]
@@ -122,6 +130,7 @@ def test_the_averaged_network_is_evaluated_as_it_is_saved(folder):
     assert (saved["loss"], saved["top1"]) == (logged["val_loss"], logged["val_top1"])
 
 
+@pytest.mark.nightly
 def test_one_process_continues_from_the_end_of_an_epoch(done, folder, capsys):
     assert codes(done["smaller"][0]) == [0, 0]
     argv = [*RUN, "data.batch_size=8", "trainer.ema_decay=0.9", f"output_dir={folder}/smaller"]
@@ -132,6 +141,7 @@ def test_one_process_continues_from_the_end_of_an_epoch(done, folder, capsys):
     assert [row["global_step"] for row in rows(folder / "smaller")] == [STEPS, 2 * STEPS]
 
 
+@pytest.mark.nightly
 def test_they_thaw_a_network_together(done, folder):
     """After an epoch of the classifier alone, in which a run was stopped or was not."""
     assert [codes(start) for start in done["thawed"]] == [[0, 0]]

@@ -1,6 +1,7 @@
 """A run interrupted between any two steps ends as the uninterrupted run, to the last bit."""
 
 import signal
+from itertools import product
 
 import pytest
 from equal_runs import assert_equal_runs, assert_equal_states, load
@@ -86,7 +87,14 @@ def whole(start):
     return train
 
 
-@pytest.mark.parametrize("name", RUNS)
+def every_run():
+    """At every commit the others are interrupted once."""
+    for name in RUNS:
+        is_daily = name in ("everything random", "workers")
+        yield pytest.param(name, marks=() if is_daily else pytest.mark.nightly)
+
+
+@pytest.mark.parametrize("name", list(every_run()))
 def test_interrupted_after_every_step(name, start, whole, interrupt):
     """In turn by a limit, by a signal and by a crash, in one run."""
     options = RUNS[name]
@@ -103,10 +111,15 @@ def test_interrupted_after_every_step(name, start, whole, interrupt):
     assert_equal_runs(trainer.log.folder, whole(*options))
 
 
-@pytest.mark.nightly
-@pytest.mark.parametrize("how", ["limit", "signal", "crash"])
-@pytest.mark.parametrize("step", range(1, EPOCHS * STEPS + 1))
-@pytest.mark.parametrize("name", RUNS)
+def every_interruption():
+    """Each run, step and way to end; two runs after one step at every commit, all nightly."""
+    steps, ways = range(1, EPOCHS * STEPS + 1), ("limit", "signal", "crash")
+    for name, step, how in product(RUNS, steps, ways):
+        is_daily = (name, step, how) in (("fp16", 2, "crash"), ("fine-tuning", 2, "signal"))
+        yield pytest.param(name, step, how, marks=() if is_daily else pytest.mark.nightly)
+
+
+@pytest.mark.parametrize(("name", "step", "how"), list(every_interruption()))
 def test_interrupted_after_one_step(name, step, how, start, whole, interrupt):
     options = RUNS[name]
     if how == "limit":

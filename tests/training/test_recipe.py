@@ -115,7 +115,7 @@ def test_30_steps_give_the_losses_of_the_recipe(losses_of_both):
     assert len({round(loss, 6) for loss, _ in losses}) == 30
 
 
-@pytest.mark.parametrize("lr", [0.05, 0.8])
+@pytest.mark.parametrize("lr", [pytest.param(0.05, marks=pytest.mark.nightly), 0.8])
 def test_at_high_rates_each_step_gives_the_loss_of_the_recipe(lr, losses_of_both):
     """Rounding grows a millionfold in ten steps, so both start each from equal weights."""
     losses = losses_of_both(lr, synchronised=True)

@@ -12,13 +12,24 @@ pytestmark = pytest.mark.usefixtures("on_host")
 DTYPES = [torch.float32, torch.float16, torch.bfloat16, torch.float64]
 
 
-@same_each_time(0.5)
-@given(
-    problem=problems(),
-    dtype=st.sampled_from(DTYPES),
-    views=st.tuples(*[st.sampled_from(VIEWS)] * 3),
-)
+PROBLEM = {
+    "problem": problems(),
+    "dtype": st.sampled_from(DTYPES),
+    "views": st.tuples(*[st.sampled_from(VIEWS)] * 3),
+}
+
+
+@same_each_time(0.2)
+@given(**PROBLEM)
 def test_values(make_case, view, assert_accurate, problem, dtype, views):
+    case = map(view, make_case(**problem, dtype=dtype), views)
+    assert_accurate(*case, problem["groups"], problem["window"])
+
+
+@pytest.mark.nightly
+@same_each_time(0.5)
+@given(**PROBLEM)
+def test_more_values(make_case, view, assert_accurate, problem, dtype, views):
     case = map(view, make_case(**problem, dtype=dtype), views)
     assert_accurate(*case, problem["groups"], problem["window"])
 
