@@ -86,7 +86,10 @@ def test_a_run_and_what_follows(safe, images, tmp_path):
             assert "\nerror: FORGED" not in text, path
 
 
-@pytest.mark.parametrize("name", ["train", "evaluate", "convert_weights", "visualize"])
+VISUALIZE = pytest.param("visualize", marks=pytest.mark.nightly)  # its keys are those of others
+
+
+@pytest.mark.parametrize("name", ["train", "evaluate", "convert_weights", VISUALIZE])
 def test_mistakes(name, safe, tmp_path):
     command = getattr(commands, name)
     hostile = quoted(tmp_path / HOSTILE)

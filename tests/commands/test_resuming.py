@@ -24,7 +24,10 @@ def assert_equal(one, other):
     assert all(torch.equal(one[key], other[key]) for key in one)
 
 
-@pytest.mark.parametrize("resume", ["auto", "run", "run/checkpoints/last.pt"])
+FORMS = ["auto", pytest.param("run", marks=pytest.mark.nightly), "run/checkpoints/last.pt"]
+
+
+@pytest.mark.parametrize("resume", FORMS)
 def test_a_run_goes_on_where_it_stopped(resume, train_tiny):
     """At the end of an epoch of two steps, or inside the next one."""
     epochs_2 = ["schedule.epochs=2", "output_dir=run"]
