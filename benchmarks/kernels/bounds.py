@@ -11,13 +11,14 @@ from dataclasses import dataclass
 
 from benchmarks.gpus import GPUS, Gpu
 from benchmarks.kernels.cases import DTYPES, LAYERS, KernelCase
+from benchmarks.kernels.expected_time import tensor_microseconds
 from benchmarks.kernels.occupancy import PARTITIONS, WARP
 from benchmarks.kernels.tiled_block import wavefronts_per_block
 from benchmarks.report import Record
 from rednet.ops.cuda.plan import Kernel, Launch
 
-RESOURCES = ("memory", "issue", "fma", "shared")
-"""Device memory, schedulers, pipelines of multiply-adds, shared memory."""
+RESOURCES = ("memory", "issue", "fma", "shared", "tensor")
+"""Device memory, schedulers, pipelines of multiply-adds, shared memory, tensor cores."""
 ISSUED_PER_CYCLE = PARTITIONS
 """Instructions of warps per multiprocessor: one per scheduler (CUDA programming guide)."""
 WAVEFRONTS_PER_CYCLE = 1
@@ -37,6 +38,7 @@ class Work:
         single: Those of them in the float32 pipeline.
         double: Those in the float64 pipeline.
         wavefronts: Wavefronts in shared memory.
+        products: Products of matrices by tensor cores.
     """
 
     bytes_moved: int
@@ -44,6 +46,7 @@ class Work:
     single: float
     double: float
     wavefronts: float
+    products: float = 0
 
     def microseconds(self, gpu: Gpu) -> dict[str, float]:
         """Return the least time of each resource of a GPU."""
@@ -54,6 +57,7 @@ class Work:
             self.instructions / (ISSUED_PER_CYCLE * cycles),
             operations * max(self.single / gpu.flops, self.double / gpu.flops64),
             self.wavefronts / (WAVEFRONTS_PER_CYCLE * cycles),
+            1e-6 * tensor_microseconds(self.products, gpu),
         )
         return {name: 1e6 * time for name, time in zip(RESOURCES, seconds, strict=True)}
 
@@ -62,8 +66,8 @@ def loop_rounds(kernel: Kernel) -> float:
     """Return the rounds of a tiled kernel's loop, for `count_issued`.
 
     The input's gradient loops over the rows of taps that meet a phase, K / S in the mean over the
-    phases. The weight's gradient loops over parts of the channels; with a window of 3 it does not,
-    but writes four taps per thread K times.
+    phases; not in 16 bits, where tensor cores compute its sums. The weight's gradient loops over
+    parts of the channels; with a window of 3 it does not, but writes four taps per thread K times.
     """
     macros = {name: int(value) for name, value in kernel.defines if name != "STORAGE"}
     if kernel.operator == "involution2d_grad_input":
@@ -92,8 +96,15 @@ def work_of(case: KernelCase, issued: Mapping[str, float]) -> Work:
         instructions=warps * sum(issued.values()),
         single=warps * sum(issued.get(opcode, 0) for opcode in SINGLE),
         double=warps * sum(issued.get(opcode, 0) for opcode in DOUBLE),
-        wavefronts=_blocks(launch) * wavefronts_per_block(launch.kernel, layer, itemsize),
+        wavefronts=_blocks(launch) * wavefronts_per_block(launch.kernel, layer, itemsize)
+        + warps * exchanges(issued),
+        products=warps * issued.get("HMMA", 0),
     )
+
+
+def exchanges(issued: Mapping[str, float]) -> float:
+    """Return the exchanges between lanes; like an access to shared memory each is a wavefront."""
+    return sum(issued.get(opcode, 0) for opcode in ("SHFL", "MOVM"))
 
 
 def _blocks(launch: Launch) -> int:

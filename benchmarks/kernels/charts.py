@@ -23,7 +23,7 @@ SHORT = {
     "involution2d_grad_weight": "weight gradient",
 }
 
-COLOURS = dict(zip(RESOURCES, ("#9ecae1", "#fdae6b", "#bcbddc", "#a1d99b"), strict=True))
+COLOURS = dict(zip(RESOURCES, ("#9ecae1", "#fdae6b", "#bcbddc", "#a1d99b", "#fc9272"), strict=True))
 """Of the resources that bind."""
 BOUND_DTYPES = ("float32", "bfloat16")
 """Those in the table of what binds; float16 is as bfloat16."""

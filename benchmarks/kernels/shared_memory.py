@@ -15,6 +15,11 @@ INACTIVE = -1
 Array = NDArray[np.int64]
 
 
+def loop_indices(*counts: int) -> Array:
+    """Return the indices of nested loops, each a column of all iterations."""
+    return np.indices(counts).reshape(len(counts), -1, 1)
+
+
 def count_wavefronts(addresses: Array, size: int) -> Array:
     """Return the wavefronts of each access of a warp.
 
@@ -41,7 +46,8 @@ class Access:
     """Instructions of one kind, as the threads of a block execute them.
 
     Attributes:
-        opcode: LDS loads, STS stores, LDGSTS copies from global to shared memory.
+        opcode: LDS loads, LDSM loads of matrices (each lane names a line of 16 bytes), STS stores,
+            LDGSTS copies from global to shared memory.
         size: Bytes per thread.
         addresses: Byte addresses (instructions, threads), or `INACTIVE`.
     """

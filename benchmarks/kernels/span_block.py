@@ -1,8 +1,8 @@
 """The shared-memory accesses of a block that makes its taps by a span, address by address.
 
-This repeats the arithmetic of `span_taps.cuh`, `span_matrix.cuh` and `span_product.cuh` in
-`kernels/cuda`, under the conditions that `tiled_block.py` names. Only sizes matter: taps are kept
-at places that depend neither on the group nor on the phase.
+This repeats the arithmetic of `span_taps.cuh`, `span_matrix.cuh`, `span_product.cuh` and
+`bands.cuh` in `kernels/cuda`, under the conditions that `tiled_block.py` names. Only sizes matter:
+taps are kept at places that depend neither on the group nor on the phase.
 """
 
 from collections.abc import Iterator
@@ -11,12 +11,13 @@ from math import ceil
 import numpy as np
 
 from benchmarks.kernels.occupancy import WARP
-from benchmarks.kernels.shared_memory import INACTIVE, Access, Array
-from benchmarks.kernels.tiled_block import TiledBlock, loop_indices
+from benchmarks.kernels.octets import Octets
+from benchmarks.kernels.shared_memory import INACTIVE, Access, Array, loop_indices
+from benchmarks.kernels.tiled_block import TiledBlock
 from benchmarks.layers import Layer
 from rednet.ops.cuda.launch_config import Kernel
 from rednet.ops.cuda.span_tiles import slot_elements, span_pitch
-from rednet.ops.cuda.tiles import VECTOR_BYTES, pixel_pitch
+from rednet.ops.cuda.tiles import OCTET, VECTOR_BYTES, pixel_pitch
 
 
 class SpanBlock(TiledBlock):
@@ -35,14 +36,18 @@ class SpanBlock(TiledBlock):
         self.count = ceil(self.k / self.s) if self.is_grad_input else self.k
         self.reach = self.count - 1 if self.is_grad_input else 0
         self.height, self.width = self.rows + self.reach, self.columns + self.reach
-        self.slot = slot_elements(self.count, itemsize)
-        self.by_output = self.is_grad_input and itemsize == 2
-        self.tap_columns = self.width if self.by_output else self.columns
-        self.pitch = span_pitch(self.tap_columns, self.count, itemsize, self.by_output)
         self.depth = dict(kernel.defines)["REDUCED_CHANNELS"]
         self.warps = kernel.threads // WARP
         self.is_matrix = has_tensor_cores and itemsize == 2 and kernel.threads % WARP == 0
-        self.batches = ceil(self.height * ceil(self.width / 8) / 2)
+        self.is_banded = self.is_banded and has_tensor_cores
+        self.slot = slot_elements(self.count, itemsize)
+        if self.is_banded and not self.is_grad_input:
+            self.slot = OCTET
+        self.by_output = self.is_grad_input and itemsize == 2
+        self.tap_columns = self.width if self.by_output else self.columns
+        self.pitch = span_pitch(self.tap_columns, self.slot, self.by_output)
+        self.batch_rows = 4 if self.depth >= 64 else 2
+        self.batches = ceil(self.height / self.batch_rows) * ceil(self.width / 8)
         self.team = ceil(self.rows * self.width / 4)
 
     @property
@@ -57,6 +62,10 @@ class SpanBlock(TiledBlock):
     def accesses(self) -> Iterator[Access]:
         """Yield all accesses to shared memory."""
         yield from self._matrix_stores() if self.is_matrix else self._product_stores()
+        yield from self._band_loads() if self.is_banded else self._strip_loads()
+
+    def _strip_loads(self) -> Iterator[Access]:
+        """Fetch pixels, and load pixels and taps for strips of results."""
         row, column, channel = self._place()
         if self.is_grad_input:
             yield self._fetch_pixels(self.height, self.width)
@@ -78,6 +87,22 @@ class SpanBlock(TiledBlock):
             i, strip, part = loop_indices(self.count, self.strip, parts)
             yield Access("LDS", size, self._slot(i, row, column + strip) + part * size)
 
+    def _band_loads(self) -> Iterator[Access]:
+        """Fetch pixels, and load pixels and taps for octets of results."""
+        octets = Octets(self, 1 if self.is_grad_input else self.s)
+        row, column = octets.row, octets.column + octets.number
+        yield octets.fetch(self.height if self.is_grad_input else self.seen_rows)
+        i, y = loop_indices(self.count, OCTET)
+        if self.is_grad_input:
+            yield octets.load(0, OCTET - 1 + self.count)
+            for output in octets.covering(self.reach):
+                tap = self.reach - output
+                element = tap % 4 * 2 + tap // 4 if self.slot == OCTET else tap
+                yield Access("LDS", 2, self._slot(i, row + y, column + output) + 2 * element)
+        else:
+            yield octets.load(0, (OCTET - 1) * self.s + self.k, min(self.s, self.k))
+            yield Access("LDS", 4, self._slot(i, row + y, column) + 4 * octets.first)
+
     def _slot(self, i: Array, y: Array, x: Array) -> Array:
         """Return the address of row i of the taps of a pixel."""
         return ((i * self.rows + y) * self.pitch + x * self.slot) * self.itemsize
@@ -85,10 +110,9 @@ class SpanBlock(TiledBlock):
     def _matrix_stores(self) -> Iterator[Access]:
         """Store pairs of the taps of octets of outputs."""
         turns = ceil(self.batches / self.warps)
-        turn, half, i = loop_indices(turns, 2, self.count)
-        octet = 2 * (turn * self.warps + self.thread // WARP) + half
-        octets = ceil(self.width / 8)
-        y, x = octet // octets, octet % octets * 8 + self.thread % WARP // 4
+        turn, row, i = loop_indices(turns, self.batch_rows, self.count)
+        batch, octets = turn * self.warps + self.thread // WARP, ceil(self.width / 8)
+        y, x = batch // octets * self.batch_rows + row, batch % octets * 8 + self.thread % WARP // 4
         j = 2 * (self.thread % 4)
         is_used = (y < self.height) & (x < self.width) & (j < self.slot)
         yield self._store(4, i, y - self.reach + i if self.reach else y, x, j, is_used)

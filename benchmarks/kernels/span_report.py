@@ -16,9 +16,9 @@ from tqdm import tqdm
 
 from benchmarks.gpus import GPUS, Gpu
 from benchmarks.kernels import toolchain
-from benchmarks.kernels.bounds import RESOURCES, SINGLE, Work
+from benchmarks.kernels.bounds import RESOURCES, SINGLE, Work, exchanges
 from benchmarks.kernels.cases import DTYPES, LAYERS, ODD
-from benchmarks.kernels.expected_time import EFFICIENCY, binds, expected, tensor_microseconds
+from benchmarks.kernels.expected_time import EFFICIENCY, binds, expected
 from benchmarks.kernels.machine_code import count_nested, read_resources
 from benchmarks.kernels.occupancy import WARP, occupancy
 from benchmarks.kernels.span_block import SpanBlock
@@ -75,7 +75,7 @@ def span_times(case: SpanKernelCase, gpu: Gpu, issued: Counter[str]) -> dict[str
     """Return the least microseconds per image of each resource of a GPU.
 
     Reads from global memory that hit the L1 cache are counted with shared memory, which has the
-    same data path: 128 bytes per wavefront.
+    same data path: 128 bytes per wavefront. So are exchanges between lanes, one wavefront each.
     """
     layer, itemsize, launch = LAYERS[case.layer], DTYPES[case.dtype].itemsize, case.launch
     block = SpanBlock(launch.kernel, layer, itemsize, gpu.arch >= 80)
@@ -91,10 +91,11 @@ def span_times(case: SpanKernelCase, gpu: Gpu, issued: Counter[str]) -> dict[str
         single=warps * sum(issued[opcode] for opcode in SINGLE),
         double=0,
         wavefronts=blocks * sum(access.wavefronts for access in block.accesses())
-        + warps * issued["LDG"] * read_bytes * WARP / 128,
+        + warps * issued["LDG"] * read_bytes * WARP / 128
+        + warps * exchanges(issued),
+        products=warps * issued["HMMA"],
     )
-    tensor = tensor_microseconds(warps * issued["HMMA"], gpu)
-    return {**work.microseconds(gpu), "tensor": tensor}
+    return work.microseconds(gpu)
 
 
 def span_memory(case: SpanKernelCase, gpu: Gpu) -> float:

@@ -1,8 +1,8 @@
 """The shared-memory accesses of a block of a tiled kernel, address by address.
 
-This repeats the arithmetic of `kernels/cuda`: which thread does what (`tiles.cuh` and the three
-operators), and where a tile keeps pixels and taps (`pixels.cuh`, `taps.cuh`). It holds for
-channels_last tensors without dilation, on sm_80 and later, and for a block whose pixels all lie
+This repeats the arithmetic of `kernels/cuda`: which thread does what (`tiles.cuh`, `bands.cuh` and
+the three operators), and where a tile keeps pixels and taps (`pixels.cuh`, `taps.cuh`). It holds
+for channels_last tensors without dilation, on sm_80 and later, and for a block whose pixels all lie
 inside the image. Addresses count from the start of a tile, a multiple of 16 bytes: a common offset
 changes no bank conflict.
 
@@ -10,15 +10,16 @@ Indices of instructions are columns (instructions, 1), those of threads are rows
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from itertools import product
 
 import numpy as np
 
-from benchmarks.kernels.shared_memory import INACTIVE, Access, Array
+from benchmarks.kernels.octets import Octets
+from benchmarks.kernels.shared_memory import INACTIVE, Access, Array, loop_indices
+from benchmarks.kernels.tap_tile import TapTile
 from benchmarks.layers import Layer
 from rednet.ops.cuda.launch_config import Kernel
-from rednet.ops.cuda.tiles import VECTOR_BYTES, pixel_pitch
+from rednet.ops.cuda.tiles import VECTOR_BYTES, has_bands, pixel_pitch
 
 
 def wavefronts_per_block(kernel: Kernel, layer: Layer, itemsize: int) -> float:
@@ -64,6 +65,8 @@ class TiledBlock:
         self.seen_rows = (self.rows - 1) * self.s + self.k
         self.seen_columns = (self.columns - 1) * self.s + self.k
         self.seen_by_strip = (self.strip - 1) * self.s + self.k
+        sizes = self.rows, self.columns, macros["TILE_CHANNELS"], itemsize, layer.window
+        self.is_banded = has_bands(kernel.operator, *sizes)
 
     def accesses(self) -> Iterator[Access]:
         """Yield all accesses to shared memory."""
@@ -75,6 +78,9 @@ class TiledBlock:
         taps = TapTile(self, self.columns, self.k**2)
         row, column, channel = self._place()
         yield taps.fetch()
+        if self.is_banded:
+            yield from self._forward_of_octets(taps)
+            return
         yield self._fetch_pixels(self.seen_rows, self.seen_columns, self.s)
         y, x = loop_indices(self.k, self.seen_by_strip)
         pitch = pixel_pitch(self.seen_columns, self.pixel_bytes, self.s)
@@ -82,12 +88,25 @@ class TiledBlock:
         i, tap = loop_indices(self.strip, self.k**2)
         yield taps.access("LDS", row, column + i, tap, taps.shift(0, row, column + i))
 
+    def _forward_of_octets(self, taps: TapTile) -> Iterator[Access]:
+        octets = Octets(self, self.s)
+        yield octets.fetch(self.seen_rows)
+        yield octets.load(0, 7 * self.s + self.k, min(self.s, self.k))
+        i, y = loop_indices(self.k, 8)
+        row, column = octets.row + y, octets.column + octets.number
+        for tap in octets.window_taps():
+            shift = taps.shift(0, row, column)
+            yield taps.access("LDS", row, column, i * self.k + tap, shift)
+
     def _grad_input(self) -> Iterator[Access]:
         reach = -(-self.k // self.s) - 1
         width = self.columns + reach
         taps = TapTile(self, width, self.k)
         row, column, channel = self._place()
         (first_row, top), (first_tap, left) = map(self._start, self.phases)
+        if self.is_banded:
+            yield from self._grad_input_of_octets(taps, reach)
+            return
         yield self._fetch_pixels(self.rows + reach, width)
         (x,) = loop_indices(self.strip + reach)
         i, meeting = loop_indices(self.strip, reach + 1)
@@ -100,6 +119,21 @@ class TiledBlock:
             yield self._load(pitch, row + reach - turn, column + x, channel)
             shift = taps.shift(tap_row * self.k, top - turn + row, left - reach + tap_column)
             yield taps.access("LDS", row, tap_column, tap, shift)
+
+    def _grad_input_of_octets(self, taps: TapTile, reach: int) -> Iterator[Access]:
+        octets = Octets(self, 1)
+        (first_row, top), (first_tap, left) = map(self._start, self.phases)
+        yield octets.fetch(self.rows + reach)
+        (y,) = loop_indices(8)
+        for turn, tap_row in enumerate(range(first_row, self.k, self.s)):
+            yield taps.fetch()
+            yield octets.load(reach - turn, 1 if turn else 8)
+            for output in octets.covering(reach):
+                row, column = octets.row + y, octets.column + octets.number + output
+                tap = first_tap + (reach - output) * self.s
+                tap = np.where(tap < self.k, tap, 0)
+                shift = taps.shift(tap_row * self.k, top - turn + row, left - reach + column)
+                yield taps.access("LDS", row, column, tap, shift)
 
     def _grad_weight(self) -> Iterator[Access]:
         taps = TapTile(self, self.columns, self.k**2)
@@ -156,95 +190,6 @@ class TiledBlock:
         is_inside = (row < height) & (vector < vectors)
         address = row * pitch + vector * VECTOR_BYTES
         return Access("LDGSTS", VECTOR_BYTES, np.where(is_inside, address, INACTIVE))
-
-
-@dataclass(frozen=True)
-class TapTile:
-    """`TapTile` of `taps.cuh`, with as many rows as the block.
-
-    Attributes:
-        block: The block.
-        width: Pixels of a row.
-        count: Taps of a pixel.
-    """
-
-    block: TiledBlock
-    width: int
-    count: int
-
-    @property
-    def vectors(self) -> int:
-        """Vectors of a pixel's slot."""
-        return ((self.count - 1) * self.block.itemsize + 2 * VECTOR_BYTES - 1) // VECTOR_BYTES
-
-    @property
-    def pitch(self) -> int:
-        """Bytes from a row to the next."""
-        return -(-(self.width * self.vectors * VECTOR_BYTES - 16) // 128) * 128 + 16
-
-    def shift(self, tap: int, y: Array, x: Array) -> Array:
-        """Return the bytes from the start of a slot to its first tap, for pixels of the image."""
-        layer, area = self.block.layer, self.block.k**2
-        pixel = (y * layer.out_size + x) * layer.weight_shape[0]
-        return (pixel + self.block.group * area + tap) * self.block.itemsize % VECTOR_BYTES
-
-    def access(
-        self,
-        opcode: str,
-        row: Array,
-        column: Array,
-        tap: Array,
-        shift: Array,
-        is_used: Array | bool = True,
-    ) -> Access:
-        """Return the access to a tap per thread, where it is used."""
-        slot = row * self.pitch + column * self.vectors * VECTOR_BYTES
-        address = slot + shift + tap * self.block.itemsize
-        return Access(opcode, self.block.itemsize, np.where(is_used, address, INACTIVE))
-
-    def fetch(self) -> Access:
-        """Copy the tile from global memory."""
-        return self.block.fetch(self.block.rows, self.width * self.vectors, self.pitch)
-
-    def send(self) -> Iterator[Access]:
-        """Load what is written to global memory."""
-        if self.count * self.block.itemsize >= 64:
-            yield self._send_vectors()
-            yield self._send_ends()
-        else:
-            row, column, tap, is_item = self._items(self.count)
-            yield self.access("LDS", row, column, tap, self.shift(0, row, column), is_item)
-
-    def _send_vectors(self) -> Access:
-        row, column, vector, is_item = self._items(self.vectors)
-        first = vector * VECTOR_BYTES - self.shift(0, row, column)
-        is_whole = (first >= 0) & (first + VECTOR_BYTES <= self.count * self.block.itemsize)
-        address = row * self.pitch + (column * self.vectors + vector) * VECTOR_BYTES
-        return Access("LDS", VECTOR_BYTES, np.where(is_item & is_whole, address, INACTIVE))
-
-    def _send_ends(self) -> Access:
-        pack = VECTOR_BYTES // self.block.itemsize
-        row, column, end, is_item = self._items(2 * (pack - 1))
-        shift = self.shift(0, row, column)
-        before = -shift % VECTOR_BYTES // self.block.itemsize
-        behind = (self.count - before) // pack * pack + before
-        is_front = end < pack - 1
-        tap = np.where(is_front, end, behind + end - (pack - 1))
-        is_end = tap < np.where(is_front, before, self.count)
-        return self.access("LDS", row, column, tap, shift, is_item & is_end)
-
-    def _items(self, per_pixel: int) -> tuple[Array, Array, Array, Array]:
-        """Deal items to the threads: return row, column, index, and whether the tile has it."""
-        threads = len(self.block.thread)
-        (turn,) = loop_indices(-(-self.block.rows * self.width * per_pixel // threads))
-        pixel, item = np.divmod(turn * threads + self.block.thread, per_pixel)
-        row, column = np.divmod(pixel, self.width)
-        return row, column, item, row < self.block.rows
-
-
-def loop_indices(*counts: int) -> Array:
-    """Return the indices of nested loops, each a column of all iterations."""
-    return np.indices(counts).reshape(len(counts), -1, 1)
 
 
 def _team_size(threads: int, rows: int, vectors: int) -> int:

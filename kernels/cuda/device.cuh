@@ -152,30 +152,35 @@ constexpr bool HAS_TENSOR_CORES = true;
 constexpr bool HAS_TENSOR_CORES = false;
 #endif
 
-// Adds the product of a 16 x 16 and a 16 x 8 matrix, which all lanes of a warp hold together:
-// "Matrix Fragments for mma.m16n8k16" in the PTX manual.
+// Computes `from` plus the product of a 16 x 16 and a 16 x 8 matrix, which all lanes of a warp hold
+// together: "Matrix Fragments for mma.m16n8k16" in the PTX manual.
 template <class Storage>
 __device__ __forceinline__ void multiply_tiles(float (&sums)[4], const unsigned (&left)[4],
-                                               const unsigned (&right)[2]) {}
+                                               const unsigned (&right)[2],
+                                               const float (&from)[4]) {}
 #if __CUDA_ARCH__ >= 800
-template <>
-__device__ __forceinline__ void multiply_tiles<Half>(float (&sums)[4], const unsigned (&left)[4],
-                                                     const unsigned (&right)[2]) {
-  asm("mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, "
-      "{%8, %9}, {%0, %1, %2, %3};"
-      : "+f"(sums[0]), "+f"(sums[1]), "+f"(sums[2]), "+f"(sums[3])
-      : "r"(left[0]), "r"(left[1]), "r"(left[2]), "r"(left[3]), "r"(right[0]), "r"(right[1]));
-}
-template <>
-__device__ __forceinline__ void multiply_tiles<BFloat16>(float (&sums)[4],
-                                                         const unsigned (&left)[4],
-                                                         const unsigned (&right)[2]) {
-  asm("mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, "
-      "{%8, %9}, {%0, %1, %2, %3};"
-      : "+f"(sums[0]), "+f"(sums[1]), "+f"(sums[2]), "+f"(sums[3])
-      : "r"(left[0]), "r"(left[1]), "r"(left[2]), "r"(left[3]), "r"(right[0]), "r"(right[1]));
-}
+#define MULTIPLY_TILES(Storage, type)                                                             \
+  template <>                                                                                     \
+  __device__ __forceinline__ void multiply_tiles<Storage>(                                        \
+      float (&sums)[4], const unsigned (&left)[4], const unsigned (&right)[2],                    \
+      const float (&from)[4]) {                                                                   \
+    asm("mma.sync.aligned.m16n8k16.row.col.f32." type "." type ".f32 {%0, %1, %2, %3}, "          \
+        "{%4, %5, %6, %7}, {%8, %9}, {%10, %11, %12, %13};"                                       \
+        : "=f"(sums[0]), "=f"(sums[1]), "=f"(sums[2]), "=f"(sums[3])                              \
+        : "r"(left[0]), "r"(left[1]), "r"(left[2]), "r"(left[3]), "r"(right[0]), "r"(right[1]),   \
+          "f"(from[0]), "f"(from[1]), "f"(from[2]), "f"(from[3]));                                \
+  }
+MULTIPLY_TILES(Half, "f16")
+MULTIPLY_TILES(BFloat16, "bf16")
+#undef MULTIPLY_TILES
 #endif
+
+// Adds such a product.
+template <class Storage>
+__device__ __forceinline__ void multiply_tiles(float (&sums)[4], const unsigned (&left)[4],
+                                               const unsigned (&right)[2]) {
+  multiply_tiles<Storage>(sums, left, right, sums);
+}
 
 // Loads four 8 x 8 matrices of 16-bit elements from shared memory: lane i has the address of row
 // i % 8 of matrix i / 8. A lane gets two neighbours of row lane / 4 of each, or of its transpose.
@@ -194,6 +199,25 @@ __device__ __forceinline__ void load_matrices(unsigned (&words)[4], const void* 
                  : "r"(address)
                  : "memory");
 #endif
+}
+
+// Returns a lane's words of the transpose of an 8 x 8 matrix of 16-bit elements. A lane has two
+// neighbours of row lane / 4.
+__device__ __forceinline__ unsigned transpose_matrix(unsigned word) {
+#if __CUDA_ARCH__ >= 800
+  asm("movmatrix.sync.aligned.m8n8.trans.b16 %0, %0;" : "+r"(word));
+#endif
+  return word;
+}
+
+// Returns the word of the lane whose number differs in the bits of `lanes`.
+__device__ __forceinline__ unsigned exchange(unsigned word, int lanes) {
+  return __shfl_xor_sync(0xffffffff, word, lanes);
+}
+
+// Returns four of the eight bytes of `high` and `low`, which the digits of `selector` number.
+__device__ __forceinline__ unsigned select_bytes(unsigned low, unsigned high, unsigned selector) {
+  return __byte_perm(low, high, selector);
 }
 
 // Returns a number of which the compiler does not know that it is `value`.

@@ -19,11 +19,16 @@
 #include "pixels.cuh"
 #include "taps.cuh"
 #include "window_row.cuh"
+#include "bands.cuh"
 #if OPERATOR == INVOLUTION2D_GRAD_WEIGHT || OPERATOR == SPAN_GRADIENTS
 #include "tap_sums.cuh"
 #endif
 #if OPERATOR == INVOLUTION2D_GRAD_INPUT || OPERATOR == SPAN_GRAD_INPUT
 #include "phases.cuh"
+#include "covering_bands.cuh"
+#endif
+#if OPERATOR == INVOLUTION2D || OPERATOR == SPAN_INVOLUTION2D
+#include "window_bands.cuh"
 #endif
 #if OPERATOR >= SPAN_INVOLUTION2D
 #include "span_problem.cuh"

@@ -19,6 +19,17 @@ using Address = unsigned long long;
 
 constexpr int BYTES = sizeof(Storage);
 
+template <bool CONDITION, class Yes, class No>
+struct Conditional {
+  using Type = Yes;
+};
+template <class Yes, class No>
+struct Conditional<false, Yes, No> {
+  using Type = No;
+};
+template <bool CONDITION, class Yes, class No>
+using Choose = typename Conditional<CONDITION, Yes, No>::Type;
+
 // How a tensor lies in memory, which decides how neighbouring threads share the work.
 enum Order {
   ALIGNED,     // PACKED, and all pixels, or all kernels, have the same alignment

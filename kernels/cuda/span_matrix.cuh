@@ -1,8 +1,8 @@
 // A block's taps by tensor cores: outputs times channels, times channels times taps.
 //
-// A warp computes twice 8 neighbouring outputs and 8 columns of each row of taps at a time. A sum
-// over channels has no order, so a lane's channels are chosen to be neighbours in memory: lane
-// 4 * n + q has those from PART * q on, of the outputs number n and of tap n.
+// A warp computes 8 neighbouring outputs of each of a few pairs of rows, and 8 columns of each row of
+// taps, at a time. A sum over channels has no order, so a lane's channels are chosen to be neighbours
+// in memory: lane 4 * n + q has those from PART * q on, of the outputs number n and of tap n.
 
 #pragma once
 
@@ -22,7 +22,9 @@ template <class Taps, int ORDER>
 struct SpanMatrix {
   static constexpr int COUNT = Taps::COUNT, WIDTH = Taps::WIDTH, REACH = Taps::REACH;
   static constexpr int OCTETS = (WIDTH + 7) / 8, WARPS = THREADS / 32;  // outputs of a row
-  static constexpr int BATCHES = (Taps::HEIGHT * OCTETS + 1) / 2;
+  // Two pairs share a reading of the weight if that is long.
+  static constexpr int PAIRS = DEPTH >= 64 ? 2 : 1, BATCH_ROWS = 2 * PAIRS;
+  static constexpr int BATCHES = (Taps::HEIGHT + BATCH_ROWS - 1) / BATCH_ROWS * OCTETS;
   static constexpr int PART = DEPTH <= 16 ? 4 : 8, CHUNK = 4 * PART;  // channels
   static constexpr bool IS_WHOLE = DEPTH % CHUNK == 0;
   static constexpr int EIGHTS = (COUNT + 7) / 8;  // of the columns of taps
@@ -32,7 +34,7 @@ struct SpanMatrix {
     unsigned pairs[PART / 2];
   };
   using Starts = Real[LINES][EIGHTS][2];
-  using Sums = Real[LINES][EIGHTS][4];
+  using Sums = Real[PAIRS][LINES][EIGHTS][4];
   using Masks = unsigned[LINES][EIGHTS];  // of pairs of taps: all ones where there is a tap
 
   const Taps& taps;
@@ -56,71 +58,85 @@ struct SpanMatrix {
 #pragma unroll
     for (int part = 0; part < LINES * EIGHTS * 2; ++part) {
       const int i = part / 2 / EIGHTS, eighth = part / 2 % EIGHTS, odd = part % 2;
-      const int tap = corner.tap<Taps>(line + i, 8 * eighth + 2 * member + odd);
+      const int j = Taps::Order::tap_at(8 * eighth + 2 * member + odd);
+      const int tap = corner.tap<Taps>(line + i, j);
       starts[i][eighth][odd] = tap < 0 ? Real(0) : span.summand(tap);
-      exist[i][eighth] |= S > 1 && tap < 0 ? 0 : 0xffffu << 16 * odd;  // at stride 1 all are
+      exist[i][eighth] |= S > 1 && tap < 0 ? 0 : 0xffffu << 16 * odd;  // at stride 1 all do
     }
 #pragma unroll 1
-    for (int batch = threadIdx.x / 32; batch < BATCHES; batch += WARPS) make_batch(starts, exist, batch);
+    for (int batch = threadIdx.x / 32; batch < BATCHES; batch += WARPS)
+      make_batch(starts, exist, batch);
   }
 
-  // Makes the taps of two octets of outputs.
+  // An output of a lane.
+  struct Output {
+    const char* from;
+    unsigned mask;  // all ones inside the image
+  };
+
+  // Makes the taps of BATCH_ROWS octets of outputs, one below the other.
   __device__ __forceinline__ void make_batch(const Starts& starts, const Masks& exist,
                                              int batch) const {
-    int y[2], x[2];
-    unsigned mask[2];  // all ones inside the image
-    const char* from[2];
+    const int y = batch / OCTETS * BATCH_ROWS, x = batch % OCTETS * 8 + number;
+    const int column = corner.left + x;
+    Output outputs[BATCH_ROWS];
 #pragma unroll
-    for (int half = 0; half < 2; ++half) {
-      const int octet = 2 * batch + half;
-      y[half] = octet / OCTETS, x[half] = octet % OCTETS * 8 + number;
-      const int row = corner.top + y[half], column = corner.left + x[half];
+    for (int i = 0; i < BATCH_ROWS; ++i) {
+      const int row = corner.top + y + i;
       const bool inside = reduced.has(row, column);
-      mask[half] = inside ? 0xffffffff : 0;
-      from[half] = reduced.data + (inside ? reduced.offset(0, row, column) : 0);
+      outputs[i] = {reduced.data + (inside ? reduced.offset(0, row, column) : 0),
+                    inside ? 0xffffffff : 0};
     }
     Sums sums;
+    add<true>(sums, starts, outputs, 0, y);
+#pragma unroll(DEPTH <= 3 * CHUNK && PAIRS == 1 ? 2 : 1)
+    for (int d = CHUNK; d < DEPTH; d += CHUNK) add<false>(sums, starts, outputs, d, y);
 #pragma unroll
-    for (int part = 0; part < LINES * EIGHTS * 4; ++part)
-      sums[part / 4 / EIGHTS][part / 4 % EIGHTS][part % 4] =
-          starts[part / 4 / EIGHTS][part / 4 % EIGHTS][part % 2];
-#pragma unroll(DEPTH <= 2 * CHUNK ? 2 : 1)
-    for (int d = 0; d < DEPTH; d += CHUNK) add(sums, from, mask, d, y[0], y[1]);
-#pragma unroll
-    for (int half = 0; half < 2; ++half) keep(sums, exist, half, y[half], x[half], mask[half]);
+    for (int i = 0; i < BATCH_ROWS; ++i) keep(sums[i / 2], exist, i % 2, y + i, x);
   }
 
-  // Whether a pixel of the block's tile has taps of row line + i, of rows of outputs.
-  __device__ __forceinline__ bool needs(int i, int first, int last) const {
-    const int down = (line + i) * Taps::DISTANCE - REACH;
-    return line + i < COUNT && (REACH == 0 || (last + down >= 0 && first + down < ROWS));
+  // Whether pixels of the block's tile have taps of row line + i, of outputs in `rows` rows from y
+  // on. To skip the products is worth its time only if there are many.
+  __device__ __forceinline__ bool needs(int i, int y, int rows) const {
+    const int row = y + (line + i) * Taps::DISTANCE - REACH;
+    return line + i < COUNT && (REACH == 0 || DEPTH < 64 || (row + rows > 0 && row < ROWS));
   }
 
-  // Adds the products of the channels of a chunk.
-  __device__ __forceinline__ void add(Sums& sums, const char* const (&from)[2],
-                                      const unsigned (&mask)[2], int d, int first,
-                                      int last) const {
+  // Adds the products of the channels of a chunk, of the first one to where the sums start.
+  template <bool IS_FIRST>
+  __device__ __forceinline__ void add(Sums& sums, const Starts& starts,
+                                      const Output (&outputs)[BATCH_ROWS], int d, int y) const {
     const int channel = d + member * PART;
     const unsigned exists = IS_WHOLE || channel < DEPTH ? 0xffffffff : 0;
-    unsigned left[PART / 4][4];
+    unsigned left[PAIRS][PART / 4][4];
 #pragma unroll
-    for (int half = 0; half < 2; ++half) {
-      const Words words = read_words(from[half], reduced.channel, channel);
+    for (int row = 0; row < BATCH_ROWS; ++row) {
+      const Words words = read_words(outputs[row].from, reduced.channel, channel);
 #pragma unroll
       for (int i = 0; i < PART / 2; ++i)
-        left[i / 2][i % 2 * 2 + half] = words.pairs[i] & mask[half] & exists;
+        left[row / 2][i / 2][i % 2 * 2 + row % 2] = words.pairs[i] & outputs[row].mask & exists;
     }
 #pragma unroll
     for (int i = 0; i < LINES; ++i) {
-      if (!needs(i, first, last)) continue;
+      if (!needs(i, y, BATCH_ROWS)) continue;
 #pragma unroll
       for (int eighth = 0; eighth < EIGHTS; ++eighth) {
-        const Words right = read_words(factors(i, 8 * eighth + number), span.column, channel);
+        const int j = Taps::Order::tap_at(8 * eighth + number);
+        const Words right = read_words(factors(i, j), span.column, channel);
+        const Real(&start)[2] = starts[i][eighth];
 #pragma unroll
-        for (int step = 0; step < PART / 4; ++step)
-          multiply_tiles<Storage>(
-              sums[i][eighth], left[step],
-              {right.pairs[2 * step] & exists, right.pairs[2 * step + 1] & exists});
+        for (int part = 0; part < PAIRS * PART / 4; ++part) {
+          const int pair = part % PAIRS, step = part / PAIRS;
+          const unsigned pairs[2] = {right.pairs[2 * step] & exists,
+                                     right.pairs[2 * step + 1] & exists};
+          Real(&sum)[4] = sums[pair][i][eighth];
+          if (IS_FIRST && step == 0) {
+            multiply_tiles<Storage>(sum, left[pair][step], pairs,
+                                    {start[0], start[1], start[0], start[1]});
+          } else {
+            multiply_tiles<Storage>(sum, left[pair][step], pairs);
+          }
+        }
       }
     }
   }
@@ -151,13 +167,13 @@ struct SpanMatrix {
   }
 
   __device__ static __forceinline__ bool has_output(int y, int x) {
-    return (2 * BATCHES == Taps::HEIGHT * OCTETS || y < Taps::HEIGHT) &&
-           (WIDTH % 8 == 0 || x < WIDTH);
+    return (Taps::HEIGHT % BATCH_ROWS == 0 || y < Taps::HEIGHT) && (WIDTH % 8 == 0 || x < WIDTH);
   }
 
-  // Writes the taps of an octet of outputs; zeros outside the image.
-  __device__ __forceinline__ void keep(const Sums& sums, const Masks& exist, int half, int y,
-                                       int x, unsigned mask) const {
+  // Writes the taps of an octet of outputs. Outside the image, where the outputs are zero, they are
+  // the bias.
+  __device__ __forceinline__ void keep(const Real (&sums)[LINES][EIGHTS][4], const Masks& exist,
+                                       int half, int y, int x) const {
 #pragma unroll
     for (int eighth = 0; eighth < EIGHTS; ++eighth) {
       unsigned pairs[LINES];
@@ -167,7 +183,7 @@ struct SpanMatrix {
                    exist[i][eighth];
       const int j = 8 * eighth + 2 * member;
       if constexpr (Taps::BY_OUTPUT) {
-        keep_covering(pairs, mask, j, y, x);
+        keep_covering(pairs, j, y, x);
       } else {
         keep_kernel(pairs, j, y, x);
       }
@@ -184,8 +200,8 @@ struct SpanMatrix {
   }
 
   // Writes taps j and j + 1 of LINES rows, which pixels of as many rows have.
-  __device__ __forceinline__ void keep_covering(const unsigned (&pairs)[LINES], unsigned mask,
-                                                int j, int y, int x) const {
+  __device__ __forceinline__ void keep_covering(const unsigned (&pairs)[LINES], int j, int y,
+                                                int x) const {
     const int row = y - REACH + line * Taps::DISTANCE;
     const bool has_slot = Taps::SLOT >= 8 || j < Taps::SLOT;
     const unsigned rows = has_slot && has_output(y, x) ? rows_from(row) : 0;
@@ -193,8 +209,7 @@ struct SpanMatrix {
 #pragma unroll
     for (int i = 0; i < LINES; ++i) {
       if (line + i < COUNT && (rows >> i & 1))
-        store_shared(to + i * (ROWS + Taps::DISTANCE) * Taps::PITCH * BYTES,
-                     pairs[i] & mask);
+        store_shared(to + i * (ROWS + Taps::DISTANCE) * Taps::PITCH * BYTES, pairs[i]);
     }
   }
 

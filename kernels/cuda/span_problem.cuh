@@ -17,15 +17,10 @@ struct Matrix {
   long long row, column;
 };
 
-struct Vector {
-  void* data;  // null if there is no vector
-  long long step;
-};
-
 // `second` is the tensor of reduced images; a row of `weight` has the factors of one tap.
 struct SpanProblem : Problem {
   Matrix weight;
-  Vector bias;
+  const void* bias;  // contiguous, null if there is none
 };
 
 // `first` is the output's gradient, `second` the input, `result` the gradient of the reduced

@@ -7,18 +7,34 @@
 #include "span_problem.cuh"
 #include "tiles.cuh"
 
+// Orders of a row of taps. Element i is tap tap_at(i), if there is such a tap.
+struct OwnOrder {
+  static constexpr bool IS_FOR_BANDS = false;
+  __device__ static __forceinline__ int tap_at(int element) { return element; }
+  __device__ static __forceinline__ int element_of(int tap) { return tap; }
+};
+// For up to 8 taps: neighbours are four taps apart.
+struct PairedOrder {
+  static constexpr bool IS_FOR_BANDS = true;
+  __device__ static __forceinline__ int tap_at(int element) { return element / 2 + element % 2 * 4; }
+  __device__ static __forceinline__ int element_of(int tap) { return tap % 4 * 2 + tap / 4; }
+};
+
 // For each pixel of a block's tile COUNT_ x COUNT_ taps: those of one kernel, or, for the gradient
 // of the input, those by which outputs cover the pixel. Tap (i, j) of pixel (y, x) then belongs to
 // output (y + REACH_ - i * DISTANCE_, x + REACH_ - j * DISTANCE_) of HEIGHT x WIDTH outputs. From a
 // tap to the next the kernel has STEP_ taps. In 16 bits a row of taps is kept by the column of the
-// output, whose taps are then neighbours, else by that of the pixel.
-template <int COUNT_, int REACH_, int DISTANCE_, int STEP_>
+// output, whose taps are then neighbours, else by that of the pixel. Only SpanMatrix keeps them in
+// another order than their own, and any number where there is no tap.
+template <int COUNT_, int REACH_, int DISTANCE_, int STEP_, class Order_ = OwnOrder>
 struct SpanTaps {
+  using Order = Order_;
   static constexpr int COUNT = COUNT_, REACH = REACH_, DISTANCE = DISTANCE_, STEP = STEP_;
   static constexpr int HEIGHT = ROWS + REACH, WIDTH = COLUMNS + REACH;
   static constexpr bool BY_OUTPUT = DISTANCE > 0 && BYTES == 2;
   // Elements of a row of taps: 16-bit ones are read as whole vectors.
-  static constexpr int SLOT = BYTES != 2 ? COUNT : COUNT <= 4 ? 4 : round_up(COUNT, 8);
+  static constexpr bool IS_SHORT = COUNT <= 4 && !Order::IS_FOR_BANDS;
+  static constexpr int SLOT = BYTES != 2 ? COUNT : IS_SHORT ? 4 : round_up(COUNT, 8);
   // Threads of neighbouring rows read different banks: an odd number of slots, or one word more
   // than the banks have.
   static constexpr int PITCH = BY_OUTPUT ? 2 * (round_up(WIDTH * SLOT / 2 - 1, 32) + 1)
@@ -60,22 +76,22 @@ struct SpanRow<Taps, 2> {
 
 // The span of one group.
 struct Span {
-  const char *weight, *bias;
-  long long row, column, step;
+  const char* weight;
+  const Storage* bias;  // null if there is none
+  long long row, column;
 
   __device__ Span(const SpanProblem& problem, int group)
       : weight(static_cast<const char*>(problem.weight.data) +
                group * K * K * problem.weight.row),
-        bias(static_cast<const char*>(problem.bias.data)),
+        bias(static_cast<const Storage*>(problem.bias)),
         row(problem.weight.row),
-        column(problem.weight.column),
-        step(problem.bias.step) {
-    if (bias) bias += group * K * K * step;
+        column(problem.weight.column) {
+    if (bias) bias += group * K * K;
   }
 
   __device__ __forceinline__ const char* factors(int tap) const { return weight + tap * row; }
   __device__ __forceinline__ Real summand(int tap) const {
-    return bias ? to_real(*reinterpret_cast<const Storage*>(bias + tap * step)) : Real(0);
+    return bias ? to_real(bias[tap]) : Real(0);
   }
 };
 

@@ -13,8 +13,8 @@
 constexpr int POSITIONS = ROWS * STRIPS;
 constexpr int SUMMING_THREADS = POSITIONS * K;  // the others only fetch
 
-using Pixels = PixelTile<INPUT_ROWS, INPUT_COLUMNS, S>;
-using Grads = PixelTile<ROWS, COLUMNS>;
+using Pixels = PaddedTile<INPUT_ROWS, INPUT_COLUMNS, S>;
+using Grads = PaddedTile<ROWS, COLUMNS>;
 constexpr int FETCHED = (Pixels::SIZE + Grads::SIZE) * BYTES;
 
 // What a thread sums: a row of the windows of a strip, whose first pixel is (row, column).

@@ -97,7 +97,7 @@ def _run(
     """Launch a kernel that writes the last of three tensors, for as many images as a grid has."""
     # The kernels read memory, where a tensor with torch's negative bit has the opposite sign.
     first, second = (tensor.resolve_neg() for tensor in tensors[:2])
-    weight, bias = weight.resolve_neg(), None if bias is None else bias.resolve_neg()
+    weight, bias = weight.resolve_neg(), None if bias is None else bias.resolve_neg().contiguous()
     parts = (tensor.split(backend.MAX_GRID_Z) for tensor in (first, second, tensors[2]))
     for images, reduced, result in zip(*parts, strict=True):
         planned = plan_span(operator, images, reduced, weight, bias, result, window)

@@ -23,7 +23,7 @@ from rednet.ops.cuda.span_tiles import select_span_tile
 from rednet.ops.cuda.tiles import VECTOR_BYTES, Tile
 from rednet.ops.window import Window
 
-_pack_span = Struct("Q2qQq").pack
+_pack_span = Struct("Q2qQ").pack
 ROLES = {"span_involution2d": Roles(image=0, taps=1), "span_grad_input": Roles(image=2, taps=1)}
 """Of the reduced images, `taps` is the position: they have the output's size."""
 
@@ -62,12 +62,12 @@ def plan_span(
 
 
 def pack_span(weight: Tensor, bias: Tensor | None) -> bytes:
-    """Return a span as the members of struct SpanProblem in `kernels/cuda/span_problem.cuh`."""
+    """Return a span as the members of struct SpanProblem in `kernels/cuda/span_problem.cuh`.
+
+    The bias is contiguous.
+    """
     row, column = (stride * weight.element_size() for stride in weight.stride()[:2])
-    if bias is None:
-        return _pack_span(weight.data_ptr(), row, column, 0, 0)
-    step = bias.stride(0) * bias.element_size()
-    return _pack_span(weight.data_ptr(), row, column, bias.data_ptr(), step)
+    return _pack_span(weight.data_ptr(), row, column, 0 if bias is None else bias.data_ptr())
 
 
 @lru_cache(maxsize=4096)

@@ -8,10 +8,13 @@ from math import gcd
 
 from rednet.ops.cuda.tiles import (
     MAX_CHANNELS,
+    OCTET,
     VECTOR_BYTES,
     Tile,
+    covering_taps,
+    fetched_bytes,
+    has_bands,
     largest_tile,
-    pixel_bytes,
     round_up,
 )
 from rednet.ops.window import Window
@@ -51,25 +54,26 @@ def _shared_bytes(
     operator: str, rows: int, columns: int, pixel: int, itemsize: int, window: Window
 ) -> int:
     """Return the shared memory of a tile whose pixels have `pixel` bytes of channels."""
-    size, stride, dilation = window.kernel_size, window.stride, window.dilation
-    if operator == "span_grad_input":
-        common = gcd(stride, dilation)
-        taps = -(-size * common // stride)
-        reach = (taps - 1) * dilation // common
-        height, width = rows + reach, columns + reach
-    else:
-        taps, reach = size, dilation * (size - 1) + 1
-        height, width = (rows - 1) * stride + reach, (columns - 1) * stride + reach
-    step = 1 if operator == "span_grad_input" else stride
-    fetched = round_up(pixel_bytes(height, width, pixel, step), VECTOR_BYTES)
-    by_output = operator == "span_grad_input" and itemsize == 2
-    pitch = span_pitch(width if by_output else columns, taps, itemsize, by_output)
-    return fetched + taps * rows * pitch * itemsize
+    is_grad_input = operator == "span_grad_input"
+    taps, reach = covering_taps(window) if is_grad_input else (window.kernel_size, 0)
+    by_output = is_grad_input and itemsize == 2
+    is_in_pairs = not is_grad_input and has_bands(
+        operator, rows, columns, pixel // itemsize, itemsize, window
+    )
+    slot = OCTET if is_in_pairs else slot_elements(taps, itemsize)
+    pitch = span_pitch(columns + reach if by_output else columns, slot, by_output)
+    fetched = fetched_bytes(operator, rows, columns, pixel, itemsize, window)
+    return round_up(fetched, VECTOR_BYTES) + taps * rows * pitch * itemsize
 
 
-def span_pitch(columns: int, taps: int, itemsize: int, by_output: bool) -> int:
-    """Return the elements from a row of pixels' taps to the next: `SpanTaps`."""
-    slot = slot_elements(taps, itemsize)
+def span_pitch(columns: int, slot: int, by_output: bool) -> int:
+    """Return the elements from a row of pixels' taps to the next: `SpanTaps`.
+
+    Args:
+        columns: Pixels, or outputs, of a row.
+        slot: Elements of a row of taps of one of them.
+        by_output: Whether they are outputs.
+    """
     if by_output:
         return 2 * (round_up(columns * slot // 2 - 1, 32) + 1)
     return (columns | 1) * slot

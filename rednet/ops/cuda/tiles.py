@@ -36,6 +36,13 @@ MAX_KERNEL_SIZE = {
     "involution2d_grad_weight": 15,
 }
 """Larger windows use the direct kernels, because of registers or of the time to compile."""
+OCTET = 8
+"""Neighbouring results of a product of matrices."""
+BANDED = (
+    *("involution2d", "involution2d_grad_input"),
+    *("span_involution2d", "span_grad_input"),
+)
+"""Operators with sums by tensor cores."""
 SIZES = ((8, 16), (8, 8), (8, 4), (4, 4), (2, 4), (1, 4))
 
 
@@ -128,20 +135,59 @@ def _shared_bytes(
     operator: str, rows: int, columns: int, pixel: int, itemsize: int, window: Window
 ) -> int:
     """Return the shared memory of a tile whose pixels have `pixel` bytes of channels."""
-    size, stride, dilation = window.kernel_size, window.stride, window.dilation
+    size = window.kernel_size
+    fetched = fetched_bytes(operator, rows, columns, pixel, itemsize, window)
     if operator == "involution2d_grad_input":
-        common = gcd(stride, dilation)
-        reach = (-(-size * common // stride) - 1) * dilation // common
-        width = columns + reach
-        taps = 2 * _tap_bytes(rows, width, size, itemsize)
-        return round_up(pixel_bytes(rows + reach, width, pixel), VECTOR_BYTES) + taps
-    reach = dilation * (size - 1) + 1
-    height, width = (rows - 1) * stride + reach, (columns - 1) * stride + reach
-    fetched = pixel_bytes(height, width, pixel, stride)
+        taps = 2 * _tap_bytes(rows, columns + covering_taps(window)[1], size, itemsize)
+        return round_up(fetched, VECTOR_BYTES) + taps
     taps = _tap_bytes(rows, columns, size * size, itemsize)
     if operator == "involution2d":
         return round_up(fetched, VECTOR_BYTES) + taps
     return max(fetched + pixel_bytes(rows, columns, pixel), taps)
+
+
+def fetched_bytes(
+    operator: str, rows: int, columns: int, pixel: int, itemsize: int, window: Window
+) -> int:
+    """Return the bytes of the pixels that a tile of results is computed from.
+
+    Args:
+        operator: Name of the kernel.
+        rows: Rows of the tile.
+        columns: Pixels of a row.
+        pixel: Bytes of a pixel.
+        itemsize: Bytes of an element.
+        window: Window of the involution.
+    """
+    step, reach = window.stride, window.dilation * (window.kernel_size - 1)
+    if operator.endswith("grad_input"):
+        step, reach = 1, covering_taps(window)[1]
+    height, width = (rows - 1) * step + 1 + reach, (columns - 1) * step + 1 + reach
+    if has_bands(operator, rows, columns, pixel // itemsize, itemsize, window):
+        return height * step * (columns + OCTET) * pixel
+    return pixel_bytes(height, width, pixel, step)
+
+
+def has_bands(
+    operator: str, rows: int, columns: int, channels: int, itemsize: int, window: Window
+) -> bool:
+    """Return whether sums are products of banded matrices: `bands.cuh`, from sm_80 on."""
+    stride, dilation = window.stride, window.dilation
+    if operator.endswith("grad_input"):
+        is_narrow = covering_taps(window)[1] < OCTET
+    else:
+        parts = 1 if window.kernel_size == 1 else stride // gcd(stride, dilation)
+        last = (window.kernel_size - 1) * dilation // stride
+        is_narrow = parts <= 2 and last < OCTET // parts
+    has_octets = itemsize == 2 and channels == 16 and rows % OCTET == columns % OCTET == 0
+    return operator in BANDED and has_octets and is_narrow
+
+
+def covering_taps(window: Window) -> tuple[int, int]:
+    """Return the taps of a phase in each direction, and the outputs from the first to the last."""
+    common = gcd(window.stride, window.dilation)
+    taps = -(-window.kernel_size * common // window.stride)
+    return taps, (taps - 1) * window.dilation // common
 
 
 def pixel_bytes(height: int, width: int, pixel: int, step: int = 1) -> int:

@@ -75,7 +75,9 @@ def assert_accesses_as_modelled(case, disassembly):
     code = re.sub(r"@!PT LDS RZ, \[RZ\]", "NOP", disassembly)
     issued, loops = count_issued(code, loop_rounds(kernel))
     modelled = Counter()
-    for access in TiledBlock(kernel, layer, itemsize).accesses():
+    # At stride 2, pixels with odd numbers meet all rows of taps that the machine code has.
+    phases = (1, 1) if "grad_input" in case.operator and layer.stride == 2 else (0, 0)
+    for access in TiledBlock(kernel, layer, itemsize, 0, phases).accesses():
         modelled[access.opcode] += len(access.addresses)
     assert issued["STS"] == modelled["STS"]
     if loops == 0:

@@ -41,7 +41,8 @@ def test_the_report(processes, tmp_path, capsys, monkeypatch):
     assert {row["gpu"] for row in binds} == {"A100 SXM 40 GB", "A100 SXM 80 GB"}
     for row in binds:
         times = {name: float(row[f"{name}_us"]) for name in RESOURCES}
-        assert max(times, key=times.get) == row["binds"] and min(times.values()) > 0
+        assert max(times, key=times.get) == row["binds"]
+        assert all(time > 0 for name, time in times.items() if name != "tensor")
     assert "A100 SXM 80 GB, float32: bound by " in printed
     assert {row["layers"] for row in kernels} == {"stage2 stage3"}
     assert [row["operator"] for row in kernels] == list(OPERATORS)

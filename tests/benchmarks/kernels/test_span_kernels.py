@@ -37,7 +37,11 @@ def test_compiles_without_local_memory_and_fits(case, arch):
     cubin = toolchain.compile(kernel, arch)
     found = read_resources(cubin)
     assert found.stack_bytes == found.local_bytes == 0
-    assert found.shared_bytes == kernel.shared_bytes
+    # Without tensor cores no tile has the zeros around banded matrices.
+    is_smaller = arch < 80 and case.dtype != "float32"
+    assert found.shared_bytes == kernel.shared_bytes or (
+        is_smaller and found.shared_bytes < kernel.shared_bytes
+    )
     assert occupancy(arch, kernel.threads, found.registers, found.shared_bytes).blocks >= 1
     block = block_of(case, arch >= 80)
     code = toolchain.disassemble(cubin)
@@ -70,19 +74,29 @@ def test_every_tap_is_stored_once(operator, has_tensor_cores):
     assert taps <= len(stored) <= taps * 8 // 7
 
 
-def test_taps_are_read_and_stored_without_conflicts():
-    """Four quarters of a warp read 16 bytes each; 32 lanes store to 32 banks."""
-    block = block_of(SpanKernelCase("stage1", "span_involution2d", "bfloat16"), True)
-    found = {access.opcode + str(access.size): access for access in block.accesses()}
-    warps = 2
-    assert found["STS4"].wavefronts == len(found["STS4"].addresses) * warps
-    assert found["LDS16"].wavefronts == 7 * 4 * 4 * warps
+WARPS, ROWS_OF_TAPS, OCTETS_OF_A_WARP = 2, 7, 8
+
+
+def accesses_of(layer, operator):
+    block = block_of(SpanKernelCase(layer, operator, "bfloat16"), True)
+    return {access.opcode + str(access.size): access for access in block.accesses()}
+
+
+@pytest.mark.parametrize("layer, lines", [("stage1", 14), ("stage2-first", 21 * 2)])
+def test_taps_and_pixels_are_read_and_stored_without_conflicts(layer, lines):
+    """32 lanes store to and read from 32 banks; each line of a matrix lies in four of them."""
+    found = accesses_of(layer, "span_involution2d")
+    assert found["STS4"].wavefronts == len(found["STS4"].addresses) * WARPS
+    assert found["LDS4"].wavefronts == ROWS_OF_TAPS * OCTETS_OF_A_WARP * WARPS
+    assert found["LDSM16"].wavefronts == lines * 4 * WARPS
 
 
 def test_taps_of_outputs_are_read_without_conflicts():
+    """A lane reads the two taps of a row that it has; in stage 1 from other banks than others."""
     block = block_of(SpanKernelCase("stage1", "span_grad_input", "bfloat16"), True)
-    (read,) = [access for access in block.accesses() if (access.opcode, access.size) == ("LDS", 2)]
-    assert read.wavefronts == len(read.addresses) * 2 == 7 * 4 * 7 * 2
+    reads = [access for access in block.accesses() if (access.opcode, access.size) == ("LDS", 2)]
+    assert len(reads) == 2
+    assert all(read.wavefronts == ROWS_OF_TAPS * OCTETS_OF_A_WARP * WARPS for read in reads)
 
 
 def test_loops_in_loops():

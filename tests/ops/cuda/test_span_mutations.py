@@ -20,20 +20,34 @@ FAULTS = {
     "a wait is missing": ("span_forward.cuh", "    wait_for_copies();\n", ""),
     "a wait is missing in the gradient": ("span_grad_input.cuh", "    wait_for_copies();\n", ""),
     "no bias": ("span_taps.cuh", "return bias ?", "return false ?"),
-    "the bias of another group": ("span_taps.cuh", "bias += group * K * K * step", "bias += 0"),
+    "the bias of another group": ("span_taps.cuh", "bias += group * K * K", "bias += 0"),
     "the weight of another group": ("span_taps.cuh", "group * K * K * problem", "0 * problem"),
     "channels are left out": ("span_product.cuh", "int d = 0; d < DEPTH", "int d = 4; d < DEPTH"),
     "no halo": ("span_product.cuh", "Taps::REACH - i * Taps::DISTANCE", "Taps::REACH"),
 }
 MATRIX_FAULTS = {
     "channels of one operand in another order": (
-        *("span_matrix.cuh", "left[i / 2][i % 2 * 2 + half]"),
-        "left[i / 2][half * 2 + i % 2]",
+        *("span_matrix.cuh", "[i % 2 * 2 + row % 2]"),
+        "[row % 2 * 2 + i % 2]",
     ),
-    "a row of taps is skipped": ("span_matrix.cuh", "last + down >= 0", "last + down > 0"),
+    "a row of taps is not kept": ("span_matrix.cuh", "(rows >> i & 1)", "(rows >> i & i)"),
     "the last octet is left out": ("span_matrix.cuh", "batch < BATCHES", "batch < BATCHES - 1"),
     "a pixel of another row": ("span_matrix.cuh", "y - REACH + line", "y - REACH + 1 + line"),
-    "taps of another output": ("span_grad_input.cuh", "Taps::BY_OUTPUT ? x : i", "i"),
+    "pixels in another order": ("bands.cuh", "lane % 2 * 4", "lane % 2 * 2"),
+    "taps of another pixel": ("bands.cuh", "(member - number) & 3", "(member + number) & 3"),
+    "taps that begin too low": (
+        "bands.cuh",
+        "(number - member + 3) / 4",
+        "(number - member + 4) / 4",
+    ),
+    "channels of another lane": (
+        "bands.cuh",
+        "select_bytes(high, low, own)",
+        "select_bytes(low, high, own)",
+    ),
+    "a tap for another one": ("span_taps.cuh", "tap % 4 * 2 + tap / 4", "tap"),
+    "a column is skipped": ("window_bands.cuh", "column / D < K", "column / D < K - 1"),
+    "an output is skipped": ("covering_bands.cuh", "wanted <= REACH", "wanted < REACH"),
 }
 
 

@@ -112,7 +112,8 @@ struct TileOperands {
 
 // Tensor cores add the products in an order and with roundings of their own; this is one order.
 template <class Storage>
-void multiply_tiles(float (&sums)[4], const unsigned (&left)[4], const unsigned (&right)[2]) {
+void multiply_tiles(float (&sums)[4], const unsigned (&left)[4], const unsigned (&right)[2],
+                    const float (&from)[4]) {
   const TileOperands mine{left, right};
   const void* const* shown = host::show_to_warp(&mine, __FILE__, __LINE__);
   const auto lane_of = [&](int lane) -> const TileOperands& {
@@ -121,6 +122,7 @@ void multiply_tiles(float (&sums)[4], const unsigned (&left)[4], const unsigned 
   const int lane = threadIdx.x % 32;
   for (int i = 0; i < 4; ++i) {
     const int row = lane / 4, column = lane % 4 * 2 + i % 2;
+    sums[i] = from[i];
     for (int k = 0; k < 16; ++k) {
       const unsigned a = lane_of(row * 4 + k % 8 / 2).left[i / 2 + k / 8 * 2];
       const unsigned b = lane_of(column * 4 + k % 8 / 2).right[k / 8];
@@ -129,6 +131,11 @@ void multiply_tiles(float (&sums)[4], const unsigned (&left)[4], const unsigned 
     }
   }
   host::wait_for_warp(__FILE__, __LINE__);
+}
+
+template <class Storage>
+void multiply_tiles(float (&sums)[4], const unsigned (&left)[4], const unsigned (&right)[2]) {
+  multiply_tiles<Storage>(sums, left, right, sums);
 }
 
 // ldmatrix of the PTX manual.
@@ -147,6 +154,36 @@ void load_matrices(unsigned (&words)[4], const void* row) {
     words[i] = pair[0] | static_cast<unsigned>(pair[1]) << 16;
   }
   host::wait_for_warp(__FILE__, __LINE__);
+}
+
+// movmatrix of the PTX manual.
+inline unsigned transpose_matrix(unsigned word) {
+  const void* const* const shown = host::show_to_warp(&word, __FILE__, __LINE__);
+  const int lane = threadIdx.x % 32;
+  unsigned result = 0;
+  for (int j = 0; j < 2; ++j) {
+    const int row = lane % 4 * 2 + j, column = lane / 4;
+    const unsigned pair = *static_cast<const unsigned*>(shown[row * 4 + column / 2]);
+    result |= (pair >> column % 2 * 16 & 0xffff) << 16 * j;
+  }
+  host::wait_for_warp(__FILE__, __LINE__);
+  return result;
+}
+
+inline unsigned exchange(unsigned word, int lanes) {
+  const void* const* const shown = host::show_to_warp(&word, __FILE__, __LINE__);
+  const unsigned result = *static_cast<const unsigned*>(shown[threadIdx.x % 32 ^ lanes]);
+  host::wait_for_warp(__FILE__, __LINE__);
+  return result;
+}
+
+inline unsigned select_bytes(unsigned low, unsigned high, unsigned selector) {
+  unsigned result = 0;
+  for (int i = 0; i < 4; ++i) {
+    const unsigned digit = selector >> 4 * i & 7;
+    result |= ((digit < 4 ? low >> 8 * digit : high >> 8 * (digit - 4)) & 0xff) << 8 * i;
+  }
+  return result;
 }
 
 inline int hide(int value) { return value; }

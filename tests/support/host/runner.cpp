@@ -1,8 +1,10 @@
 // Runs a kernel on the CPU: one block after the other, its threads in turn.
 //
 // A thread runs until it waits or ends; then another one runs. It waits for its block at a barrier
-// and for its warp where lanes exchange data. The order of the threads is random and drawn again
-// whenever some go on; the order of the blocks is drawn once.
+// and for its warp where lanes exchange data. Of the warps that wait for themselves only, one runs
+// as far as it can before the next one; all run a first time before that. The order of the threads
+// is random and drawn again whenever some go on, that of the warps at every barrier, that of the
+// blocks once.
 // Shared memory is filled with NaN when a block starts.
 
 #include "runner.h"
@@ -57,6 +59,7 @@ struct Launch {
   std::vector<std::max_align_t> problem;
   std::mt19937_64 random;
   std::vector<unsigned> all, order;  // the threads, and those that run now, in their order
+  std::vector<unsigned> warps;       // in their order
   size_t turn;
   std::string error;
 };
@@ -105,13 +108,18 @@ void check_that_warps_met() {
   }
 }
 
-// Returns the threads that wait for their warps only, which all have met.
-std::vector<unsigned> threads_of_waiting_warps() {
-  std::vector<unsigned> waiting;
-  for (const unsigned i : launch.all)
-    if (threads[i].stop.for_warp) waiting.push_back(i);
-  if (!waiting.empty()) check_that_warps_met();
-  return waiting;
+// Returns the threads of the first warp that waits for itself only; all such warps have met.
+std::vector<unsigned> next_warp() {
+  bool is_any = false;
+  for (const unsigned i : launch.all) is_any |= threads[i].stop.for_warp;
+  if (!is_any) return {};
+  check_that_warps_met();
+  for (const unsigned warp : launch.warps) {
+    const unsigned first = warp * kWarp, end = std::min(first + kWarp, block_size.x);
+    if (threads[first].stop.for_warp)
+      return {launch.all.begin() + first, launch.all.begin() + end};
+  }
+  return {};
 }
 
 Fiber& begin_turn() {
@@ -126,12 +134,17 @@ Fiber& begin_round(const std::vector<unsigned>& threads_of_round) {
   return begin_turn();
 }
 
-// Returns who runs when all that ran have stopped: warps that wait for nobody else, then the block.
+Fiber& begin_round_of_all() {
+  std::shuffle(launch.warps.begin(), launch.warps.end(), launch.random);
+  return begin_round(launch.all);
+}
+
+// Returns who runs when all that ran have stopped: a warp that waits for nobody else, or the block.
 Fiber& next_round() {
-  const std::vector<unsigned> waiting = threads_of_waiting_warps();
-  if (!waiting.empty()) return begin_round(waiting);
+  const std::vector<unsigned> warp = next_warp();
+  if (!warp.empty()) return begin_round(warp);
   check_that_all_met();
-  return threads[0].stop == kEnd ? caller : begin_round(launch.all);
+  return threads[0].stop == kEnd ? caller : begin_round_of_all();
 }
 
 // Lets the other threads run until the current one may continue.
@@ -165,7 +178,7 @@ void run_block(const Index3& index) {
   block_index = index;
   poison_shared();
   for (unsigned i = 0; i < block_size.x; ++i) threads[i].copies.clear();
-  caller.switch_to(begin_round(launch.all));
+  caller.switch_to(begin_round_of_all());
 }
 
 void run_grid() {
@@ -184,6 +197,8 @@ void start_threads() {
   while (threads.size() < block_size.x) threads.emplace_back();
   launch.all.resize(block_size.x);
   std::iota(launch.all.begin(), launch.all.end(), 0);
+  launch.warps.resize((block_size.x + kWarp - 1) / kWarp);
+  std::iota(launch.warps.begin(), launch.warps.end(), 0);
   for (unsigned i = 0; i < block_size.x; ++i) threads[i].fiber.start(run_thread);
 }
 
