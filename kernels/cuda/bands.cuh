@@ -109,9 +109,10 @@ __device__ __forceinline__ void add_bands(OctetSums& sums, const Pixels& pixels,
 }
 
 // Returns 4 channels of a lane's pixel, of which four lanes have 16.
+template <class Number>
 __device__ __forceinline__ uint2 gather_pixel(const float (&sums)[4], const Octets& octets) {
-  const unsigned low = transpose_matrix(to_pair<Storage>(sums[0], sums[1]));
-  const unsigned high = transpose_matrix(to_pair<Storage>(sums[2], sums[3]));
+  const unsigned low = transpose_matrix(to_pair<Number>(sums[0], sums[1]));
+  const unsigned high = transpose_matrix(to_pair<Number>(sums[2], sums[3]));
   // A lane with an odd number selects second words.
   const unsigned own = octets.member % 2 ? 0x7654 : 0x3210;
   const unsigned other = exchange(select_bytes(high, low, own), 1);
@@ -127,7 +128,7 @@ __device__ __forceinline__ void put_octets(const Plane& plane, const OctetSums& 
   if constexpr (ORDER <= PACKED) {
     uint2 words[OCTET_ROWS];
 #pragma unroll
-    for (int i = 0; i < OCTET_ROWS; ++i) words[i] = gather_pixel(sums[i], octets);
+    for (int i = 0; i < OCTET_ROWS; ++i) words[i] = gather_pixel<Storage>(sums[i], octets);
     const int channel = octets.member / 2 * 4 + octets.member % 2 * 8;
     const int x = first_column + octets.number * STEP_;
 #pragma unroll

@@ -159,16 +159,16 @@ __device__ __forceinline__ void multiply_tiles(float (&sums)[4], const unsigned 
                                                const unsigned (&right)[2],
                                                const float (&from)[4]) {}
 #if __CUDA_ARCH__ >= 800
-#define MULTIPLY_TILES(Storage, type)                                                             \
-  template <>                                                                                     \
-  __device__ __forceinline__ void multiply_tiles<Storage>(                                        \
-      float (&sums)[4], const unsigned (&left)[4], const unsigned (&right)[2],                    \
-      const float (&from)[4]) {                                                                   \
-    asm("mma.sync.aligned.m16n8k16.row.col.f32." type "." type ".f32 {%0, %1, %2, %3}, "          \
-        "{%4, %5, %6, %7}, {%8, %9}, {%10, %11, %12, %13};"                                       \
-        : "=f"(sums[0]), "=f"(sums[1]), "=f"(sums[2]), "=f"(sums[3])                              \
-        : "r"(left[0]), "r"(left[1]), "r"(left[2]), "r"(left[3]), "r"(right[0]), "r"(right[1]),   \
-          "f"(from[0]), "f"(from[1]), "f"(from[2]), "f"(from[3]));                                \
+#define MULTIPLY_TILES(Storage, type)                                                           \
+  template <>                                                                                   \
+  __device__ __forceinline__ void multiply_tiles<Storage>(                                      \
+      float (&sums)[4], const unsigned (&left)[4], const unsigned (&right)[2],                  \
+      const float (&from)[4]) {                                                                 \
+    asm volatile("mma.sync.aligned.m16n8k16.row.col.f32." type "." type ".f32 "                 \
+        "{%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, {%10, %11, %12, %13};"                   \
+        : "=f"(sums[0]), "=f"(sums[1]), "=f"(sums[2]), "=f"(sums[3])                            \
+        : "r"(left[0]), "r"(left[1]), "r"(left[2]), "r"(left[3]), "r"(right[0]), "r"(right[1]), \
+          "f"(from[0]), "f"(from[1]), "f"(from[2]), "f"(from[3]));                              \
   }
 MULTIPLY_TILES(Half, "f16")
 MULTIPLY_TILES(BFloat16, "bf16")
@@ -205,7 +205,7 @@ __device__ __forceinline__ void load_matrices(unsigned (&words)[4], const void* 
 // neighbours of row lane / 4.
 __device__ __forceinline__ unsigned transpose_matrix(unsigned word) {
 #if __CUDA_ARCH__ >= 800
-  asm("movmatrix.sync.aligned.m8n8.trans.b16 %0, %0;" : "+r"(word));
+  asm volatile("movmatrix.sync.aligned.m8n8.trans.b16 %0, %0;" : "+r"(word));
 #endif
   return word;
 }
