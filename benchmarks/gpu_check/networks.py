@@ -1,9 +1,10 @@
-"""Stages "network" and "compiled": RedNet-50 against ResNet-50, in turns."""
+"""Stages "network" and "compiled": a variant of RedNet-50 against ResNet-50, in turns."""
 
 from functools import partial
 
 import torch
 
+from benchmarks.gpu_check.predictions import judge_ratio, predict
 from benchmarks.gpu_check.stages import Emit, Settings
 from benchmarks.network import REDNET, RESNET, Setting, make_step
 from benchmarks.turns import Ratio, Spread, Work, take_turns
@@ -20,18 +21,19 @@ def make_setting(settings: Settings, mode: str, compiled: bool) -> Setting:
     return Setting(50, "bf16", mode, compiled, BATCH, 224, device, threads, None)
 
 
-def run(settings: Settings, emit: Emit, compiled: bool) -> None:
-    """Emit a row for training and one for inference."""
+def run(settings: Settings, emit: Emit, compiled: bool, variant: str) -> None:
+    """Emit a row for training and one for inference; `variant` is one of `VARIANTS`."""
     set_numerics(deterministic=False, tf32=True)
     if not settings.on_gpu:
         keep_freed_memory()
     if settings.tiny and compiled:  # Inductor takes minutes
         torch.compile = partial(torch.compile, backend="eager")
     for mode in ("training", "inference"):
-        measure(make_setting(settings, mode, compiled), 1 if settings.tiny else TURNS, emit)
+        setting = make_setting(settings, mode, compiled)
+        measure(setting, variant, 1 if settings.tiny else TURNS, emit)
 
 
-def measure(setting: Setting, turns: int, emit: Emit) -> None:
+def measure(setting: Setting, variant: str, turns: int, emit: Emit) -> None:
     """Emit the images per second of both networks, their ratio and their memory."""
     torch.compiler.reset()
     steps: dict[str, Work] = {}
@@ -46,10 +48,14 @@ def measure(setting: Setting, turns: int, emit: Emit) -> None:
     memory = ""
     if peaks[RESNET] and peaks[REDNET]:
         memory = f", {peaks[REDNET]:.2f} and {peaks[RESNET]:.2f} GiB"
+    predicted, verdict = _prediction(setting, variant, ratio)
     emit(
         f"{setting.mode}, {execution}, {setting.precision}, batch {setting.batch}: RedNet-"
-        f"{setting.depth} {rates[REDNET]:.0f}, ResNet-{setting.depth} {rates[RESNET]:.0f} images/s"
-        f", ratio {ratio.median:.3f} ({ratio.lower:.3f} to {ratio.upper:.3f}){memory}",
+        f"{setting.depth} {variant} {rates[REDNET]:.0f}, ResNet-{setting.depth} "
+        f"{rates[RESNET]:.0f} images/s, ratio {ratio.median:.3f} ({ratio.lower:.3f} to "
+        f"{ratio.upper:.3f}){verdict}{memory}",
+        variant=variant,
+        predicted=predicted,
         mode=setting.mode,
         execution=execution,
         precision=setting.precision,
@@ -62,6 +68,20 @@ def measure(setting: Setting, turns: int, emit: Emit) -> None:
         ratio=[ratio.median, ratio.lower, ratio.upper],
         peak_gib=peaks,
     )
+
+
+def _prediction(setting: Setting, variant: str, ratio: Ratio) -> tuple[float | None, str]:
+    """Return the predicted ratio, and whether the measured one confirms it; there may be none."""
+    if setting.device.type != "cuda" or setting.compiled:
+        return None, ""
+    major, minor = torch.cuda.get_device_capability(setting.device)
+    found = predict(10 * major + minor)
+    if found is None:
+        return None, ", no prediction for this GPU"
+    gpu, ratios = found
+    predicted = ratios[setting.mode, variant]
+    verdict = judge_ratio(ratio.median, predicted)
+    return predicted, f", predicted for {gpu} {predicted:.3f}: {verdict}"
 
 
 def _make_warm_step(setting: Setting, name: str) -> tuple[Work, float | None]:

@@ -11,21 +11,21 @@ from benchmarks.network import REDNET, make_step
 from benchmarks.turns import Work
 from rednet.runtime import set_numerics
 
-STEPS, TOP = 3, 6
+STEPS = 3
 NAME_LENGTH = 70
 
 
-def run(settings: Settings, emit: Emit) -> None:
-    """Emit the top kernels of a training step and of an inference."""
+def run(settings: Settings, emit: Emit, top: int) -> None:
+    """Emit the kernels of a training step and of an inference, `top` and half as many as lines."""
     set_numerics(deterministic=False, tf32=True)
     for mode in ("training", "inference"):
         step = make_step(make_setting(settings, mode, compiled=False), REDNET)
         for _ in range(1 if settings.tiny else 3):
             step()
-        _emit_profile(mode, step, settings, emit)
+        _emit_profile(mode, step, settings, emit, top if mode == "training" else top // 2)
 
 
-def _emit_profile(mode: str, step: Work, settings: Settings, emit: Emit) -> None:
+def _emit_profile(mode: str, step: Work, settings: Settings, emit: Emit, top: int) -> None:
     steps = 1 if settings.tiny else STEPS
     rows, wall = _kernels(step, steps, settings.on_gpu)
     total = sum(row["ms"] for row in rows)
@@ -36,7 +36,7 @@ def _emit_profile(mode: str, step: Work, settings: Settings, emit: Emit) -> None
         kernels_ms=total,
         kernels=rows[:40],
     )
-    for row in rows[: TOP if mode == "training" else TOP // 2]:
+    for row in rows[:top]:
         share = 100 * row["ms"] / total
         emit(f"  {share:4.1f} % {row['ms']:7.3f} ms {row['calls']:4.0f} x {row['name']}")
 

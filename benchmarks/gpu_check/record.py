@@ -7,6 +7,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from benchmarks.gpu_check.predictions import judge_choice
 from benchmarks.gpu_check.runner import Outcome
 
 NAME = "gpu_check"
@@ -37,6 +38,8 @@ def to_page(header: Mapping[str, Any], outcomes: Sequence[Outcome]) -> str:
     lines = [f"{key}: {value}" for key, value in header.items()]
     for outcome in outcomes:
         lines += _section(outcome)
+    verdicts = judge_choice([row for outcome in outcomes for row in outcome.rows])
+    lines += ["[predictions]", *(f"  {line}" for line in verdicts)] if verdicts else []
     counts = {
         status: sum(one.status == status for one in outcomes) for status in _statuses(outcomes)
     }

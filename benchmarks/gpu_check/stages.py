@@ -1,7 +1,7 @@
 """The stages of the check, the most important first, and what a stage is told."""
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -57,41 +57,39 @@ class Stage:
     environment: Mapping[str, str] = field(default_factory=dict)
 
 
-SPAN_VARIABLE = "REDNET_SPAN"
-"""Chooses how kernels are made in training, where the package supports it."""
+VARIANTS = {
+    name: {"REDNET_SPAN": value}
+    for name, value in (("chosen", ""), ("fused", "fused"), ("stored", "stored"))
+}
+"""Ways to run RedNet's spans, and their environment: as its table chooses, all fused, all stored.
 
-
-def span_variants() -> dict[str, dict[str, str]]:
-    """Return the variants of RedNet to measure: what their stages' names end in, environment."""
-    sources = (ROOT / "rednet").rglob("*.py")
-    if not any(SPAN_VARIABLE in path.read_text(encoding="utf-8") for path in sources):
-        return {"": {}}
-    return {f"-{name}": {SPAN_VARIABLE: name} for name in ("fused", "stored")}
+An empty variable is as none, also where the check itself was started with another value.
+"""
 
 
 def all_stages() -> tuple[Stage, ...]:
     """Return all stages, in the order in which they run."""
-    variants = span_variants().items()
-    network, compiled = (
-        [
-            Stage(
-                f"{name}{end}", "networks", seconds, {"compiled": name == "compiled"}, environment
-            )
-            for end, environment in variants
-        ]
-        for name, seconds in (("network", 75), ("compiled", 120))
-    )
-    first, *others = [Stage(f"profile{end}", "profiling", 45, {}, env) for end, env in variants]
+    profiles = [  # of those that come last the page, which is full, has the sums alone
+        Stage(f"profile-{name}", "profiling", 45, {"top": 6 * (name == "chosen")}, environment)
+        for name, environment in VARIANTS.items()
+    ]
     return (
         Stage("versions", "machine", 30),
         Stage("first-backward", "first_backward", 60),
         Stage("operators", "accuracy", 100),
-        *network,
-        first,
+        *_network_stages("network", (60, 45, 45)),
+        profiles[0],
         Stage("pytest", "pytests", 90),
         Stage("speed", "speed", 60),
         Stage("overhead", "overhead", 40),
         Stage("sanitizer", "sanitizer", 60),
-        *compiled,
-        *others,
+        *_network_stages("compiled", (120, 120, 120)),
+        *profiles[1:],
     )
+
+
+def _network_stages(name: str, seconds: Sequence[float]) -> Iterator[Stage]:
+    """Yield the stage of each variant, with its limit; the first one may load kernels anew."""
+    for (variant, environment), limit in zip(VARIANTS.items(), seconds, strict=True):
+        options = {"compiled": name == "compiled", "variant": variant}
+        yield Stage(f"{name}-{variant}", "networks", limit, options, environment)
