@@ -1,14 +1,16 @@
 """What binds the kernels that make their taps by a span, against stored kernels.
 
-python -m benchmarks.kernels.span_report [--output FOLDER] writes `span.csv`; no GPU is needed.
+python -m benchmarks.kernels.span_report [--output FOLDER] writes `span.csv`; no GPU is needed. Rows
+of other dtypes and GPUs that the file has stay as they are.
 """
 
 import argparse
 import csv
 import sys
 from collections import Counter
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import product
+from itertools import chain, product
 from pathlib import Path
 
 import torch
@@ -30,6 +32,8 @@ OPERATORS = {"span_involution2d": "involution2d", "span_grad_input": "involution
 """The kernels, and those that read the same taps from memory."""
 BINDS = Path(__file__).parents[1] / "results" / "cuda" / "binds.csv"
 SPAN_DTYPES = ("float32", "bfloat16", "float16")
+KEY = ("layer", "operator", "dtype", "gpu")
+"""Columns that tell rows apart."""
 BATCH = 256
 """Images that share one reading of the span's weight."""
 COUNTS = {
@@ -141,6 +145,13 @@ def record(case: SpanKernelCase, gpu: Gpu) -> Record:
     }
 
 
+def merge(records: Sequence[Record], path: Path) -> list[Record]:
+    """Return the rows of a file, if it exists, with new ones in the place of old ones."""
+    text = path.read_text(encoding="utf-8") if path.exists() else ""
+    rows: Iterator[Record] = chain(csv.DictReader(text.splitlines()), records)
+    return [*{tuple(row[name] for name in KEY): row for row in rows}.values()]
+
+
 def main() -> int:
     """Write `span.csv`."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -152,7 +163,8 @@ def main() -> int:
     gpus = [gpu for gpu in GPUS if gpu.name in options.gpu]
     cases = [case for case in all_span_cases() if case.dtype in options.dtype]
     rows = [record(case, gpu) for case, gpu in tqdm(list(product(cases, gpus)))]
-    write_csv(rows, options.output / "span.csv")
+    path = options.output / "span.csv"
+    write_csv(merge(rows, path), path)
     return 0
 
 

@@ -61,11 +61,37 @@ def test_the_prediction_chooses_the_faster_way(capsys):
         assert chosen[4] >= fused[4]
 
 
+def test_a_report_of_one_dtype_keeps_the_rows_of_the_other(monkeypatch, tmp_path):
+    path = tmp_path / "span.csv"
+    path.write_text((RESULTS / "span.csv").read_text(encoding="utf-8"), encoding="utf-8")
+    before = path.read_text(encoding="utf-8").splitlines()
+
+    def record(case, gpu):
+        names = case.layer, case.operator, case.dtype, gpu.name
+        return {
+            **dict.fromkeys(before[0].split(","), 1.5),
+            **dict(zip(span_report.KEY, names, strict=True)),
+        }
+
+    monkeypatch.setattr(span_report, "record", record)
+    options = ["--dtype", "float32", "--gpu", "H100 SXM", "--output", str(tmp_path)]
+    monkeypatch.setattr(sys, "argv", ["report", *options])
+    assert span_report.main() == 0
+    after = path.read_text(encoding="utf-8").splitlines()
+    is_new = [",float32,H100 SXM," in line for line in after]
+    assert [line for line, new in zip(after, is_new, strict=True) if not new] == [
+        line for line in before if ",float32,H100 SXM," not in line
+    ]
+    assert sum(is_new) == 16 and all(
+        line.endswith(",1.5") for line, new in zip(after, is_new, strict=True) if new
+    )
+
+
 @pytest.mark.nightly
 @pytest.mark.usefixtures("compiler")
 def test_the_table_is_that_of_kernels_compiled_now(monkeypatch, tmp_path):
     folder = ["--output", str(tmp_path)]
-    monkeypatch.setattr(sys, "argv", ["report", *folder, "--dtype", "bfloat16"])
+    monkeypatch.setattr(sys, "argv", ["report", *folder, "--dtype", "float32", "bfloat16"])
     assert span_report.main() == 0
     monkeypatch.setattr(sys, "argv", ["report", *folder])
     assert span_gradients_report.main() == 0

@@ -52,22 +52,23 @@ def preferred(sizes, dtype=torch.bfloat16, architecture=90):
 
 FORWARD, GRAD_INPUT, GRADIENTS = SPAN_OPERATORS
 LAYERS = [
-    (make(32, kernel_size=3, depth=8), {FORWARD}),
-    (make(), {FORWARD, GRAD_INPUT, GRADIENTS}),
-    (make(128, depth=32, stride=2), {FORWARD, GRADIENTS}),
-    (make(128, depth=32), {FORWARD, GRADIENTS}),
-    (make(256, depth=64), {FORWARD}),
-    (make(512, depth=128, stride=2), {FORWARD}),
-    (make(512, depth=128), set()),
+    (make(32, kernel_size=3, depth=8), {FORWARD}, {FORWARD, GRAD_INPUT}),
+    (make(), {FORWARD, GRAD_INPUT, GRADIENTS}, {GRAD_INPUT}),
+    (make(128, depth=32, stride=2), {FORWARD, GRADIENTS}, set()),
+    (make(128, depth=32), {FORWARD, GRADIENTS}, set()),
+    (make(256, depth=64), {FORWARD}, set()),
+    (make(512, depth=128, stride=2), {FORWARD}, set()),
+    (make(512, depth=128), set(), set()),
 ]
+"""Layers, and what is fused in 16 bits and in float32."""
 
 
-@pytest.mark.parametrize(("sizes", "expected"), LAYERS)
-def test_every_operator_is_chosen_by_itself(sizes, expected):
+@pytest.mark.parametrize(("sizes", "in_16_bits", "in_float32"), LAYERS)
+def test_every_operator_is_chosen_by_itself(sizes, in_16_bits, in_float32):
     for architecture in (80, 90):
-        assert preferred(sizes, architecture=architecture) == expected
-        assert preferred(sizes, torch.float16, architecture) == expected
-        assert preferred(sizes, torch.float32, architecture) == set()
+        assert preferred(sizes, architecture=architecture) == in_16_bits
+        assert preferred(sizes, torch.float16, architecture) == in_16_bits
+        assert preferred(sizes, torch.float32, architecture) == in_float32
 
 
 def test_other_layers_are_as_the_next_one():
@@ -83,12 +84,15 @@ def test_other_layers_are_as_the_next_one():
 
 @pytest.mark.parametrize("architecture", [86, 89, 100, 120])
 def test_other_architectures_are_as_the_next_one(architecture):
-    for sizes, expected in LAYERS:
-        assert preferred(sizes, architecture=architecture) == expected
+    for sizes, in_16_bits, in_float32 in LAYERS:
+        assert preferred(sizes, architecture=architecture) == in_16_bits
+        assert preferred(sizes, torch.float32, architecture) == in_float32
 
 
-def test_without_tensor_cores_taps_are_as_dear_as_in_float32():
-    assert preferred(make(), architecture=75) == preferred(make(), torch.float32, 80)
+def test_without_tensor_cores_16_bits_are_composed():
+    for sizes, _, in_float32 in LAYERS:
+        assert preferred(sizes, architecture=75) == set()
+        assert preferred(sizes, torch.float32, 75) == in_float32
 
 
 def test_the_architectures_own_rows_count(monkeypatch):
