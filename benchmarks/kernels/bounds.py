@@ -63,7 +63,7 @@ class Work:
 
 
 def loop_rounds(kernel: Kernel) -> float:
-    """Return the rounds of a tiled kernel's loop, for `count_issued`.
+    """Return the rounds of a tiled kernel's loop, for `count_issued`; any number for others.
 
     The input's gradient loops over the rows of taps that meet a phase, K / S in the mean over the
     phases; not in 16 bits, where tensor cores compute its sums. The weight's gradient loops over
@@ -72,7 +72,8 @@ def loop_rounds(kernel: Kernel) -> float:
     macros = {name: int(value) for name, value in kernel.defines if name != "STORAGE"}
     if kernel.operator == "involution2d_grad_input":
         return macros["KERNEL_SIZE"] / macros["STRIDE"]
-    if kernel.operator == "involution2d_grad_weight" and macros["KERNEL_SIZE"] > 3:
+    is_grad_weight = kernel.operator == "involution2d_grad_weight"
+    if is_grad_weight and macros["TILED"] and macros["KERNEL_SIZE"] > 3:
         return macros["TILE_CHANNELS"] // macros["THREAD_CHANNELS"]
     return macros["KERNEL_SIZE"]
 

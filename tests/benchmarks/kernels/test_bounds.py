@@ -128,6 +128,10 @@ def test_every_access_is_aligned_and_lies_in_shared_memory():
             assert addresses.min() >= 0 and addresses.max() + access.size <= kernel.shared_bytes
 
 
+def test_every_kernel_has_rounds():
+    assert all(loop_rounds(case.launch.kernel) > 0 for case in all_cases())
+
+
 def test_only_tiled_kernels_of_channels_last_tensors_are_modelled():
     cases = [
         case_of("stage1"),
