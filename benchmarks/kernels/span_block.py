@@ -52,9 +52,13 @@ class SpanBlock(TiledBlock):
 
     @property
     def rounds(self) -> tuple[float, int]:
-        """Rounds of a warp's loop over outputs, in the mean, and of the loop in it, over D."""
+        """Rounds of a warp's loop over outputs, in the mean, and of the loop in it, over D.
+
+        So many rounds are counted of the loop that announces the outputs, too, which has fewer.
+        """
         if self.is_matrix:
-            return self.batches / self.warps, ceil(self.depth / (16 if self.depth <= 16 else 32))
+            at_once = 4 if self.depth <= 16 else 1
+            return self.batches / self.warps / at_once, ceil(self.depth / 32)
         items, threads = self.count * self.team, len(self.thread)
         turns = [ceil((items - first) / threads) for first in range(0, threads, WARP)]
         return sum(turns) / len(turns), ceil(self.depth * self.itemsize / VECTOR_BYTES)

@@ -104,6 +104,11 @@ __device__ __forceinline__ void copy_async(Shared shared, const void* global, bo
 #endif
 }
 
+// Has the L2 cache fetch the line of an address.
+__device__ __forceinline__ void prefetch(const void* global) {
+  asm volatile("prefetch.global.L2 [%0];" ::"l"(global));
+}
+
 // Ends a group of copies.
 __device__ __forceinline__ void commit_copies() {
 #if __CUDA_ARCH__ >= 800

@@ -26,6 +26,8 @@ struct SpanMatrix {
   static constexpr int PAIRS = DEPTH >= 64 ? 2 : 1, BATCH_ROWS = 2 * PAIRS;
   static constexpr int BATCHES = (Taps::HEIGHT + BATCH_ROWS - 1) / BATCH_ROWS * OCTETS;
   static constexpr int PART = DEPTH <= 16 ? 4 : 8, CHUNK = 4 * PART;  // channels
+  // Batches of a warp whose outputs it reads at once: as there are registers.
+  static constexpr int AHEAD = DEPTH <= 16 ? 4 : 1;
   static constexpr bool IS_WHOLE = DEPTH % CHUNK == 0;
   static constexpr int EIGHTS = (COUNT + 7) / 8;  // of the columns of taps
   static constexpr int LINES = COUNT * EIGHTS <= 8 ? COUNT : 8 / EIGHTS;  // rows of taps at a time
@@ -47,9 +49,23 @@ struct SpanMatrix {
   __device__ static __forceinline__ void make(const Taps& taps, const Plane& reduced,
                                               const Span& span, const Corner& corner) {
     const int lane = threadIdx.x % 32;
+    if constexpr (ORDER == ALIGNED) announce(reduced, corner);
 #pragma unroll
     for (int line = 0; line < COUNT; line += LINES)
       SpanMatrix{taps, reduced, span, corner, line, lane / 4, lane % 4}.make_lines();
+  }
+
+  // Has the L2 cache fetch all outputs: the warps read them one batch after the other.
+  __device__ static __forceinline__ void announce(const Plane& reduced, const Corner& corner) {
+    constexpr int LINE = 128, PIXEL = DEPTH * BYTES;
+    constexpr int PIXELS = PIXEL < LINE ? LINE / PIXEL : 1, PARTS = (PIXEL + LINE - 1) / LINE;
+    constexpr int ITEMS = (WIDTH + PIXELS - 1) / PIXELS * PARTS;  // of a row
+#pragma unroll 1
+    for (int item = threadIdx.x; item < Taps::HEIGHT * ITEMS; item += THREADS) {
+      const int y = corner.top + item / ITEMS, x = corner.left + item % ITEMS / PARTS * PIXELS;
+      if (reduced.has(y, x))
+        prefetch(reduced.data + (reduced.offset(0, y, x) + item % PARTS * LINE));
+    }
   }
 
   __device__ __forceinline__ void make_lines() const {
@@ -64,8 +80,15 @@ struct SpanMatrix {
       exist[i][eighth] |= S > 1 && tap < 0 ? 0 : 0xffffu << 16 * odd;  // at stride 1 all do
     }
 #pragma unroll 1
-    for (int batch = threadIdx.x / 32; batch < BATCHES; batch += WARPS)
-      make_batch(starts, exist, batch);
+    for (int first = threadIdx.x / 32; first < BATCHES; first += AHEAD * WARPS) {
+      Batch batches[AHEAD];
+#pragma unroll
+      for (int i = 0; i < AHEAD; ++i)
+        if (i == 0 || first + i * WARPS < BATCHES) begin(batches[i], first + i * WARPS);
+#pragma unroll
+      for (int i = 0; i < AHEAD; ++i)
+        if (i == 0 || first + i * WARPS < BATCHES) make_batch(batches[i], starts, exist);
+    }
   }
 
   // An output of a lane.
@@ -74,25 +97,43 @@ struct SpanMatrix {
     unsigned mask;  // all ones inside the image
   };
 
-  // Makes the taps of BATCH_ROWS octets of outputs, one below the other.
-  __device__ __forceinline__ void make_batch(const Starts& starts, const Masks& exist,
-                                             int batch) const {
-    const int y = batch / OCTETS * BATCH_ROWS, x = batch % OCTETS * 8 + number;
-    const int column = corner.left + x;
+  // BATCH_ROWS octets of outputs, one below the other, and a chunk of their channels.
+  struct Batch {
+    int y, x;
     Output outputs[BATCH_ROWS];
+    Words words[BATCH_ROWS];
+  };
+
+  __device__ __forceinline__ void begin(Batch& batch, int number_of_batch) const {
+    batch.y = number_of_batch / OCTETS * BATCH_ROWS;
+    batch.x = number_of_batch % OCTETS * 8 + number;
+    const int column = corner.left + batch.x;
 #pragma unroll
     for (int i = 0; i < BATCH_ROWS; ++i) {
-      const int row = corner.top + y + i;
+      const int row = corner.top + batch.y + i;
       const bool inside = reduced.has(row, column);
-      outputs[i] = {reduced.data + (inside ? reduced.offset(0, row, column) : 0),
-                    inside ? 0xffffffff : 0};
+      batch.outputs[i] = {reduced.data + (inside ? reduced.offset(0, row, column) : 0),
+                          inside ? 0xffffffff : 0};
     }
-    Sums sums;
-    add<true>(sums, starts, outputs, 0, y);
-#pragma unroll(DEPTH <= 3 * CHUNK && PAIRS == 1 ? 2 : 1)
-    for (int d = CHUNK; d < DEPTH; d += CHUNK) add<false>(sums, starts, outputs, d, y);
+    read_chunk(batch, 0);
+  }
+
+  __device__ __forceinline__ void read_chunk(Batch& batch, int d) const {
 #pragma unroll
-    for (int i = 0; i < BATCH_ROWS; ++i) keep(sums[i / 2], exist, i % 2, y + i, x);
+    for (int row = 0; row < BATCH_ROWS; ++row)
+      batch.words[row] = read_words(batch.outputs[row].from, reduced.channel, d + member * PART);
+  }
+
+  // Makes the taps of a batch.
+  __device__ __forceinline__ void make_batch(Batch& batch, const Starts& starts,
+                                             const Masks& exist) const {
+    Sums sums;
+    add<true>(sums, starts, batch, 0);
+#pragma unroll(DEPTH <= 3 * CHUNK && PAIRS == 1 ? 2 : 1)
+    for (int d = CHUNK; d < DEPTH; d += CHUNK) add<false>(sums, starts, batch, d);
+#pragma unroll
+    for (int i = 0; i < BATCH_ROWS; ++i)
+      keep(sums[i / 2], exist, i % 2, batch.y + i, batch.x);
   }
 
   // Whether pixels of the block's tile have taps of row line + i, of outputs in `rows` rows from y
@@ -104,21 +145,22 @@ struct SpanMatrix {
 
   // Adds the products of the channels of a chunk, of the first one to where the sums start.
   template <bool IS_FIRST>
-  __device__ __forceinline__ void add(Sums& sums, const Starts& starts,
-                                      const Output (&outputs)[BATCH_ROWS], int d, int y) const {
+  __device__ __forceinline__ void add(Sums& sums, const Starts& starts, Batch& batch,
+                                      int d) const {
     const int channel = d + member * PART;
     const unsigned exists = IS_WHOLE || channel < DEPTH ? 0xffffffff : 0;
+    if (!IS_FIRST) read_chunk(batch, d);
     unsigned left[PAIRS][PART / 4][4];
 #pragma unroll
     for (int row = 0; row < BATCH_ROWS; ++row) {
-      const Words words = read_words(outputs[row].from, reduced.channel, channel);
 #pragma unroll
       for (int i = 0; i < PART / 2; ++i)
-        left[row / 2][i / 2][i % 2 * 2 + row % 2] = words.pairs[i] & outputs[row].mask & exists;
+        left[row / 2][i / 2][i % 2 * 2 + row % 2] =
+            batch.words[row].pairs[i] & batch.outputs[row].mask & exists;
     }
 #pragma unroll
     for (int i = 0; i < LINES; ++i) {
-      if (!needs(i, y, BATCH_ROWS)) continue;
+      if (!needs(i, batch.y, BATCH_ROWS)) continue;
 #pragma unroll
       for (int eighth = 0; eighth < EIGHTS; ++eighth) {
         const int j = Taps::Order::tap_at(8 * eighth + number);

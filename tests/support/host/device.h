@@ -79,6 +79,9 @@ inline void copy_async(Shared shared, const void* global, bool inside) {
   host::copy_later(shared, bytes, kBytes);
 }
 
+// Reads the byte, so that the address sanitizer checks the address.
+inline void prefetch(const void* global) { *static_cast<const volatile char*>(global); }
+
 inline void commit_copies() { host::commit_copies(); }
 
 template <int PENDING>
