@@ -52,10 +52,10 @@ def preferred(sizes, dtype=torch.bfloat16, architecture=90):
 
 FORWARD, GRAD_INPUT, GRADIENTS = SPAN_OPERATORS
 LAYERS = [
-    (make(32, kernel_size=3, depth=8), {FORWARD}, {FORWARD, GRAD_INPUT}),
+    (make(32, kernel_size=3, depth=8), {FORWARD, GRAD_INPUT}, {FORWARD, GRAD_INPUT}),
     (make(), {FORWARD, GRAD_INPUT, GRADIENTS}, {GRAD_INPUT}),
     (make(128, depth=32, stride=2), {FORWARD, GRADIENTS}, set()),
-    (make(128, depth=32), {FORWARD, GRADIENTS}, set()),
+    (make(128, depth=32), {FORWARD, GRAD_INPUT, GRADIENTS}, set()),
     (make(256, depth=64), {FORWARD}, set()),
     (make(512, depth=128, stride=2), {FORWARD}, set()),
     (make(512, depth=128), set(), set()),
