@@ -1,8 +1,8 @@
 // The output of an involution, computed by tiles.
 //
 // The sums are computed by tensor cores, or by threads of STRIP neighbouring pixels of
-// THREAD_CHANNELS channels: each weight that a thread reads is used for all its channels, each pixel
-// for all windows of its strip.
+// THREAD_CHANNELS channels: each weight that a thread reads is used for all its channels, each
+// pixel for all windows of its strip.
 
 #pragma once
 

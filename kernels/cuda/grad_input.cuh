@@ -1,8 +1,8 @@
 // The gradient of an involution's input, computed by tiles.
 //
-// A block computes pixels of one phase: by tensor cores, or by threads of STRIP neighbours in a phase
-// of THREAD_CHANNELS channels. The weights are fetched one row of taps at a time, each while the
-// previous one is used.
+// A block computes pixels of one phase: by tensor cores, or by threads of STRIP neighbours in a
+// phase of THREAD_CHANNELS channels. The weights are fetched one row of taps at a time, each while
+// the previous one is used.
 
 #pragma once
 

@@ -32,8 +32,8 @@ struct Start {
 // Adds the products of one row of taps. `weights(x, i, index)` is the tap by which the x-th output
 // covers the i-th pixel, the phase's tap number `index`, where `weights.has(index)`.
 template <class Weights>
-__device__ __forceinline__ void add_covering_row(Real (&sums)[STRIP][THREAD_CHANNELS], const Storage* grads,
-                                        const Weights& weights) {
+__device__ __forceinline__ void add_covering_row(Real (&sums)[STRIP][THREAD_CHANNELS],
+                                                 const Storage* grads, const Weights& weights) {
 #pragma unroll
   for (int x = 0; x < STRIP + REACH; ++x) {
     Real values[THREAD_CHANNELS];

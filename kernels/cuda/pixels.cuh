@@ -19,9 +19,9 @@ struct PaddedRows {
   __device__ static __forceinline__ int element(int x, int c) { return x * CHANNELS + c; }
 };
 
-// For pixels of two vectors. Those that are STEP apart are neighbours, and eight lanes that read the
-// same vector of eight neighbours read it from different banks. Of every STEP-th pixel there are
-// PART, a multiple of 8; those from WIDTH on are zero.
+// For pixels of two vectors. Those that are STEP apart are neighbours, and eight lanes that read
+// the same vector of eight neighbours read it from different banks. Of every STEP-th pixel there
+// are PART, a multiple of 8; those from WIDTH on are zero.
 template <int WIDTH, int STEP, int PART>
 struct OctetRows {
   static constexpr int FETCHED = STEP * PART;

@@ -1,14 +1,16 @@
 // A block's taps by tensor cores: outputs times channels, times channels times taps.
 //
-// A warp computes 8 neighbouring outputs of each of a few pairs of rows, and 8 columns of each row of
-// taps, at a time. A sum over channels has no order, so a lane's channels are chosen to be neighbours
-// in memory: lane 4 * n + q has those from PART * q on, of the outputs number n and of tap n.
+// A warp computes 8 neighbouring outputs of each of a few pairs of rows, and 8 columns of each row
+// of taps, at a time. A sum over channels has no order, so a lane's channels are chosen to be
+// neighbours in memory: lane 4 * n + q has those from PART * q on, of the outputs number n and of
+// tap n.
 
 #pragma once
 
 #include "config.cuh"
 #include "device.cuh"
 #include "problem.cuh"
+#include "span_places.cuh"
 #include "span_problem.cuh"
 #include "span_taps.cuh"
 #include "tiles.cuh"
@@ -208,14 +210,11 @@ struct SpanMatrix {
     }
   }
 
-  __device__ static __forceinline__ bool has_output(int y, int x) {
-    return (Taps::HEIGHT % BATCH_ROWS == 0 || y < Taps::HEIGHT) && (WIDTH % 8 == 0 || x < WIDTH);
-  }
-
   // Writes the taps of an octet of outputs. Outside the image, where the outputs are zero, they are
   // the bias.
   __device__ __forceinline__ void keep(const Real (&sums)[LINES][EIGHTS][4], const Masks& exist,
                                        int half, int y, int x) const {
+    const TapPlaces<Taps, LINES, BATCH_ROWS> places{taps, line};
 #pragma unroll
     for (int eighth = 0; eighth < EIGHTS; ++eighth) {
       unsigned pairs[LINES];
@@ -223,51 +222,7 @@ struct SpanMatrix {
       for (int i = 0; i < LINES; ++i)
         pairs[i] = to_pair<Storage>(sums[i][eighth][2 * half], sums[i][eighth][2 * half + 1]) &
                    exist[i][eighth];
-      const int j = 8 * eighth + 2 * member;
-      if constexpr (Taps::BY_OUTPUT) {
-        keep_covering(pairs, j, y, x);
-      } else {
-        keep_kernel(pairs, j, y, x);
-      }
+      places.keep(pairs, 8 * eighth + 2 * member, y, x);
     }
-  }
-
-  // Writes taps j and j + 1 of LINES rows, which one pixel has.
-  __device__ __forceinline__ void keep_kernel(const unsigned (&pairs)[LINES], int j, int y,
-                                              int x) const {
-    if (!has_output(y, x) || (Taps::SLOT < 8 && j >= Taps::SLOT)) return;
-#pragma unroll
-    for (int i = 0; i < LINES; ++i)
-      if (line + i < COUNT) *reinterpret_cast<unsigned*>(taps.at(line + i, y, x) + j) = pairs[i];
-  }
-
-  // Writes taps j and j + 1 of LINES rows, which pixels of as many rows have.
-  __device__ __forceinline__ void keep_covering(const unsigned (&pairs)[LINES], int j, int y,
-                                                int x) const {
-    const int row = y - REACH + line * Taps::DISTANCE;
-    const bool has_slot = Taps::SLOT >= 8 || j < Taps::SLOT;
-    const unsigned rows = has_slot && has_output(y, x) ? rows_from(row) : 0;
-    const Shared to = as_base(shared_address(taps.at(line, row, x) + j));
-#pragma unroll
-    for (int i = 0; i < LINES; ++i) {
-      if (line + i < COUNT && (rows >> i & 1))
-        store_shared(to + i * (ROWS + Taps::DISTANCE) * Taps::PITCH * BYTES, pairs[i]);
-    }
-  }
-
-  // Bit i says whether a block has the row of pixels first + i * DISTANCE.
-  __device__ static __forceinline__ unsigned rows_from(int first) {
-    unsigned rows = 0;
-    if constexpr (Taps::DISTANCE == 1) {
-      constexpr unsigned ALL = (1u << ROWS) - 1;
-      rows = first < 0 ? ALL << -first : ALL >> first;
-    } else {
-#pragma unroll
-      for (int i = 0; i < LINES; ++i) {
-        const unsigned row = first + i * Taps::DISTANCE;
-        rows |= static_cast<unsigned>(row < static_cast<unsigned>(ROWS)) << i;
-      }
-    }
-    return rows;
   }
 };

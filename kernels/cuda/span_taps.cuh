@@ -16,7 +16,9 @@ struct OwnOrder {
 // For up to 8 taps: neighbours are four taps apart.
 struct PairedOrder {
   static constexpr bool IS_FOR_BANDS = true;
-  __device__ static __forceinline__ int tap_at(int element) { return element / 2 + element % 2 * 4; }
+  __device__ static __forceinline__ int tap_at(int element) {
+    return element / 2 + element % 2 * 4;
+  }
   __device__ static __forceinline__ int element_of(int tap) { return tap % 4 * 2 + tap / 4; }
 };
 

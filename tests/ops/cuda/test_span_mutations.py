@@ -30,12 +30,12 @@ MATRIX_FAULTS = {
         *("span_matrix.cuh", "[i % 2 * 2 + row % 2]"),
         "[row % 2 * 2 + i % 2]",
     ),
-    "a row of taps is not kept": ("span_matrix.cuh", "(rows >> i & 1)", "(rows >> i & i)"),
+    "a row of taps is not kept": ("span_places.cuh", "(rows >> i & 1)", "(rows >> i & i)"),
     "the last octet is left out": (
         *("span_matrix.cuh", "BATCHES) make_batch"),
         "BATCHES - 1) make_batch",
     ),
-    "a pixel of another row": ("span_matrix.cuh", "y - REACH + line", "y - REACH + 1 + line"),
+    "a pixel of another row": ("span_places.cuh", "Taps::REACH + line", "Taps::REACH + 1 + line"),
     "pixels in another order": ("bands.cuh", "lane % 2 * 4", "lane % 2 * 2"),
     "taps of another pixel": ("bands.cuh", "(member - number) & 3", "(member + number) & 3"),
     "taps that begin too low": (
