@@ -1,7 +1,7 @@
 """The stages of the check, the most important first, and what a stage is told."""
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -69,27 +69,30 @@ An empty variable is as none, also where the check itself was started with anoth
 
 def all_stages() -> tuple[Stage, ...]:
     """Return all stages, in the order in which they run."""
-    profiles = [  # of those that come last the page, which is full, has the sums alone
-        Stage(f"profile-{name}", "profiling", 45, {"top": 6 * (name == "chosen")}, environment)
-        for name, environment in VARIANTS.items()
-    ]
+    chosen, *others = VARIANTS
     return (
         Stage("versions", "machine", 30),
         Stage("first-backward", "first_backward", 60),
-        Stage("operators", "accuracy", 100),
-        *_network_stages("network", (60, 45, 45)),
-        profiles[0],
+        Stage("operators", "accuracy", 90),
+        _network("network", chosen, 60),
+        _network("compiled", chosen, 100),
+        _profile(chosen, top=6),
         Stage("pytest", "pytests", 90),
         Stage("speed", "speed", 60),
+        *(_network("network", variant, 45) for variant in others),
         Stage("overhead", "overhead", 40),
         Stage("sanitizer", "sanitizer", 60),
-        *_network_stages("compiled", (120, 120, 120)),
-        *profiles[1:],
+        *(_network("compiled", variant, 100) for variant in others),
+        *(_profile(variant, top=0) for variant in others),
     )
 
 
-def _network_stages(name: str, seconds: Sequence[float]) -> Iterator[Stage]:
-    """Yield the stage of each variant, with its limit; the first one may load kernels anew."""
-    for (variant, environment), limit in zip(VARIANTS.items(), seconds, strict=True):
-        options = {"compiled": name == "compiled", "variant": variant}
-        yield Stage(f"{name}-{variant}", "networks", limit, options, environment)
+def _network(name: str, variant: str, seconds: float) -> Stage:
+    """Return the stage that measures a variant, `compiled` or not."""
+    options = {"compiled": name == "compiled", "variant": variant}
+    return Stage(f"{name}-{variant}", "networks", seconds, options, VARIANTS[variant])
+
+
+def _profile(variant: str, top: int) -> Stage:
+    """Return the stage that profiles a variant; the page has the sums, and so many kernels."""
+    return Stage(f"profile-{variant}", "profiling", 45, {"top": top}, VARIANTS[variant])

@@ -24,15 +24,15 @@ def test_variants_have_the_names_of_the_prediction_and_valid_environments(monkey
         assert span_choice() == (None if name == "chosen" else name)
 
 
-def test_the_limits_leave_time_for_all_variants():
-    """Eagerly in one run, in the worst case; compiled in another one."""
+def test_the_limits_leave_time_for_what_the_table_chooses():
+    """In the worst case the others are left to another run."""
     stages = all_stages()
     last = [stage.name for stage in stages].index("pytest")
-    assert {f"network-{name}" for name in VARIANTS} <= {stage.name for stage in stages[:last]}
+    chosen = {"network-chosen", "compiled-chosen", "profile-chosen"}
+    assert chosen <= {stage.name for stage in stages[:last]}
     assert sum(stage.seconds for stage in stages[: last + 1]) <= cli.SECONDS
     compiled = [stage for stage in stages if stage.name.startswith("compiled")]
     assert [stage.options["variant"] for stage in compiled] == [*VARIANTS]
-    assert sum(stage.seconds for stage in compiled) <= cli.SECONDS
 
 
 @pytest.mark.parametrize("architecture", [80, 90])
