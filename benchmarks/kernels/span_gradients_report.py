@@ -1,4 +1,4 @@
-"""What binds the kernel of a span's three gradients, against stored kernels.
+"""What binds the kernels of a span's gradients by banded matrices, against stored kernels.
 
 python -m benchmarks.kernels.span_gradients_report writes `span_gradients.csv`; no GPU is needed.
 """
@@ -6,20 +6,18 @@ python -m benchmarks.kernels.span_gradients_report writes `span_gradients.csv`; 
 import argparse
 import sys
 from collections import Counter
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
-from itertools import islice, product
+from dataclasses import dataclass
+from itertools import product
 from math import prod
 from pathlib import Path
 
-import numpy as np
 import torch
 
 from benchmarks.gpus import GPUS, Gpu
 from benchmarks.kernels import toolchain
 from benchmarks.kernels.bounds import SINGLE, Work, loop_rounds, work_of
-from benchmarks.kernels.cases import DTYPES, LAYERS, KernelCase
-from benchmarks.kernels.expected_time import EFFICIENCY, binds, expected, tensor_microseconds
+from benchmarks.kernels.cases import DTYPES, LAYERS, ODD, KernelCase
+from benchmarks.kernels.expected_time import EFFICIENCY, binds, expected
 from benchmarks.kernels.machine_code import (
     count_issued,
     count_opcodes,
@@ -27,21 +25,26 @@ from benchmarks.kernels.machine_code import (
     read_resources,
 )
 from benchmarks.kernels.occupancy import WARP, occupancy
-from benchmarks.kernels.shared_memory import Access
 from benchmarks.kernels.span_report import BATCH
-from benchmarks.kernels.tiled_block import TiledBlock
+from benchmarks.kernels.tiled_block import team_size
 from benchmarks.report import Record, write_csv
+from rednet.ops.cuda.banded_gradients_plan import UNIT, plan_banded_gradients
+from rednet.ops.cuda.launch_config import BANDED_OPERATORS
 from rednet.ops.cuda.plan import Kernel, Launch
-from rednet.ops.cuda.span_gradients_plan import plan_span_gradients, unavailable_reason
-from rednet.ops.span_sizes import SpanSizes
+
+WAVEFRONTS = {"LDSM": 4, "LDGSTS": 4, "SHFL": 1, "MOVM": 1}
+"""Wavefronts of an instruction of a warp without bank conflicts; those of SHFL and MOVM, which are
+said to take the same path, are a guess."""
+NAMES = dict(zip(BANDED_OPERATORS, ("reduced", "weight"), strict=True))
 
 
 @dataclass(frozen=True)
 class GradientsCase:
-    """The kernel on one channels_last image of a layer, in 16 bits."""
+    """A kernel on a batch of channels_last images of a layer, in 16 bits."""
 
     layer: str
     dtype: str
+    operator: str
 
     @property
     def depth(self) -> int:
@@ -49,149 +52,143 @@ class GradientsCase:
         return LAYERS[self.layer].channels // 4
 
     @property
-    def sizes(self) -> SpanSizes:
-        """Sizes of the layer."""
-        layer = LAYERS[self.layer]
-        groups = layer.channels // layer.group_channels
-        return SpanSizes(layer.channels, groups, self.depth, layer.window)
-
-    @property
     def launch(self) -> Launch:
-        """The launch that is planned."""
+        """The launch that is planned, of tensors without memory."""
         layer, dtype = LAYERS[self.layer], DTYPES[self.dtype]
         shapes = layer.output_shape, layer.input_shape, (self.depth, *layer.output_shape[1:])
         grad, input, reduced = (
-            torch.empty(1, *shape, dtype=dtype).to(memory_format=torch.channels_last)
+            torch.empty(1, *shape, dtype=dtype)
+            .to(memory_format=torch.channels_last)
+            .expand(BATCH, -1, -1, -1)
             for shape in shapes
         )
         weight = torch.empty(layer.weight_shape[0], self.depth, 1, 1, dtype=dtype)
-        return plan_span_gradients((grad, input, reduced), weight, layer.window)[0]
+        launches, *_ = plan_banded_gradients((grad, input, reduced), weight, layer.window)
+        return launches[BANDED_OPERATORS.index(self.operator)]
+
+    @property
+    def macros(self) -> dict[str, int]:
+        """Macros of the kernel with numbers."""
+        defines = self.launch.kernel.defines
+        return {name: int(value) for name, value in defines if name != "STORAGE"}
 
 
-def all_gradients_cases() -> list[GradientsCase]:
-    """Return the layers of RedNet-50 that the kernel is for, in both 16-bit dtypes."""
-    cases = [GradientsCase(*names) for names in product(LAYERS, ("bfloat16", "float16"))]
-    return [
-        case
-        for case in cases
-        if LAYERS[case.layer].kernel_size == 7
-        and unavailable_reason(case.sizes, DTYPES[case.dtype], ()) is None
+def fetch_rounds(kernel: Kernel) -> list[float]:
+    """Return the rounds of the loops that fetch a tile of gradients and one of the input.
+
+    A loop of one round is none.
+    """
+    macros = {name: int(value) for name, value in kernel.defines if name != "STORAGE"}
+    size, stride = macros["KERNEL_SIZE"], macros["STRIDE"]
+    rows, columns = macros["TILE_ROWS"], macros["TILE_COLUMNS"]
+    sizes = [(rows, columns), ((rows - 1) * stride + size, (columns - 1) * stride + size)]
+    at_once = [
+        kernel.threads // team_size(kernel.threads, height, 2 * width) for height, width in sizes
     ]
+    return [max(1, height / rows) for (height, _), rows in zip(sizes, at_once, strict=True)]
 
 
-def tile_instructions(kernel: Kernel, disassembly: str) -> Counter[str]:
-    """Count what a thread issues for a tile, by opcode; an idle warp counts as a working one."""
-    macros = {name: int(value) for name, value in kernel.defines if name != "STORAGE"}
+def count_round(kernel: Kernel, disassembly: str) -> tuple[Counter[str], Counter[str]]:
+    """Count what a thread issues for a tile and a group, by opcode.
+
+    Returns:
+        What all warps issue to fetch, and what those with pixels of the image issue after it.
+    """
     lines, loops = find_loops(disassembly)
-    tile = max(loops, key=lambda loop: loop[1] - loop[0])
-    rounds = {
-        (start, end): _rounds(set().union(*lines[start:end]), macros, (start, end) == tile)
-        for start, end in loops
-    }
-    total: Counter[str] = Counter()
-    for number in range(*tile):
-        times = prod(each for (a, b), each in rounds.items() if a <= number < b)
-        for opcode, count in lines[number].items():
-            total[opcode] += count * times
-    return total
-
-
-def _rounds(body: set[str], macros: dict[str, int], is_tile: bool) -> float:
-    """Return the rounds of a loop, which its instructions tell from the others."""
-    if is_tile:
-        return 1
-    if "BAR" in body:
-        return macros["GROUP_CHUNK"]
-    if "HMMA" in body:
-        eights = -(-(macros["KERNEL_SIZE"] ** 2) // 8)
-        return eights / (macros["BLOCK_THREADS"] // WARP)
-    if "FFMA" in body:
-        return macros["TILE_CHANNELS"] // macros["THREAD_CHANNELS"]
-    pixels, depth = macros["TILE_ROWS"] * macros["TILE_COLUMNS"], macros["REDUCED_CHANNELS"]
-    return max(1, pixels * depth // 8 / macros["BLOCK_THREADS"])
-
-
-def group_accesses(case: GradientsCase) -> Iterator[Access]:
-    """Yield the accesses to shared memory for a tile and a group."""
-    kernel, layer = case.launch.kernel, LAYERS[case.layer]
-    macros = {name: int(value) for name, value in kernel.defines if name != "STORAGE"}
-    size, rows, columns = (macros[name] for name in ("KERNEL_SIZE", "TILE_ROWS", "TILE_COLUMNS"))
-    itemsize = DTYPES[case.dtype].itemsize
-    positions = rows * columns // macros["STRIP_COLUMNS"]
-    yield from islice(TiledBlock(kernel, layer, itemsize).accesses(), 2)
-    summing = TiledBlock(replace(kernel, threads=positions * size), layer, itemsize)
-    yield from islice(summing.accesses(), 2, 4)
-    window_row, position = np.divmod(summing.thread, positions)
-    tap = window_row * size + np.arange(size).reshape(-1, 1)
-    pitch = rows * columns * itemsize + 16
-    yield Access("STS", 8, tap * pitch + position * macros["STRIP_COLUMNS"] * itemsize)
-
-
-def group_wavefronts(case: GradientsCase) -> float:
-    """Return the wavefronts for a tile and a group; matrices are loaded without conflicts."""
-    macros = dict(case.launch.kernel.defines)
-    pixels, area = int(macros["TILE_ROWS"]) * int(macros["TILE_COLUMNS"]), case.sizes.window.area
-    parts, eights = -(-case.depth // 16), -(-area // 8)
-    matrices = pixels // 16 * -(-area // 16) * (1 + parts) + eights * pixels // 32 * (1 + 2 * parts)
-    sums = eights * (parts * 4 * 2 * 2 + 2 * 2)  # read and written, with 2-way conflicts
-    return sum(access.wavefronts for access in group_accesses(case)) + 4 * matrices + sums
-
-
-def gradients_times(case: GradientsCase, gpu: Gpu, disassembly: str) -> dict[str, float]:
-    """Return the least microseconds per image of each resource, with the sums that follow."""
-    layer, launch, itemsize = LAYERS[case.layer], case.launch, DTYPES[case.dtype].itemsize
-    tile = dict(launch.kernel.defines)
-    height, width = layer.output_shape[1:]
-    tiles = -(-height // int(tile["TILE_ROWS"])) * -(-width // int(tile["TILE_COLUMNS"]))
-    parts = launch.grid[1]
-    issued = tile_instructions(launch.kernel, disassembly)
-    warps = tiles * parts * launch.kernel.threads // WARP
-    images = sum(torch.Size(s).numel() for s in (layer.input_shape, layer.output_shape))
-    pixels = height * width * case.depth
-    moved = (images + 2 * pixels) * itemsize + (2 * 4 * parts * pixels if parts > 1 else 0)
-    workspace = 2 * 512 // parts * layer.weight_shape[0] * (case.depth + 1) * 4 / BATCH
-    work = Work(
-        bytes_moved=int(moved + workspace),
-        instructions=warps * issued.total(),
-        single=warps * sum(issued[opcode] for opcode in SINGLE),
-        double=0,
-        wavefronts=tiles * case.sizes.groups * group_wavefronts(case),
+    start, end = max(
+        (loop for loop in loops if any("HMMA" in line for line in lines[slice(*loop)])),
+        key=lambda loop: loop[1] - loop[0],
     )
-    tensor = tensor_microseconds(warps * issued["HMMA"], gpu)
-    return {**work.microseconds(gpu), "tensor": tensor}
+    barrier = next(number for number in range(start, end) if "BAR" in lines[number])
+    inner = sorted(loop for loop in loops if start < loop[0] and loop[1] <= barrier)
+    rounds = [each for each in fetch_rounds(kernel) if each > 1]
+    if len(rounds) != len(inner):
+        raise ValueError(f"{len(inner)} loops fetch pixels, {len(rounds)} are known")
+    fetching, summing = Counter[str](), Counter[str]()
+    for number in range(start, end):
+        loops_around = zip(inner, rounds, strict=True)
+        times = prod(each for (first, last), each in loops_around if first <= number < last)
+        for opcode, count in lines[number].items():
+            (fetching if number < barrier else summing)[opcode] += count * times
+    return fetching, summing
 
 
-def stored_microseconds(case: GradientsCase, gpu: Gpu) -> float:
+def work_of_gradients(case: GradientsCase, disassembly: str) -> Work:
+    """Return what a kernel does for one image, with the sums that follow."""
+    layer, launch, macros = LAYERS[case.layer], case.launch, case.macros
+    height, width = layer.output_shape[1:]
+    groups, chunks = layer.channels // layer.group_channels, -(-case.depth // macros["DEPTH_CHUNK"])
+    tiles = -(-height // macros["TILE_ROWS"]) * -(-width // macros["TILE_COLUMNS"])
+    warps = tiles * groups * chunks * launch.kernel.threads // WARP
+    units = -(-height // UNIT[0]) * -(-width // UNIT[1]) * groups * chunks
+    fetching, summing = count_round(launch.kernel, disassembly)
+    issued = {opcode: warps * count for opcode, count in fetching.items()}
+    for opcode, count in summing.items():
+        issued[opcode] = issued.get(opcode, 0) + units * count
+    return Work(
+        bytes_moved=_bytes_moved(case),
+        instructions=sum(issued.values()),
+        single=sum(issued.get(opcode, 0) for opcode in SINGLE),
+        double=0,
+        wavefronts=sum(count * issued.get(opcode, 0) for opcode, count in WAVEFRONTS.items()),
+        products=issued["HMMA"],
+    )
+
+
+def _bytes_moved(case: GradientsCase) -> int:
+    layer, itemsize = LAYERS[case.layer], DTYPES[case.dtype].itemsize
+    images = sum(torch.Size(s).numel() for s in (layer.input_shape, layer.output_shape))
+    images += case.depth * torch.Size(layer.output_shape[1:]).numel()
+    factors = layer.weight_shape[0] * case.depth * itemsize
+    if case.operator == BANDED_OPERATORS[1]:  # sums in float32, written and read
+        factors = 2 * 4 * case.launch.grid[0] * layer.weight_shape[0] * (case.depth + 1)
+    return images * itemsize + factors // BATCH
+
+
+def stored_microseconds(layer_name: str, dtype: str, gpu: Gpu) -> float:
     """Return the time of the weight's gradient and the span's three by stored kernels."""
-    stored = KernelCase(case.layer, "involution2d_grad_weight", case.dtype, "channels_last")
-    kernel, layer = stored.launch.kernel, LAYERS[case.layer]
+    stored = KernelCase(layer_name, "involution2d_grad_weight", dtype, "channels_last")
+    kernel, layer = stored.launch.kernel, LAYERS[layer_name]
     code = toolchain.disassemble(toolchain.compile(kernel, gpu.arch))
     times = work_of(stored, count_issued(code, loop_rounds(kernel))[0]).microseconds(gpu)
     taps, height, width = layer.weight_shape
-    moved = (3 * taps + 2 * case.depth) * height * width * DTYPES[case.dtype].itemsize
+    moved = (3 * taps + layer.channels // 2) * height * width * DTYPES[dtype].itemsize
     return expected(times) + 1e6 * moved / gpu.bandwidth / EFFICIENCY["memory"]
 
 
-def record(case: GradientsCase, gpu: Gpu) -> Record:
-    """Return what the kernel needs, what binds it, and the time with stored kernels."""
+def kernel_record(case: GradientsCase, gpu: Gpu) -> tuple[Record, float]:
+    """Return what a kernel needs and what binds it, and its time."""
     kernel = case.launch.kernel
     cubin = toolchain.compile(kernel, gpu.arch)
     code, found = toolchain.disassemble(cubin), read_resources(cubin)
     opcodes = count_opcodes(code)
-    times = gradients_times(case, gpu, code)
-    return {
-        "layer": case.layer,
-        "dtype": case.dtype,
-        "gpu": gpu.name,
+    times = work_of_gradients(case, code).microseconds(gpu)
+    fetching, summing = count_round(kernel, code)
+    columns = {
         "threads": kernel.threads,
-        **vars(found),
+        "registers": found.registers,
+        "shared_bytes": found.shared_bytes,
         "spills": opcodes["LDL"] + opcodes["STL"],
         "warps": occupancy(gpu.arch, kernel.threads, found.registers, found.shared_bytes).warps,
-        "tile_instructions": tile_instructions(kernel, code).total(),
+        "instructions": fetching.total() + summing.total(),
         **{f"{name}_us": time for name, time in times.items()},
         "binds": binds(times),
-        "fused_us": expected(times),
-        "stored_us": stored_microseconds(case, gpu),
+    }
+    name = NAMES[case.operator]
+    return {f"{name}_{key}": value for key, value in columns.items()}, expected(times)
+
+
+def record(layer: str, dtype: str, gpu: Gpu) -> Record:
+    """Return the figures of both kernels, and the time with stored kernels."""
+    found = [kernel_record(GradientsCase(layer, dtype, name), gpu) for name in BANDED_OPERATORS]
+    return {
+        "layer": layer,
+        "dtype": dtype,
+        "gpu": gpu.name,
+        **found[0][0],
+        **found[1][0],
+        "fused_us": sum(time for _, time in found),
+        "stored_us": stored_microseconds(layer, dtype, gpu),
     }
 
 
@@ -202,8 +199,8 @@ def main() -> int:
     options = parser.parse_args()
     options.output.mkdir(parents=True, exist_ok=True)
     gpus = [gpu for gpu in GPUS if gpu.name in ("A100 SXM 80 GB", "H100 SXM")]
-    cases = [case for case in all_gradients_cases() if case.dtype == "bfloat16"]
-    rows = [record(case, gpu) for case, gpu in product(cases, gpus)]
+    layers = [layer for layer in LAYERS if layer != ODD.name]
+    rows = [record(layer, "bfloat16", gpu) for layer, gpu in product(layers, gpus)]
     write_csv(rows, options.output / "span_gradients.csv")
     return 0
 

@@ -183,7 +183,7 @@ class TiledBlock:
     def fetch(self, height: int, vectors: int, pitch: int) -> Access:
         """Copy rows of vectors that lie `pitch` bytes apart: `Lines` of `tiles.cuh`."""
         threads = len(self.thread)
-        team = _team_size(threads, height, vectors)
+        team = team_size(threads, height, vectors)
         line, start = loop_indices(-(-height // (threads // team)), -(-vectors // team))
         row = line * (threads // team) + self.thread // team
         vector = start * team + self.thread % team
@@ -192,7 +192,7 @@ class TiledBlock:
         return Access("LDGSTS", VECTOR_BYTES, np.where(is_inside, address, INACTIVE))
 
 
-def _team_size(threads: int, rows: int, vectors: int) -> int:
+def team_size(threads: int, rows: int, vectors: int) -> int:
     """Return the threads that fetch a row together: `team_size` of `tiles.cuh`."""
 
     def cost(size: int) -> int:

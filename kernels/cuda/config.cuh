@@ -9,6 +9,8 @@
 #define SPAN_INVOLUTION2D 3
 #define SPAN_GRAD_INPUT 4
 #define SPAN_GRADIENTS 5
+#define SPAN_GRAD_REDUCED 6
+#define SPAN_GRAD_WEIGHT 7
 
 // For an editor, which sets no macros: the kernels of a 7 x 7 window.
 #ifndef OPERATOR
@@ -31,5 +33,6 @@
 #define WIDE_INDEX 0
 #define REDUCED_CHANNELS 16
 #define GROUP_CHUNK 4
+#define DEPTH_CHUNK 16
 #define RESULT_IS_FLOAT 0
 #endif

@@ -220,6 +220,11 @@ __device__ __forceinline__ unsigned exchange(unsigned word, int lanes) {
   return __shfl_xor_sync(0xffffffff, word, lanes);
 }
 
+// Returns the word of another lane.
+__device__ __forceinline__ unsigned shuffle(unsigned word, int lane) {
+  return __shfl_sync(0xffffffff, word, lane);
+}
+
 // Returns four of the eight bytes of `high` and `low`, which the digits of `selector` number.
 __device__ __forceinline__ unsigned select_bytes(unsigned low, unsigned high, unsigned selector) {
   return __byte_perm(low, high, selector);

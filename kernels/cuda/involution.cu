@@ -49,7 +49,19 @@
 #include "span_grad_input.cuh"
 #else
 #include "matrices.cuh"
+#include "span_tile.cuh"
+#if OPERATOR == SPAN_GRADIENTS
 #include "span_gradients.cuh"
+#else
+#include "tap_band_pixels.cuh"
+#include "tap_bands.cuh"
+#include "tap_band_block.cuh"
+#if OPERATOR == SPAN_GRAD_REDUCED
+#include "span_grad_reduced.cuh"
+#else
+#include "span_grad_weight.cuh"
+#endif
+#endif
 #endif
 #else
 #include "direct.cuh"

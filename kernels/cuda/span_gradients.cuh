@@ -13,6 +13,7 @@
 #include "matrices.cuh"
 #include "problem.cuh"
 #include "span_problem.cuh"
+#include "span_tile.cuh"
 #include "tap_sums.cuh"
 #include "tiles.cuh"
 
@@ -22,7 +23,7 @@ using Result = float;
 using Result = Storage;
 #endif
 
-constexpr int AREA = K * K, TILE_PIXELS = ROWS * COLUMNS, WARPS = THREADS / 32;
+constexpr int WARPS = THREADS / 32;
 constexpr int TAP_ROWS = round_up(AREA, 16);  // those from AREA on are zero
 constexpr int TAP_COLUMNS = round_up(AREA, 8);
 constexpr int DEPTH_COLUMNS = round_up(DEPTH, 16);
@@ -39,25 +40,6 @@ static_assert(TILE_PIXELS % 32 == 0 && THREADS % 32 == 0, "whole matrices and wh
 
 using PixelSums = float[OWN_SIXTEENS][DEPTH_COLUMNS / 8][4];
 using GroupSums = float[DEPTH + 1][TAP_COLUMNS];  // row DEPTH has those of the bias
-
-// A tile of ROWS x COLUMNS pixels.
-struct Place {
-  int image, top, left;
-
-  __device__ Place(const Problem& problem, int tile) {
-    const int columns = (problem.out_width + COLUMNS - 1) / COLUMNS;
-    const int rows = (problem.out_height + ROWS - 1) / ROWS;
-    left = tile % columns * COLUMNS;
-    top = tile / columns % rows * ROWS;
-    image = tile / columns / rows;
-  }
-};
-
-__device__ __forceinline__ int number_of_tiles(const Problem& problem) {
-  const int columns = (problem.out_width + COLUMNS - 1) / COLUMNS;
-  const int rows = (problem.out_height + ROWS - 1) / ROWS;
-  return problem.batch * columns * rows;
-}
 
 template <class Number>
 __device__ __forceinline__ void clear(Number* numbers, int count) {

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from rednet.ops import Backend, backend, cuda, register_backend, results
-from rednet.ops.cuda import modules
+from rednet.ops.cuda import modules, span
 from rednet.ops.cuda.plan import Kernel, Launch
 
 HOST = Backend(
@@ -21,13 +21,14 @@ HOST = Backend(
 
 
 @contextmanager
-def on_host(run: Callable[[Launch], object]) -> Iterator[list[Launch]]:
+def on_host(run: Callable[[Launch], object], architecture: int = 90) -> Iterator[list[Launch]]:
     """Force the cuda backend for CPU tensors, with results in memory that was NaN before.
 
     Everything between the operators and CuPy's kernels is unchanged.
 
     Args:
         run: Runs a launch, whose pointers are those of CPU tensors.
+        architecture: Compute capability of the GPU.
 
     Yields:
         The launches so far.
@@ -46,6 +47,7 @@ def on_host(run: Callable[[Launch], object]) -> Iterator[list[Launch]]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(modules, "function", function)
         patch.setattr(modules, "stream", lambda handle: handle)
+        patch.setattr(span, "architecture_of", lambda index: architecture)
         patch.setattr(torch.cuda, "current_device", lambda: None)
         patch.setattr(torch.cuda, "current_stream", lambda: SimpleNamespace(cuda_stream=0))
         empty = results.empty_result

@@ -17,7 +17,9 @@ import torch
 from torch import Tensor
 
 from rednet.ops import results
-from rednet.ops.cuda import backend, span_gradients_plan, span_limits
+from rednet.ops.cuda import backend, banded_gradients_plan, span_gradients_plan, span_limits
+from rednet.ops.cuda.device import architecture_of
+from rednet.ops.cuda.plan import Launch
 from rednet.ops.cuda.span_plan import ROLES, plan_span
 from rednet.ops.span_sizes import SpanSizes
 from rednet.ops.window import Window
@@ -44,6 +46,8 @@ def unavailable_reason(
     """
     if operator in ROLES:
         return span_limits.unavailable_reason(operator, sizes, dtype, tensors)
+    if banded_gradients_plan.unavailable_reason(sizes, dtype, architecture, tensors) is None:
+        return None
     return span_gradients_plan.unavailable_reason(sizes, dtype, tensors)
 
 
@@ -125,9 +129,22 @@ def span_gradients(
     # The kernel reads memory, where a tensor with torch's negative bit has the opposite sign.
     tensors = grad.resolve_neg(), input.resolve_neg(), reduced.resolve_neg()
     weight = span_weight.resolve_neg()
-    planned, result, sums = span_gradients_plan.plan_span_gradients(tensors, weight, window)
-    backend.launch(planned, grad.device)
+    launches, result, sums = _plan_gradients(tensors, weight, window)
+    for planned in launches:
+        backend.launch(planned, grad.device)
     if result.dim() == 5:  # the parts of several chunks of groups
         result = result.sum(0).to(reduced.dtype)
     added = sums.sum(0).to(weight.dtype)
     return result, added[:, :-1].reshape(weight.shape), added[:, -1].clone()
+
+
+def _plan_gradients(
+    tensors: tuple[Tensor, Tensor, Tensor], weight: Tensor, window: Window
+) -> tuple[list[Launch], Tensor, Tensor]:
+    """Plan the kernels by tensor cores where they can run, else the one for all."""
+    sizes = SpanSizes(tensors[1].shape[1], weight.shape[0] // window.area, weight.shape[1], window)
+    architecture, each = architecture_of(weight.device.index), (*tensors, weight)
+    if banded_gradients_plan.unavailable_reason(sizes, weight.dtype, architecture, each) is None:
+        return banded_gradients_plan.plan_banded_gradients(tensors, weight, window)
+    launch, result, sums = span_gradients_plan.plan_span_gradients(tensors, weight, window)
+    return [launch], result, sums

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from rednet.ops.cuda import span, span_table
+from rednet.ops.cuda.device import architecture_of
 from rednet.ops.span_backend import SpanBackend
 from rednet.ops.span_sizes import SpanSizes
 
@@ -80,13 +81,6 @@ def _unavailable_for_layer(
 ) -> str | None:
     """Return why there is no kernel for a layer, which asks in every step."""
     return span.unavailable_reason(operator, sizes, dtype, architecture)
-
-
-@cache
-def architecture_of(index: int | None) -> int:
-    """Return the compute capability of a GPU, such as 90; that of the current one for None."""
-    major, minor = torch.cuda.get_device_capability(index)
-    return 10 * major + minor
 
 
 SPAN = SpanBackend(

@@ -1,55 +1,89 @@
-"""The kernel of a span's three gradients as machine code."""
+"""The kernels of a span's gradients as machine code."""
 
 from itertools import cycle, product
 
+import numpy as np
 import pytest
+import torch
 
 from benchmarks.kernels import toolchain
+from benchmarks.kernels.cases import DTYPES, LAYERS, ODD
 from benchmarks.kernels.machine_code import count_opcodes, read_resources
 from benchmarks.kernels.occupancy import occupancy
-from benchmarks.kernels.span_gradients_report import (
-    GradientsCase,
-    group_accesses,
-    group_wavefronts,
-)
+from benchmarks.kernels.shared_memory import count_wavefronts
+from benchmarks.kernels.span_gradients_report import GradientsCase, count_round
 from benchmarks.kernels.toolchain import ARCHITECTURES
+from rednet.ops.cuda.launch_config import BANDED_OPERATORS
+from rednet.ops.cuda.span_gradients_plan import plan_span_gradients
 
-LAYERS = ("stage1", "stage2-first", "stage2")
+
+def launch_for_all(layer, dtype):
+    """Return the launch of the kernel for all GPUs, of one channels_last image."""
+    layer, dtype = LAYERS[layer], DTYPES[dtype]
+    depth = layer.channels // 4
+    shapes = layer.output_shape, layer.input_shape, (depth, *layer.output_shape[1:])
+    images = [
+        torch.empty(1, *shape, dtype=dtype).to(memory_format=torch.channels_last)
+        for shape in shapes
+    ]
+    weight = torch.empty(layer.weight_shape[0], depth, 1, 1, dtype=dtype)
+    return plan_span_gradients(tuple(images), weight, layer.window)[0]
 
 
-def jobs():
-    """Return every layer and dtype for every architecture; one of them in every run."""
-    cases = product(LAYERS, ("bfloat16", "float16", "float32"), ARCHITECTURES)
-    marks = cycle([()] + 62 * [pytest.mark.nightly])
+def some_daily(cases):
+    """Return parameters of which the first is tested in every run."""
+    marks = cycle([()] + 999 * [pytest.mark.nightly])
     return [pytest.param(*case, marks=mark) for case, mark in zip(cases, marks, strict=False)]
 
 
+LAYERS_FOR_ALL = ("stage1", "stage2-first", "stage2")
+FOR_ALL = product(LAYERS_FOR_ALL, ("bfloat16", "float16", "float32"), ARCHITECTURES)
+
+
 @pytest.mark.usefixtures("compiler")
-@pytest.mark.parametrize("layer, dtype, arch", jobs())
-def test_compiles_without_local_memory(layer, dtype, arch):
-    kernel = GradientsCase(layer, dtype).launch.kernel
-    cubin = toolchain.compile(kernel, arch)
+@pytest.mark.parametrize("layer, dtype, arch", some_daily(FOR_ALL))
+def test_that_for_all_compiles_without_local_memory(layer, dtype, arch):
+    kernel = launch_for_all(layer, dtype).kernel
+    opcodes = check_resources(kernel, toolchain.compile(kernel, arch))
+    assert ("HMMA" in opcodes) == (dtype != "float32" and arch >= 80)
+
+
+def check_resources(kernel, cubin):
+    """Check a kernel's memory and return its opcodes."""
     found = read_resources(cubin)
     assert found.stack_bytes == found.local_bytes == 0
     assert found.shared_bytes == kernel.shared_bytes
-    assert occupancy(arch, kernel.threads, found.registers, found.shared_bytes).blocks >= 1
+    assert occupancy(cubin.arch, kernel.threads, found.registers, found.shared_bytes).blocks >= 1
     opcodes = count_opcodes(toolchain.disassemble(cubin))
     assert not {"ATOM", "ATOMG", "ATOMS", "RED", "LDL", "STL"} & set(opcodes)
-    assert ("HMMA" in opcodes) == (dtype != "float32" and arch >= 80)
-    if (layer, "HMMA" in opcodes) == ("stage1", True):
-        assert opcodes["LDSM"] == 4 * (1 + 1) + 4 * (1 + 2), "or the model counts others"
+    return opcodes
 
 
-def test_accesses_of_a_tile_and_a_group():
-    """Of stage 1: 8 x 16 pixels, 7 warps that sum taps, 4 lanes of 8 bytes of a pixel."""
-    case = GradientsCase("stage1", "bfloat16")
-    found = [(access.opcode, access.size, access.wavefronts) for access in group_accesses(case)]
-    grads, pixels = ("LDS", 8, 4 * 4 * 7 * 2), ("LDS", 8, 4 * 10 * 7 * 2)
-    taps = ("STS", 8, 7 * 7 * 2)
-    assert found[2:] == [grads, pixels, taps]
-    fetched = sum(wavefronts for *_, wavefronts in found[:2])
-    # 8 warps multiply taps by weights, 7 warps the reduced images by taps, 4 wavefronts a load.
-    matrices = 4 * (8 * 4 * (1 + 1) + 7 * 4 * (1 + 2))
-    sums = 7 * (4 * 4 + 4)
-    expected = fetched + 7 * (32 + 80 + 14) + matrices + sums
-    assert group_wavefronts(case) == expected
+REDNET = [name for name in LAYERS if name != ODD.name]
+BANDED = product(BANDED_OPERATORS, ("stage1", *REDNET), ("bfloat16", "float16"), ARCHITECTURES[1:])
+
+
+@pytest.mark.usefixtures("compiler")
+@pytest.mark.parametrize("operator, layer, dtype, arch", some_daily(BANDED))
+def test_banded_kernels_compile_without_local_memory(operator, layer, dtype, arch):
+    case = GradientsCase(layer, dtype, operator)
+    kernel, window = case.launch.kernel, LAYERS[layer].window
+    cubin = toolchain.compile(kernel, arch)
+    check_resources(kernel, cubin)
+    _, summing = count_round(kernel, toolchain.disassemble(cubin))
+    bands = 4 * window.kernel_size * window.stride
+    lines, eights = -(-window.kernel_size // 2), case.macros["DEPTH_CHUNK"] // 8
+    products = 2 * lines * eights
+    if operator == BANDED_OPERATORS[1]:
+        products = window.kernel_size * eights + 2 * lines
+    assert summing["HMMA"] == bands + products
+
+
+@pytest.mark.parametrize("start", range(8))
+def test_a_matrix_of_pixels_is_loaded_without_conflicts(start):
+    """As `PhasedPixels` has them: 8 rows of 16 bytes are a quarter of the lanes of a load."""
+    pixel = np.arange(start, start + 8)
+    for half in (0, 1):
+        vector = 2 * pixel + (half ^ (pixel >> 2 & 1))
+        lanes = np.concatenate([vector * 16] + 3 * [np.full(8, -1)])
+        assert count_wavefronts(lanes.reshape(1, -1), 16).item() == 1

@@ -28,7 +28,9 @@ def test_the_sanitizers_find_nothing(emulator, arguments):
 
 @pytest.mark.nightly
 @pytest.mark.usefixtures("sanitizers")
-@pytest.mark.parametrize("file", ["test_span.py", "test_span_gradients.py"])
+@pytest.mark.parametrize(
+    "file", ["test_span.py", "test_span_gradients.py", "test_banded_gradients.py"]
+)
 def test_they_find_nothing_in_kernels_with_a_span(emulator, file):
     names = "(layers or strides or test_values or test_gradients or outside) and not many"
     check(emulator, file, "--hypothesis-profile=short", "-m", "nightly or not nightly", "-k", names)

@@ -1,68 +1,30 @@
-"""The kernel of a span's three gradients, emulated on the CPU."""
+"""The kernel of a span's three gradients for all GPUs, emulated on the CPU."""
 
-import re
 from functools import cache
 from itertools import product
 
 import pytest
 import torch
 from host_backend import on_host as run_on_host
+from mutated_kernels import mutated
 from span_cases import make_span_case
+from span_gradients_cases import assert_accurate, gradients_of, is_right, some_daily
 
-from rednet.ops import Window, reference
+from rednet.ops import Window
 from rednet.ops.cuda import span
 from rednet.ops.cuda import span_gradients_plan as plan
 from rednet.ops.cuda.source import FOLDER, source
 from rednet.ops.span_sizes import SpanSizes
 
 FLOAT32, BFLOAT16, FLOAT16 = torch.float32, torch.bfloat16, torch.float16
+ARCHITECTURE = 75
 
 
-def some_daily(cases, every):
-    """Return parameters of which every third or so is tested in every run, the others nightly."""
-    marks = [pytest.mark.nightly if number % every else () for number in range(len(cases))]
-    rows = [(case,) if isinstance(case, str) else case for case in cases]
-    return [pytest.param(*row, marks=mark) for row, mark in zip(rows, marks, strict=True)]
-
-
-def gradients_of(case):
-    return span.span_gradients(case.grad, case.input, case.reduced, case.weight, case.window)
-
-
-def add_pixels(taps, reduced):
-    return torch.einsum("nkhw,ndhw->kd", taps, reduced)[:, :, None, None]
-
-
-def add_taps(taps, weight):
-    return torch.einsum("nkhw,kd->ndhw", taps, weight[:, :, 0, 0])
-
-
-def assert_accurate(case, found):
-    """Check against float64: a tap's sum is rounded to the dtype, what is added after it is not."""
-    grad, input, reduced, weight = (
-        tensor.double() for tensor in (case.grad, case.input, case.reduced, case.weight)
-    )
-    groups = weight.shape[0] // case.window.area
-    taps = reference.involution2d_grad_weight(grad, input, groups, case.window)
-    sizes = reference.involution2d_grad_weight(grad.abs(), input.abs(), groups, case.window)
-    own, single = torch.finfo(case.grad.dtype), torch.finfo(FLOAT32).eps
-    width = input.shape[1] // groups
-    errors = (width + 2) * single * sizes + own.eps / 2 * (taps.abs() + own.smallest_normal)
-    pixels, ones = reduced[:, 0].numel(), torch.ones_like(reduced[:, :1])
-    for result, (add, other, terms) in zip(
-        found,
-        [
-            (add_taps, weight, weight.shape[0]),
-            (add_pixels, reduced, pixels),
-            (lambda *each: add_pixels(*each)[:, 0, 0, 0], ones, pixels),
-        ],
-        strict=True,
-    ):
-        value = add(taps, other)
-        bound = add(errors + terms * single * (sizes + errors), other.abs())
-        bound += own.eps / 2 * (value.abs() + bound + own.smallest_normal)
-        assert result.shape == value.shape and result.dtype == case.grad.dtype
-        assert ((result.double() - value).abs() <= bound).all()
+@pytest.fixture
+def on_host(emulator):
+    """Like that of all tests, for a GPU without tensor cores that sum the gradients of taps."""
+    with run_on_host(emulator.run, ARCHITECTURE) as launches:
+        yield launches
 
 
 # Window, size, groups, width of a group, D, images, dtype.
@@ -123,7 +85,7 @@ def test_the_same_bits_in_every_order_and_the_right_sums_over_tiles(emulator, sm
     case = make_span_case((20, 9), 2, (3, 1, 1, 1), 8, 2, dtype=BFLOAT16)
     results = []
     for seed in range(3):
-        with run_on_host(lambda launch, seed=seed: emulator.run(launch, seed=seed)):
+        with run_on_host(lambda launch, seed=seed: emulator.run(launch, seed=seed), ARCHITECTURE):
             results.append(gradients_of(case))
     assert_accurate(case, results[0])
     for other in results[1:]:
@@ -146,7 +108,8 @@ def test_what_is_outside_the_image_adds_nothing():
 )
 def test_where_stored_kernels_move_less(channels, depth, dtype, is_available):
     sizes = SpanSizes(channels, channels // 16, depth, Window(7, 1, 3))
-    assert (span.unavailable_reason("span_gradients", sizes, dtype, 90) is None) == is_available
+    reason = span.unavailable_reason("span_gradients", sizes, dtype, ARCHITECTURE)
+    assert (reason is None) == is_available
 
 
 @pytest.mark.nightly
@@ -188,21 +151,6 @@ FAULTS = {
 }
 
 
-def is_right(emulator, text, case, expected):
-    """Return whether a changed kernel gives the right results in some orders."""
-    for seed in range(4):
-        try:
-            with run_on_host(lambda launch, seed=seed: emulator.run(launch, text, seed)):
-                found = gradients_of(case)
-        except Exception as error:
-            assert "span_gradients" in str(error)
-            return False
-        for pair in zip(found, expected, strict=True):
-            if not torch.allclose(*pair, rtol=0, atol=0, equal_nan=True):
-                return False
-    return True
-
-
 @pytest.fixture(scope="module")
 def small(emulator):
     """Return a function that returns a small case and its results.
@@ -218,7 +166,7 @@ def small(emulator):
         def make(dtype):
             case = make_span_case((9, 5), 2, (3, 1, 1, 1), 8, dtype=dtype)
             case.input[:, :, 8, 4] = torch.inf
-            with run_on_host(emulator.run) as launches:
+            with run_on_host(emulator.run, ARCHITECTURE) as launches:
                 results = gradients_of(case)
             assert launches[0].grid == (1, 1, 1)
             return case, results
@@ -229,18 +177,11 @@ def small(emulator):
 
 @pytest.mark.parametrize("name, number", some_daily(BARRIERS, 3))
 def test_a_missing_barrier(emulator, small, name, number):
-    text = changed(source(emulator.DEVICE), name, "__syncthreads();", "", number)
-    assert not is_right(emulator, text, *small(FLOAT32))
+    text = mutated(source(emulator.DEVICE), name, "__syncthreads();", "", number)
+    assert not is_right(emulator, text, *small(FLOAT32), ARCHITECTURE)
 
 
 @pytest.mark.parametrize("fault", some_daily(FAULTS, 4))
 def test_a_fault_that_values_show(emulator, small, fault):
-    text = changed(source(emulator.DEVICE), "span_gradients.cuh", *FAULTS[fault])
-    assert not is_right(emulator, text, *small(BFLOAT16))
-
-
-def changed(text, name, old, new, number=0):
-    """Return the text of the kernels with one place in one file changed."""
-    start = text.index(f'#line 1 "{name}"')
-    place = [match.start() for match in re.finditer(re.escape(old), text[start:])][number] + start
-    return text[:place] + new + text[place + len(old) :]
+    text = mutated(source(emulator.DEVICE), "span_gradients.cuh", *FAULTS[fault])
+    assert not is_right(emulator, text, *small(BFLOAT16), ARCHITECTURE)

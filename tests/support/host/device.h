@@ -180,6 +180,13 @@ inline unsigned exchange(unsigned word, int lanes) {
   return result;
 }
 
+inline unsigned shuffle(unsigned word, int lane) {
+  const void* const* const shown = host::show_to_warp(&word, __FILE__, __LINE__);
+  const unsigned result = *static_cast<const unsigned*>(shown[lane % 32]);
+  host::wait_for_warp(__FILE__, __LINE__);
+  return result;
+}
+
 inline unsigned select_bytes(unsigned low, unsigned high, unsigned selector) {
   unsigned result = 0;
   for (int i = 0; i < 4; ++i) {
