@@ -163,7 +163,7 @@ FAULTS = {
     ),
     "rows of pixels exchanged": ("span_grad_reduced.cuh", "row % 2 * 2", "2 - row % 2 * 2"),
     "taps are not transposed": ("span_grad_reduced.cuh", "transpose_matrix(", "unsigned("),
-    "every tile is the first": ("span_tile.cuh", "left += step.left, top += step.top", "left += 0"),
+    "an image is left out": ("span_tile.cuh", "++image", "image += 2"),
     "only one warp's sums": ("span_grad_weight.cuh", "warp < WARPS", "warp < 1"),
     "sums of a warp are lost": ("span_grad_weight.cuh", "warp == 0);", "true);"),
     "the bias has another place": ("span_grad_weight.cuh", "is_bias ? DEPTH :", "is_bias ? 0 :"),
