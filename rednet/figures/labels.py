@@ -100,15 +100,30 @@ def _place(
     """Write a label at the first offset that is free; return whether there is one."""
     scale = axes.figure.dpi / 72
     point = axes.transData.transform((label.x, label.y))
+    extent = _extent(axes, label, size)
     for offset in offsets:
-        text = _annotate(axes, label, size, offset)
-        box = text_box(text)
-        leader = _leader(point, box, scale)[: None if text.arrow_patch else 0]
+        box = _box_at(point + scale * np.array(offset), offset, extent)
+        leader = _leader(point, box, scale)[: None if _has_leader(offset) else 0]
         if _fits(axes, box, point, occupied, scale) and not _overlap(leader, occupied.boxes):
+            _annotate(axes, label, size, offset)
             occupied.add(box, LABEL_GAP * scale, leader)
             return True
-        text.remove()
     return False
+
+
+def _extent(axes: Axes, label: Label, size: float) -> np.ndarray:
+    """Return width and height of a label's text in pixels, (2,)."""
+    text = _annotate(axes, label, size, NEAR_OFFSETS[0])
+    extent = np.array(text_box(text).size)
+    text.remove()
+    return extent
+
+
+def _box_at(anchor: np.ndarray, offset: Offset, extent: np.ndarray) -> Bbox:
+    """Return the box of a text that lies on the offset's side of its anchor, in pixels."""
+    fractions = {"left": 0, "bottom": 0, "center": 0.5, "right": 1, "top": 1}
+    low = anchor - extent * [fractions[name] for name in _alignments(offset)]
+    return Bbox([low, low + extent])
 
 
 def text_box(annotation: Annotation) -> Bbox:
@@ -143,22 +158,35 @@ def _leader(point: np.ndarray, box: Bbox, scale: float) -> np.ndarray:
 
 
 def _annotate(axes: Axes, label: Label, size: float, offset: Offset) -> Annotation:
-    right, up = offset
+    horizontal, vertical = _alignments(offset)
     line = {"arrowstyle": "-", "linewidth": 0.5, "color": label.color, "shrinkA": 0, "shrinkB": 1}
     annotation = axes.annotate(
         label.text,
         (label.x, label.y),
         offset,
         textcoords="offset points",
-        ha=_alignment(right, ("right", "center", "left")),
-        va=_alignment(up, ("top", "center", "bottom")),
+        ha=horizontal,
+        va=vertical,
         fontsize=size,
         color=label.color,
         fontweight="bold" if label.bold else "normal",
-        arrowprops=line if np.hypot(right, up) > 2 * NEAR_DISTANCE else None,
+        arrowprops=line if _has_leader(offset) else None,
     )
     annotation.set_in_layout(False)
     return annotation
+
+
+def _has_leader(offset: Offset) -> bool:
+    return bool(np.hypot(*offset) > 2 * NEAR_DISTANCE)
+
+
+def _alignments(offset: Offset) -> tuple[str, str]:
+    """Return the horizontal and vertical alignment of a text at an offset."""
+    right, up = offset
+    return (
+        _alignment(right, ("right", "center", "left")),
+        _alignment(up, ("top", "center", "bottom")),
+    )
 
 
 def _alignment(offset: float, names: tuple[str, str, str]) -> str:
