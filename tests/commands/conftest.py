@@ -63,6 +63,18 @@ def _numerics() -> Iterator[None]:
     torch.backends.cudnn.benchmark = benchmark
 
 
+@pytest.fixture
+def drawn() -> None:
+    """Save the plots of runs and evaluations."""
+
+
+@pytest.fixture(autouse=True)
+def _unsaved_plots(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Leave plots empty where no test uses `drawn`: to save one takes a third of a training."""
+    if "drawn" not in request.fixturenames:
+        monkeypatch.setattr("rednet.plots._save", lambda figure, path, **_: path.touch())
+
+
 def runner(command: Callable[..., int], capsys: pytest.CaptureFixture[str], *fixed: str) -> Run:
     def run(*argv: str) -> Finished:
         capsys.readouterr()

@@ -14,6 +14,8 @@ from rednet.training.checkpoints import CheckpointStore
 from rednet.training.metrics import read_metrics
 from rednet.training.trainer import Trainer
 
+pytestmark = pytest.mark.usefixtures("drawn")
+
 EPOCHS, STEPS = 4, 2
 RUN = [f"schedule.epochs={EPOCHS}", "trainer.log_every=1"]
 

@@ -26,6 +26,7 @@ def only_folder(path):
     return folder
 
 
+@pytest.mark.usefixtures("drawn")
 def test_fast_runs_every_part(train_any, work_folder):
     finished = train_any("debug=fast", "trainer.ema_decay=0.5", "augment.mixup=0.2")
     assert finished.code == 0, finished

@@ -76,6 +76,7 @@ def test_an_optimized_network_has_the_same_results(evaluate, predict, train, tra
     assert train("trainer.optimize=true").error.startswith("trainer.optimize: ")
 
 
+@pytest.mark.usefixtures("drawn")
 def test_our_checkpoint_needs_only_its_data(evaluate, trained, files_in):
     done = evaluate(*FASHION, last(trained), "output_dir=results")
     assert (done.code, done.err) == (0, "")

@@ -10,6 +10,8 @@ from PIL import Image
 
 from rednet import commands
 
+pytestmark = pytest.mark.usefixtures("drawn")
+
 # A line of its own, a terminal sequence, and reversed text.
 HOSTILE = "a\nerror: FORGED\x1b[31m\u202e"
 BYTES = f"{HOSTILE}\udcff"  # and a byte that is no UTF-8, which a configuration cannot hold
