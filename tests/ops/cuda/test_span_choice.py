@@ -52,13 +52,13 @@ def preferred(sizes, dtype=torch.bfloat16, architecture=90):
 
 FORWARD, GRAD_INPUT, GRADIENTS = SPAN_OPERATORS
 LAYERS = [
-    (make(32, kernel_size=3, depth=8), {FORWARD, GRAD_INPUT}, {FORWARD, GRAD_INPUT}),
+    (make(32, kernel_size=3, depth=8), {FORWARD, GRAD_INPUT, GRADIENTS}, {FORWARD, GRAD_INPUT}),
     (make(), {FORWARD, GRAD_INPUT, GRADIENTS}, {GRAD_INPUT}),
     (make(128, depth=32, stride=2), {FORWARD, GRADIENTS}, set()),
     (make(128, depth=32), {FORWARD, GRAD_INPUT, GRADIENTS}, set()),
-    (make(256, depth=64), {FORWARD}, set()),
+    (make(256, depth=64), {FORWARD, GRADIENTS}, set()),
     (make(512, depth=128, stride=2), {FORWARD}, set()),
-    (make(512, depth=128), set(), set()),
+    (make(512, depth=128), {GRADIENTS}, set()),
 ]
 """Layers, and what is fused in 16 bits and in float32."""
 
@@ -76,7 +76,7 @@ def test_other_layers_are_as_the_next_one():
     everything = {FORWARD, GRAD_INPUT, GRADIENTS}
     assert preferred(make(64, width=4, depth=4)) == everything
     assert preferred(make(96, depth=18, kernel_size=5)) == everything
-    assert preferred(make(1024, depth=256)) == set()
+    assert preferred(make(1024, depth=256)) == {GRADIENTS}
     assert preferred(make(64, stride=2)) == preferred(make(128, depth=32, stride=2))
     assert preferred(make(64, stride=3)) == preferred(make(128, depth=32, stride=2))
     assert preferred(make(64, width=64, depth=16)) == preferred(make(32, depth=4, kernel_size=3))
