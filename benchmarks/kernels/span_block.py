@@ -46,7 +46,8 @@ class SpanBlock(TiledBlock):
         self.by_output = self.is_grad_input and itemsize == 2
         self.tap_columns = self.width if self.by_output else self.columns
         self.pitch = span_pitch(self.tap_columns, self.slot, self.by_output)
-        self.batch_rows = 4 if self.depth >= 64 else 2
+        is_long = self.depth == 64 or (self.depth > 64 and (self.s == 1 or not self.reach))
+        self.batch_rows = 4 if is_long else 2
         self.batches = ceil(self.height / self.batch_rows) * ceil(self.width / 8)
         self.team = ceil(self.rows * self.width / 4)
 

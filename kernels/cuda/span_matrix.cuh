@@ -24,8 +24,9 @@ template <class Taps, int ORDER>
 struct SpanMatrix {
   static constexpr int COUNT = Taps::COUNT, WIDTH = Taps::WIDTH, REACH = Taps::REACH;
   static constexpr int OCTETS = (WIDTH + 7) / 8, WARPS = THREADS / 32;  // outputs of a row
-  // Two pairs share a reading of the weight if that is long.
-  static constexpr int PAIRS = DEPTH >= 64 ? 2 : 1, BATCH_ROWS = 2 * PAIRS;
+  // Two pairs share a reading of the weight if that is long and there are registers for both.
+  static constexpr bool IS_LONG = DEPTH == 64 || (DEPTH > 64 && (S == 1 || REACH == 0));
+  static constexpr int PAIRS = IS_LONG ? 2 : 1, BATCH_ROWS = 2 * PAIRS;
   static constexpr int BATCHES = (Taps::HEIGHT + BATCH_ROWS - 1) / BATCH_ROWS * OCTETS;
   static constexpr int PART = DEPTH <= 16 ? 4 : 8, CHUNK = 4 * PART;  // channels
   // Batches of a warp whose outputs it reads at once: as there are registers.
