@@ -67,13 +67,12 @@ def loop_rounds(kernel: Kernel) -> float:
 
     The input's gradient loops over the rows of taps that meet a phase, K / S in the mean over the
     phases; not in 16 bits, where tensor cores compute its sums. The weight's gradient loops over
-    parts of the channels; with a window of 3 it does not, but writes four taps per thread K times.
+    parts of the channels; what it writes in a loop, with a window of 3, is counted as often.
     """
     macros = {name: int(value) for name, value in kernel.defines if name != "STORAGE"}
     if kernel.operator == "involution2d_grad_input":
         return macros["KERNEL_SIZE"] / macros["STRIDE"]
-    is_grad_weight = kernel.operator == "involution2d_grad_weight"
-    if is_grad_weight and macros["TILED"] and macros["KERNEL_SIZE"] > 3:
+    if kernel.operator == "involution2d_grad_weight" and macros["TILED"]:
         return macros["TILE_CHANNELS"] // macros["THREAD_CHANNELS"]
     return macros["KERNEL_SIZE"]
 

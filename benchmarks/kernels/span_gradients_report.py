@@ -29,13 +29,13 @@ from benchmarks.kernels.span_report import BATCH
 from benchmarks.kernels.tiled_block import team_size
 from benchmarks.report import Record, write_csv
 from rednet.ops.cuda.banded_gradients_plan import UNIT, plan_banded_gradients
-from rednet.ops.cuda.launch_config import BANDED_OPERATORS
+from rednet.ops.cuda.launch_config import GRADIENT_OPERATORS
 from rednet.ops.cuda.plan import Kernel, Launch
 
 WAVEFRONTS = {"LDSM": 4, "LDGSTS": 4, "SHFL": 1, "MOVM": 1}
 """Wavefronts of an instruction of a warp without bank conflicts; those of SHFL and MOVM, which are
 said to take the same path, are a guess."""
-NAMES = dict(zip(BANDED_OPERATORS, ("reduced", "weight"), strict=True))
+NAMES = dict(zip(GRADIENT_OPERATORS, ("reduced", "weight"), strict=True))
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,7 @@ class GradientsCase:
         )
         weight = torch.empty(layer.weight_shape[0], self.depth, 1, 1, dtype=dtype)
         launches, *_ = plan_banded_gradients((grad, input, reduced), weight, layer.window)
-        return launches[BANDED_OPERATORS.index(self.operator)]
+        return launches[GRADIENT_OPERATORS.index(self.operator)]
 
     @property
     def macros(self) -> dict[str, int]:
@@ -140,7 +140,7 @@ def _bytes_moved(case: GradientsCase) -> int:
     images = sum(torch.Size(s).numel() for s in (layer.input_shape, layer.output_shape))
     images += case.depth * torch.Size(layer.output_shape[1:]).numel()
     factors = layer.weight_shape[0] * case.depth * itemsize
-    if case.operator == BANDED_OPERATORS[1]:  # sums in float32, written and read
+    if case.operator == GRADIENT_OPERATORS[1]:  # sums in float32, written and read
         factors = 2 * 4 * case.launch.grid[0] * layer.weight_shape[0] * (case.depth + 1)
     return images * itemsize + factors // BATCH
 
@@ -180,7 +180,7 @@ def kernel_record(case: GradientsCase, gpu: Gpu) -> tuple[Record, float]:
 
 def record(layer: str, dtype: str, gpu: Gpu) -> Record:
     """Return the figures of both kernels, and the time with stored kernels."""
-    found = [kernel_record(GradientsCase(layer, dtype, name), gpu) for name in BANDED_OPERATORS]
+    found = [kernel_record(GradientsCase(layer, dtype, name), gpu) for name in GRADIENT_OPERATORS]
     return {
         "layer": layer,
         "dtype": dtype,

@@ -53,9 +53,9 @@ __device__ __forceinline__ void add_pixels(WeightSums& sums, const OctetWords& f
                                            const OctetWords& second, const Storage* reduced,
                                            const Unit& unit, int row) {
   const int lane = lane_of_thread();
-  const Storage* from =
-      reduced + ((unit.row + lane / 16) * COLUMNS + unit.column + lane % 8) * DEPTH_PITCH +
-      lane / 8 % 2 * 8;
+  // Hidden: with a pointer for each row kept, one more register is needed than there are.
+  const int pixel = (unit.row + lane / 16) * COLUMNS + unit.column + lane % 8;
+  const Storage* from = reduced + hide(pixel * DEPTH_PITCH) + lane / 8 % 2 * 8;
   const unsigned pair = pair_of(1.0f), ones[4] = {pair, pair, pair, pair};
 #pragma unroll
   for (int i = 0; i < DEPTH_CHUNK / 16; ++i) {

@@ -67,14 +67,14 @@ __device__ __forceinline__ void add_group(Real (&sums)[STRIP][K], const Strip& s
     pixels.template fetch<SECOND_ORDER>(input, top * S - padding, left * S - padding);
     wait_for_copies();
     __syncthreads();
-    // Rolled for large windows: unrolled it needs half as many registers again, and fewer blocks
-    // fit.
+    // Rolled: unrolled it needs half as many registers again, and fewer blocks fit.
     if (strip.is_any()) {
-#pragma unroll(K <= 3 ? LANES : 1)
+#pragma unroll 1
       for (int i = 0; i < LANES; ++i) {
         // Neighbouring threads start at different channels, so that they read different banks.
-        // Where is found anew each time: kept, it is one register too many for some kernels.
-        const int c = (i + hide(strip.position)) % LANES * THREAD_CHANNELS;
+        // Where is found anew for wide elements: kept, it is one register too many.
+        const int start = BYTES == 2 ? strip.position : hide(strip.position);
+        const int c = (i + start) % LANES * THREAD_CHANNELS;
         add_channels(sums, grads.at(strip.row, strip.column, c),
                      pixels.at(strip.row * S + strip.window_row * D, strip.column * S, c));
       }

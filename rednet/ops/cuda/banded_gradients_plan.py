@@ -13,7 +13,7 @@ from struct import Struct
 import torch
 from torch import Tensor
 
-from rednet.ops.cuda.launch_config import BANDED_OPERATORS as OPERATORS
+from rednet.ops.cuda.launch_config import GRADIENT_OPERATORS as OPERATORS
 from rednet.ops.cuda.launch_config import Kernel, KernelSelector, LaunchConfig, Roles
 from rednet.ops.cuda.operand import ALIGNED, Geometry, Operand
 from rednet.ops.cuda.plan import Launch, geometry_of, pack_problem

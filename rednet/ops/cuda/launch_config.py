@@ -21,8 +21,8 @@ NARROW_BYTES = 2**31
 # In the order of their numbers in kernels/cuda/config.cuh.
 OPERATORS = ("involution2d", "involution2d_grad_input", "involution2d_grad_weight")
 SPAN_OPERATORS = ("span_involution2d", "span_grad_input", "span_gradients")
-BANDED_OPERATORS = ("span_grad_reduced", "span_grad_weight")
-_ALL = (*OPERATORS, *SPAN_OPERATORS, *BANDED_OPERATORS)
+GRADIENT_OPERATORS = ("span_grad_reduced", "span_grad_weight")
+_ALL = (*OPERATORS, *SPAN_OPERATORS, *GRADIENT_OPERATORS)
 _NUMBERS = {name: number for number, name in enumerate(_ALL)}
 
 STORAGE = {

@@ -7,7 +7,7 @@ from math import log2
 import torch
 from torch import Tensor
 
-from rednet.ops.cuda import span, span_table
+from rednet.ops.cuda import banded_gradients_plan, span, span_table
 from rednet.ops.cuda.device import architecture_of
 from rednet.ops.span_backend import SpanBackend
 from rednet.ops.span_sizes import SpanSizes
@@ -25,7 +25,8 @@ def prefer_fused(operator: str, sizes: SpanSizes, dtype: torch.dtype, architectu
     a group (D over C/G, on which the work of making a tap depends), then by K. The sizes of images
     do not matter: both times are proportional to the pixels. An operator without an entry is
     composed. So is every one in 16 bits without tensor cores: there a tap takes as long to make as
-    in float32, and half as many bytes to store.
+    in float32, and half as many bytes to store. And so are a span's gradients where they have no
+    kernels by banded matrices, of which the table is.
 
     Args:
         operator: One of `SPAN_OPERATORS`.
@@ -35,6 +36,9 @@ def prefer_fused(operator: str, sizes: SpanSizes, dtype: torch.dtype, architectu
     """
     bits = 16 if dtype.itemsize == 2 else 32
     if bits == 16 and architecture < TENSOR_CORES:
+        return False
+    is_gradients = bits == 16 and operator == "span_gradients"
+    if is_gradients and banded_gradients_plan.unavailable_reason(sizes, dtype, architecture):
         return False
     known = min(span_table.ARCHITECTURES, key=lambda each: abs(each - architecture))
     layer = min(span_table.LAYERS, key=lambda name: _distance(span_table.LAYERS[name], sizes))

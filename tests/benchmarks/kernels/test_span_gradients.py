@@ -13,7 +13,7 @@ from benchmarks.kernels.occupancy import occupancy
 from benchmarks.kernels.shared_memory import count_wavefronts
 from benchmarks.kernels.span_gradients_report import GradientsCase, count_round
 from benchmarks.kernels.toolchain import ARCHITECTURES
-from rednet.ops.cuda.launch_config import BANDED_OPERATORS
+from rednet.ops.cuda.launch_config import GRADIENT_OPERATORS
 from rednet.ops.cuda.span_gradients_plan import plan_span_gradients
 
 
@@ -60,7 +60,9 @@ def check_resources(kernel, cubin):
 
 
 REDNET = [name for name in LAYERS if name != ODD.name]
-BANDED = product(BANDED_OPERATORS, ("stage1", *REDNET), ("bfloat16", "float16"), ARCHITECTURES[1:])
+BANDED = product(
+    GRADIENT_OPERATORS, ("stage1", *REDNET), ("bfloat16", "float16"), ARCHITECTURES[1:]
+)
 
 
 @pytest.mark.usefixtures("compiler")
@@ -74,7 +76,7 @@ def test_banded_kernels_compile_without_local_memory(operator, layer, dtype, arc
     bands = 4 * window.kernel_size * window.stride
     lines, eights = -(-window.kernel_size // 2), case.macros["DEPTH_CHUNK"] // 8
     products = 2 * lines * eights
-    if operator == BANDED_OPERATORS[1]:
+    if operator == GRADIENT_OPERATORS[1]:
         products = window.kernel_size * eights + 2 * lines
     assert summing["HMMA"] == bands + products
 

@@ -12,7 +12,7 @@ from span_gradients_cases import assert_accurate, gradients_of, is_right, some_d
 from rednet.ops import Window
 from rednet.ops.cuda import banded_gradients_plan as plan
 from rednet.ops.cuda import span
-from rednet.ops.cuda.launch_config import BANDED_OPERATORS
+from rednet.ops.cuda.launch_config import GRADIENT_OPERATORS
 from rednet.ops.cuda.source import FOLDER, source
 from rednet.ops.span_sizes import SpanSizes
 
@@ -37,7 +37,7 @@ LAYERS = [
 def test_gradients(on_host, window, size, groups, depth, batch, dtype):
     case = make_span_case(size, groups, window, depth, batch, dtype=dtype)
     assert_accurate(case, gradients_of(case))
-    assert tuple(launch.kernel.operator for launch in on_host) == BANDED_OPERATORS
+    assert tuple(launch.kernel.operator for launch in on_host) == GRADIENT_OPERATORS
 
 
 @pytest.fixture(scope="module")
@@ -129,7 +129,7 @@ def test_other_layouts_have_the_kernel_for_all(on_host, view):
 # and what they fetched arrive, before one goes on.
 BARRIERS = [
     (f"{name}.cuh", number)
-    for name in BANDED_OPERATORS
+    for name in GRADIENT_OPERATORS
     for number in range(
         1, (FOLDER / f"{name}.cuh").read_text(encoding="utf-8").count("__syncthreads")
     )

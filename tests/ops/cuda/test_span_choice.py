@@ -74,8 +74,8 @@ def test_every_operator_is_chosen_by_itself(sizes, in_16_bits, in_float32):
 def test_other_layers_are_as_the_next_one():
     """A group of 4 channels with D = 4 makes as many taps for each product as stage 1."""
     everything = {FORWARD, GRAD_INPUT, GRADIENTS}
-    assert preferred(make(64, width=4, depth=4)) == everything
-    assert preferred(make(96, depth=18, kernel_size=5)) == everything
+    assert preferred(make(64, width=4, depth=4)) == everything - {GRADIENTS}  # without bands
+    assert preferred(make(96, depth=16, kernel_size=5)) == everything
     assert preferred(make(1024, depth=256)) == {GRADIENTS}
     assert preferred(make(64, stride=2)) == preferred(make(128, depth=32, stride=2))
     assert preferred(make(64, stride=3)) == preferred(make(128, depth=32, stride=2))
