@@ -32,6 +32,8 @@ PLACES = 8
 MAX_KERNEL_SIZE = 7
 MAX_DEPTH, MAX_STRIDED_DEPTH = 64, 32
 """Reduced channels for whose sums a thread has registers, the latter at larger strides."""
+SPILLING = (86, 89, 120)
+"""Architectures for which the compiler spills registers at larger strides and greater depths."""
 UNIT = (4, 8)
 """Rows and columns of pixels that a warp computes at a time."""
 SIZES = ((8, 16), (8, 8))
@@ -64,6 +66,9 @@ def unavailable_reason(
     window = sizes.window
     if window.kernel_size > MAX_KERNEL_SIZE or _places(window) > PLACES:
         return f"the taps of a window of {window} have more than {PLACES} places"
+    is_deep = window.stride > 1 and sizes.reduced_channels > MAX_STRIDED_DEPTH
+    if is_deep and architecture in SPILLING:
+        return f"{sizes.reduced_channels} reduced channels need too many registers at stride > 1"
     if any(select_tile(operator, 1, sizes) is None for operator in OPERATORS):
         return f"no tile for a window of {window} fits"
     return _tensor_reason(tensors) if tensors else None
