@@ -13,6 +13,7 @@ from struct import Struct
 import torch
 from torch import Tensor
 
+from rednet.ops.cuda.device import TENSOR_CORES
 from rednet.ops.cuda.launch_config import GRADIENT_OPERATORS as OPERATORS
 from rednet.ops.cuda.launch_config import Kernel, KernelSelector, LaunchConfig, Roles
 from rednet.ops.cuda.operand import ALIGNED, Geometry, Operand
@@ -23,8 +24,6 @@ from rednet.ops.span_sizes import SpanSizes
 from rednet.ops.window import Window
 
 DTYPES = (torch.float16, torch.bfloat16)
-TENSOR_CORES = 80
-"""Architecture from which on the kernels run."""
 CHANNELS = 16
 """Channels of a group, which a product sums."""
 PLACES = 8
@@ -77,9 +76,14 @@ def unavailable_reason(
 def _tensor_reason(tensors: Sequence[Tensor]) -> str | None:
     if any(tensor.numel() == 0 for tensor in tensors):
         return "the images are empty"
-    grad, input, reduced = (Operand.of(geometry_of(tensor), ITEMSIZE) for tensor in tensors[:3])
+    return _geometry_reason(tuple(map(geometry_of, tensors)))
+
+
+@lru_cache(maxsize=4096)
+def _geometry_reason(geometries: tuple[Geometry, ...]) -> str | None:
+    grad, input, reduced = (Operand.of(geometry, ITEMSIZE) for geometry in geometries[:3])
     is_aligned = grad.pixel_order == input.pixel_order == ALIGNED
-    if not is_aligned or not has_vectors(reduced, geometry_of(tensors[3])):
+    if not is_aligned or not has_vectors(reduced, geometries[3]):
         return "the images are not channels_last, or not aligned"
     return None
 

@@ -4,6 +4,9 @@ from functools import cache
 
 import torch
 
+TENSOR_CORES = 80
+"""Architecture from which on kernels use tensor cores, in 16 bits."""
+
 
 @cache
 def architecture_of(index: int | None) -> int:

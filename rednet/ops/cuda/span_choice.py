@@ -8,12 +8,9 @@ import torch
 from torch import Tensor
 
 from rednet.ops.cuda import banded_gradients_plan, span, span_table
-from rednet.ops.cuda.device import architecture_of
+from rednet.ops.cuda.device import TENSOR_CORES, architecture_of
 from rednet.ops.span_backend import SpanBackend
 from rednet.ops.span_sizes import SpanSizes
-
-TENSOR_CORES = 80
-"""Architecture from which on taps are made by tensor cores, in 16 bits."""
 
 
 @cache
